@@ -1,0 +1,1 @@
+"""Camera-based robot localization with fine-grained segmentation labels and wheel odometry."""

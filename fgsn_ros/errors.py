@@ -1,0 +1,41 @@
+"""Errors that a user can act on: one line that says what is wrong and what to do."""
+
+
+class FgsnError(Exception):
+    """Base of every expected error; a command ends with its one line and exit code 2."""
+
+
+class SettingsError(FgsnError):
+    """A setting is out of its range, or a settings file cannot be read."""
+
+
+class CameraError(FgsnError):
+    """A camera's calibration is missing or of an unknown model."""
+
+
+class TrajectoryError(FgsnError):
+    """A pose was asked for at a time that a trajectory does not cover, or stamps are not ordered."""
+
+
+class RecordingError(FgsnError):
+    """A recorded drive or one of its files is missing, damaged or inconsistent."""
+
+
+class CheckpointError(FgsnError):
+    """A checkpoint is damaged, of another format, or lacks what a command needs."""
+
+
+class MapError(FgsnError):
+    """A map is damaged, empty, or was labelled by another checkpoint."""
+
+
+class TrainingError(FgsnError):
+    """Training data or training itself is unusable."""
+
+
+class LocalizationError(FgsnError):
+    """The localizer was fed something that it must refuse."""
+
+
+class OutputError(FgsnError):
+    """An output file or folder cannot be written."""
