@@ -1,0 +1,1 @@
+"""Recorded drives behind one interface: rosbags, KITTI folders, image folders; and writers."""

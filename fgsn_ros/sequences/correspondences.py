@@ -1,0 +1,201 @@
+"""Pixel correspondences between two images, in the published data set's HDF5 form.
+
+Larsson et al., CVPR 2019 (arXiv 1903.06916), published one MATLAB v7.3 (HDF5) file for each image
+pair. As h5py sees it: `im_i_path`, `im_j_path` (L, 1) uint16 character codes; `pt_i`, `pt_j` (N, 2)
+float64 pixels (u, v); `dist_from_center` (1, N) float64. Image i is the reference, j the target.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from fgsn_ros.errors import RecordingError
+from fgsn_ros.outputs import whole_file
+
+TRAIN_LIST = "corr_train.txt"
+VALIDATION_LIST = "corr_val.txt"
+CLASS_NAMES_FILE = "classes.txt"
+NO_CLASS = 255
+
+_FIELDS = ("im_i_path", "im_j_path", "pt_i", "pt_j", "dist_from_center")
+
+
+@dataclass(frozen=True)
+class Correspondence:
+    """Pixels of two images that show the same 3D points."""
+
+    reference_image: str
+    """path of image i relative to the images folder"""
+    target_image: str
+    """path of image j relative to the images folder"""
+    reference_points: NDArray[np.float64]
+    """(N, 2) pixels (u, v) in image i"""
+    target_points: NDArray[np.float64]
+    """(N, 2) pixels (u, v) in image j"""
+    distance: NDArray[np.float64]
+    """(N,) distance from the centre; a correspondence weighs exp(-distance)"""
+
+    def __post_init__(self) -> None:
+        """Check that all arrays have one row for each correspondence."""
+        count = len(self.distance)
+        shapes = (self.reference_points.shape, self.target_points.shape, self.distance.shape)
+        if shapes != ((count, 2), (count, 2), (count,)):
+            raise RecordingError(
+                f"correspondences {self.reference_image} - {self.target_image} have shapes "
+                f"{shapes}; expected (N, 2), (N, 2), (N,)"
+            )
+
+
+@dataclass(frozen=True)
+class CorrespondenceFolder:
+    """Layout of a folder of images and their correspondences."""
+
+    root: Path
+
+    @property
+    def images(self) -> Path:
+        """Folder that image paths are relative to."""
+        return self.root / "images"
+
+    @property
+    def files(self) -> Path:
+        """Folder of the .mat files."""
+        return self.root / "correspondence"
+
+    @property
+    def classes(self) -> Path:
+        """Folder of semantic class images (uint8 png, 255 = none); need not exist."""
+        return self.root / "classes"
+
+    def class_path(self, image: str) -> Path:
+        """The class image of `image`, a path relative to `images`."""
+        return self.classes / Path(image).with_suffix(".png")
+
+    def class_names(self) -> tuple[str, ...]:
+        """Names in classes.txt, one a line, by class id.
+
+        Raises:
+            RecordingError: the file cannot be read.
+        """
+        return tuple(_lines(self.root / CLASS_NAMES_FILE))
+
+    def write_class_names(self, names: tuple[str, ...]) -> None:
+        """Write classes.txt."""
+        _write_lines(self.root / CLASS_NAMES_FILE, names)
+
+    def train_files(self) -> list[Path]:
+        """Files of the training list, in its order, each once."""
+        return [self.files / name for name in read_list(self.root / TRAIN_LIST)]
+
+    def validation_files(self) -> list[Path]:
+        """Files of the validation list, in its order, each once."""
+        return [self.files / name for name in read_list(self.root / VALIDATION_LIST)]
+
+
+def file_name(slice_number: int, runs: tuple[int, int], frames: tuple[int, int]) -> str:
+    """Name of a file in the published form: `correspondence_slice22_run13_run29_c1362_c2346.mat`.
+
+    Args:
+        slice_number: Part of the route (here: a town's number, 0 for a recording).
+        runs: Number of the reference's and of the target's drive.
+        frames: Number of the reference's and of the target's frame in its drive.
+    """
+    return (
+        f"correspondence_slice{slice_number}_run{runs[0]}_run{runs[1]}"
+        f"_c{frames[0]}_c{frames[1]}.mat"
+    )
+
+
+def read_correspondence(path: Path) -> Correspondence:
+    """Read one published correspondence file.
+
+    Raises:
+        RecordingError: the file is missing, damaged, lacks a field, or holds no finite points.
+    """
+    try:
+        with h5py.File(path, "r") as file:
+            missing = [name for name in _FIELDS if name not in file]
+            if missing:
+                raise RecordingError(f"{path} lacks {', '.join(missing)}; is it a correspondence?")
+            fields = [file[name][()] for name in _FIELDS]
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise RecordingError(f"cannot read correspondences from {path}: {_line(error)}") from error
+    try:
+        return _checked(path, fields)
+    except (TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise RecordingError(f"{path} holds no correspondences: {_line(error)}") from error
+
+
+def write_correspondence(path: Path, correspondence: Correspondence) -> None:
+    """Write one correspondence file in the published layout and types.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
+        file["im_i_path"] = _codes(correspondence.reference_image)
+        file["im_j_path"] = _codes(correspondence.target_image)
+        file["pt_i"] = np.asarray(correspondence.reference_points, dtype=np.float64)
+        file["pt_j"] = np.asarray(correspondence.target_points, dtype=np.float64)
+        file["dist_from_center"] = np.asarray(correspondence.distance, dtype=np.float64)[None]
+
+
+def read_list(path: Path) -> list[str]:
+    """File names in a list file, in order, each once: the published list has duplicates.
+
+    Raises:
+        RecordingError: the file cannot be read or is empty.
+    """
+    names = list(dict.fromkeys(_lines(path)))
+    if not names:
+        raise RecordingError(f"{path} lists no correspondence files")
+    return names
+
+
+def write_list(path: Path, names: list[str]) -> None:
+    """Write a list file, one name a line.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    _write_lines(path, names)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecordingError(f"cannot read {path}: {_line(error)}") from error
+
+
+def _write_lines(path: Path, lines: list[str] | tuple[str, ...]) -> None:
+    with whole_file(path) as temporary:
+        temporary.write_text("".join(f"{line}\n" for line in lines))
+
+
+def _codes(text: str) -> NDArray[np.uint16]:
+    """MATLAB's character codes: UTF-16 units, (L, 1)."""
+    return np.frombuffer(text.encode("utf-16-le"), dtype="<u2").reshape(-1, 1)
+
+
+def _text(codes: NDArray[np.uint16]) -> str:
+    return np.asarray(codes).astype("<u2").tobytes().decode("utf-16-le")
+
+
+def _checked(path: Path, fields: list[NDArray[np.float64]]) -> Correspondence:
+    reference, target = _text(fields[0]), _text(fields[1])  # type: ignore[arg-type]
+    for image in (reference, target):
+        # The path is joined to the images folder; a file must not lead out of it.
+        if not image or Path(image).is_absolute() or ".." in Path(image).parts or "\0" in image:
+            raise RecordingError(f"{path} names the image {image!r}; expected a relative path")
+    points = [np.asarray(field, dtype=np.float64) for field in fields[2:]]
+    if not all(np.isfinite(array).all() for array in points):
+        raise RecordingError(f"{path} holds points that are not finite")
+    return Correspondence(reference, target, points[0], points[1], points[2].reshape(-1))
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
