@@ -1,8 +1,11 @@
 """Settings: checked frozen dataclasses, filled from YAML files and the command line."""
 
 import dataclasses
+from collections.abc import Sequence
+from enum import Enum
 from pathlib import Path
-from typing import TypeVar
+from types import UnionType
+from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -49,22 +52,59 @@ def override(settings: Settings, values: dict[str, object], source: str) -> Sett
     if not dataclasses.is_dataclass(settings) or isinstance(settings, type):
         raise TypeError("override needs a dataclass instance")
     known = {field.name for field in dataclasses.fields(settings) if field.init}
+    annotations = get_type_hints(type(settings))
     changes: dict[str, object] = {}
     for name, value in values.items():
         require(name in known, f"{source}: unknown setting '{name}'; known: {sorted(known)}")
-        changes[name] = _converted(getattr(settings, name), value, f"{source}: {name}")
+        where = f"{source}: {name}"
+        current = getattr(settings, name)
+        if dataclasses.is_dataclass(current) and not isinstance(current, type):
+            require(isinstance(value, dict), f"{where} takes a mapping of settings")
+            changes[name] = override(current, cast(dict[str, object], value), where)
+        else:
+            changes[name] = _converted(annotations[name], value, where)
     return dataclasses.replace(settings, **changes)
 
 
-def _converted(current: object, value: object, source: str) -> object:
-    if dataclasses.is_dataclass(current) and not isinstance(current, type):
-        require(isinstance(value, dict), f"{source} takes a mapping of settings")
-        assert isinstance(value, dict)
-        return override(current, value, source)
-    if isinstance(current, tuple) and isinstance(value, list):
-        return tuple(value)
-    if isinstance(current, Path) and isinstance(value, str):
-        return Path(value)
-    if type(current) is float and type(value) is int:
-        return float(value)
-    return value
+def _converted(annotation: Any, value: Any, source: str) -> Any:
+    """Give `value`, as YAML reads it, the type that a field is annotated with."""
+    kind = get_origin(annotation)
+    if kind in (Union, UnionType):
+        return _first_converted(get_args(annotation), value, source)
+    if kind is Literal and value in get_args(annotation):
+        return value
+    if kind is tuple and isinstance(value, (list, tuple)):
+        return _converted_tuple(get_args(annotation), value, source)
+    if isinstance(annotation, type):
+        if isinstance(value, str) and issubclass(annotation, Enum):
+            members = {name.lower(): member for name, member in annotation.__members__.items()}
+            require(value.lower() in members, f"{source}: {value!r} is none of {sorted(members)}")
+            return members[value.lower()]
+        if type(value) is annotation:
+            return value
+        if annotation is float and type(value) is int:
+            return float(value)
+        if annotation is Path and isinstance(value, str):
+            return Path(value)
+    raise SettingsError(f"{source}: {value!r} is not {_name(annotation)}")
+
+
+def _first_converted(annotations: tuple[Any, ...], value: Any, source: str) -> Any:
+    for annotation in annotations:
+        try:
+            return _converted(annotation, value, source)
+        except SettingsError:
+            continue
+    names = " or ".join(_name(annotation) for annotation in annotations)
+    raise SettingsError(f"{source}: {value!r} is not {names}")
+
+
+def _converted_tuple(items: tuple[Any, ...], values: Sequence[Any], source: str) -> Any:
+    if len(items) == 2 and items[1] is Ellipsis:
+        items = (items[0],) * len(values)
+    require(len(items) == len(values), f"{source} takes {len(items)} values")
+    return tuple(_converted(item, value, source) for item, value in zip(items, values, strict=True))
+
+
+def _name(annotation: Any) -> str:
+    return "null" if annotation is type(None) else str(getattr(annotation, "__name__", annotation))

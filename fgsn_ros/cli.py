@@ -1,0 +1,147 @@
+"""The command line: `fgsn COMMAND ...`, settings from `--config file.yaml` overridden by flags."""
+
+import dataclasses
+import importlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from fgsn_ros.config import load_yaml, override, require
+from fgsn_ros.errors import FgsnError
+
+COMMANDS = {
+    "simulate drive": ("simulate", "SimulateDrive", "drive through a simulated town, to a rosbag2"),
+    "simulate correspondences": (
+        "simulate",
+        "SimulateCorrespondences",
+        "simulated drives in several seasons, to training data",
+    ),
+    "correspondences": (
+        "correspondences",
+        "Correspondences",
+        "one posed recording, to training data",
+    ),
+    "train": ("train", "Train", "train a network, to a checkpoint"),
+    "map": ("map", "Map", "recording with poses and checkpoint, to a labelled map"),
+    "localize": ("localize", "Localize", "localize a recording on a map, with a report"),
+    "evaluate": ("evaluate", "Evaluate", "compare two trajectories"),
+    "segment": ("segment", "Segment", "label a folder of images"),
+    "demo": ("demo", "Demo", "map a simulated town in summer, localize in winter"),
+}
+"""Command words to (module of fgsn_ros.commands, its dataclass, summary)."""
+
+EXIT_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; errors that a user can act on become one line on stderr and exit code 2."""
+    try:
+        _run(list(sys.argv[1:] if arguments is None else arguments))
+    except KeyboardInterrupt:
+        return _report("interrupted", EXIT_INTERRUPTED)
+    except FgsnError as error:
+        return _report(f"error: {error}", EXIT_ERROR)
+    except MemoryError:
+        return _report("error: out of memory; use a smaller recording or map", EXIT_ERROR)
+    except ModuleNotFoundError as error:
+        return _report(f"error: {error}; pip install it", EXIT_ERROR)
+    except OSError as error:
+        name = f"{error.filename}: " if error.filename else ""
+        return _report(f"error: {name}{error.strerror or error}", EXIT_ERROR)
+    return 0
+
+
+def _report(message: str, exit_code: int) -> int:
+    print("fgsn:", " ".join(message.split()), file=sys.stderr)
+    return exit_code
+
+
+def _run(arguments: list[str]) -> None:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_usage())
+        return
+    if arguments[0] == "--version":
+        print(_version())
+        return
+    if arguments[0] == "simulate" and arguments[1:2] in (["-h"], ["--help"]):
+        print(_usage())
+        return
+    name = _command_name(arguments)
+    _parse(name, arguments[len(name.split()) :]).run()
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"fgsn_ros {version('fgsn_ros')}"
+
+
+def _usage() -> str:
+    width = max(len(name) for name in COMMANDS)
+    lines = [f"  {name:<{width}}  {summary}" for name, (_, _, summary) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: fgsn COMMAND [--config FILE.yaml] [options]",
+            "",
+            "Localize a robot with a camera and wheel odometry, in winter on a map made in summer.",
+            "",
+            *lines,
+            "",
+            "fgsn COMMAND --help shows a command's options.",
+        ]
+    )
+
+
+def _command_name(arguments: list[str]) -> str:
+    for length in (2, 1):
+        name = " ".join(arguments[:length])
+        if name in COMMANDS:
+            return name
+    longer = [name for name in COMMANDS if name.split()[0] == arguments[0]]
+    known = ", ".join(longer or COMMANDS)
+    raise FgsnError(f"no command '{' '.join(arguments[:2])}'; one of: {known}")
+
+
+def _parse(name: str, arguments: list[str]) -> Any:
+    """Instance of the command's dataclass: its defaults, then --config's values, then the flags."""
+    import tyro
+
+    module, class_name, _ = COMMANDS[name]
+    command = getattr(importlib.import_module(f"fgsn_ros.commands.{module}"), class_name)
+    config, flags = _split_config(arguments)
+    return tyro.cli(
+        command,
+        prog=f"fgsn {name}",
+        description=f"{command.__doc__}\n\n--config FILE.yaml sets any of these; flags win.",
+        args=flags,
+        default=_default(command, config),
+    )
+
+
+def _split_config(arguments: list[str]) -> tuple[Path | None, list[str]]:
+    config, flags = None, []
+    remaining = iter(arguments)
+    for argument in remaining:
+        if argument == "--config":
+            path = next(remaining, None)
+            require(path is not None, "--config needs a YAML file")
+            config = Path(str(path))
+        elif argument.startswith("--config="):
+            config = Path(argument.removeprefix("--config="))
+        else:
+            flags.append(argument)
+    return config, flags
+
+
+def _default(command: type[Any], config: Path | None) -> Any:
+    import tyro
+
+    required = {
+        field.name: tyro.MISSING
+        for field in dataclasses.fields(command)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
+    default = command(**required)
+    return default if config is None else override(default, load_yaml(config), str(config))

@@ -1,0 +1,52 @@
+from glob import glob
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+PACKAGE = "fgsn_ros"
+
+setup(
+    name=PACKAGE,
+    version="0.1.0",
+    description="Camera-based robot localization across seasons with fine-grained segmentation",
+    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    author="fgsn_ros maintainers",
+    author_email="maintainers@fgsn-ros.org",
+    maintainer="fgsn_ros maintainers",
+    maintainer_email="maintainers@fgsn-ros.org",
+    license="Apache-2.0",
+    packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*"]),
+    package_data={PACKAGE: ["data/*", "py.typed"]},
+    data_files=[
+        ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
+        (f"share/{PACKAGE}", ["package.xml"]),
+        (f"share/{PACKAGE}/config", sorted(glob("config/*.yaml"))),
+    ],
+    python_requires=">=3.10,<3.13",
+    install_requires=[
+        "faiss-cpu>=1.8",
+        "h5py>=3.8",
+        "matplotlib>=3.5",
+        "numba>=0.59",
+        "numpy>=1.24",
+        "open3d>=0.18",
+        "opencv-python-headless>=4.7",
+        "pycolmap>=3.11",
+        "pyyaml>=5.4",
+        "rosbags>=0.10",
+        "rosbags-image>=0.10",
+        "safetensors>=0.4",
+        "scipy>=1.10",
+        "tensorboard>=2.12",
+        "torch>=2.1",
+        "torchvision>=0.16",
+        "tqdm>=4.64",
+        "tyro>=0.9",
+    ],
+    extras_require={
+        "test": ["hypothesis>=6.80", "mypy>=1.11", "pytest>=7.4", "pytest-xdist>=3.3", "ruff>=0.6"],
+    },
+    zip_safe=False,
+    entry_points={"console_scripts": ["fgsn = fgsn_ros.cli:main"]},
+)
