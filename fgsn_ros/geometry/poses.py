@@ -1,0 +1,239 @@
+"""Rigid motions SE(3) as float64 arrays (..., 4, 4), batched and broadcasting.
+
+`T_a_b` takes coordinates of frame b into frame a. A twist is (..., 6): rho xyz [m], phi xyz [rad].
+Formulas: Sola, Deray, Atchuthan, "A micro Lie theory for state estimation in robotics",
+arXiv 1812.01537.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fgsn_ros.errors import TrajectoryError
+
+Array = NDArray[np.float64]
+
+_SERIES_BELOW = 0.1  # rad; below it the Taylor series is more exact than the closed form
+_SHORTEST_QUATERNION = 1e-6
+_MEAN_STEPS = 50
+_MEAN_TOLERANCE = 1e-12
+
+
+def identity(shape: tuple[int, ...] = ()) -> Array:
+    """Identity poses of the batch shape, (*shape, 4, 4)."""
+    T = np.zeros((*shape, 4, 4))
+    T[..., range(4), range(4)] = 1.0
+    return T
+
+
+def from_rotation_translation(R: ArrayLike, t: ArrayLike) -> Array:
+    """Pose (..., 4, 4) of a rotation matrix (..., 3, 3) and a translation (..., 3) [m]."""
+    rotation, translation = np.asarray(R, np.float64), np.asarray(t, np.float64)
+    T = identity(np.broadcast_shapes(rotation.shape[:-2], translation.shape[:-1]))
+    T[..., :3, :3] = rotation
+    T[..., :3, 3] = translation
+    return T
+
+
+def compose(T_a_b: ArrayLike, T_b_c: ArrayLike) -> Array:
+    """T_a_c = T_a_b T_b_c."""
+    product: Array = np.matmul(np.asarray(T_a_b, np.float64), np.asarray(T_b_c, np.float64))
+    return product
+
+
+def invert(T: ArrayLike) -> Array:
+    """T_b_a of T_a_b."""
+    pose = np.asarray(T, np.float64)
+    R_inverse = np.swapaxes(pose[..., :3, :3], -1, -2)
+    return from_rotation_translation(R_inverse, -_rotate(R_inverse, pose[..., :3, 3]))
+
+
+def transform(T: ArrayLike, points: ArrayLike) -> Array:
+    """Points (..., 3) of frame b in frame a, for T_a_b (4, 4) or a batch that broadcasts."""
+    pose = np.asarray(T, np.float64)
+    vectors = np.asarray(points, np.float64)
+    if pose.ndim == 2:
+        moved: Array = vectors @ pose[:3, :3].T + pose[:3, 3]
+        return moved
+    return _rotate(pose[..., :3, :3], vectors) + pose[..., :3, 3]
+
+
+def exp(xi: ArrayLike) -> Array:
+    """Pose (..., 4, 4) of a twist (..., 6) = (rho [m], phi [rad]); 1812.01537 eq. 172."""
+    twist = np.asarray(xi, np.float64)
+    rho, phi = twist[..., :3], twist[..., 3:]
+    angle = np.linalg.norm(phi, axis=-1)
+    W = _skew(phi)
+    W2 = W @ W
+    sine, cosine, cubic = (c[..., None, None] for c in _exp_coefficients(angle))
+    R = np.eye(3) + sine * W + cosine * W2
+    V = np.eye(3) + cosine * W + cubic * W2
+    return from_rotation_translation(R, _rotate(V, rho))
+
+
+def log(T: ArrayLike) -> Array:
+    """Twist (..., 6) = (rho [m], phi [rad]) of a pose, with |phi| <= pi; 1812.01537 eq. 173."""
+    translation, q_xyzw = to_quaternion(T)
+    vector, scalar = q_xyzw[..., :3], q_xyzw[..., 3]
+    length = np.linalg.norm(vector, axis=-1)
+    angle = 2.0 * np.arctan2(length, scalar)
+    # The quaternion keeps full precision near pi, where the trace of R does not.
+    per_length = np.where(length > 0.0, angle / np.where(length > 0.0, length, 1.0), 2.0)
+    phi = vector * per_length[..., None]
+    W = _skew(phi)
+    square = _inverse_coefficient(angle)[..., None, None]
+    V_inverse = np.eye(3) - 0.5 * W + square * (W @ W)
+    return np.concatenate([_rotate(V_inverse, translation), phi], axis=-1)
+
+
+def interpolate(T_0: ArrayLike, T_1: ArrayLike, alpha: ArrayLike) -> Array:
+    """Pose at the fraction alpha (...) of the geodesic: T_0 exp(alpha log(T_0^-1 T_1))."""
+    fraction = np.asarray(alpha, np.float64)[..., None]
+    return compose(T_0, exp(fraction * log(compose(invert(T_0), T_1))))
+
+
+def weighted_mean(T: ArrayLike, weights: ArrayLike) -> Array:
+    """Mean pose (4, 4) of poses (N, 4, 4) with weights (N,): the iterated tangent mean.
+
+    Starts at the heaviest pose. Weights need not sum to one.
+
+    Raises:
+        ValueError: a weight is negative or not finite, or all are zero.
+    """
+    poses = np.asarray(T, np.float64)
+    mass = np.asarray(weights, np.float64)
+    if not (np.all(mass >= 0.0) and 0.0 < mass.sum() < np.inf):
+        raise ValueError("weights must be finite, not negative, and not all zero")
+    share = mass / mass.sum()
+    mean: Array = poses[np.argmax(share)]
+    for _ in range(_MEAN_STEPS):
+        step = share @ log(compose(invert(mean), poses))
+        mean = compose(mean, exp(step))
+        if np.linalg.norm(step) < _MEAN_TOLERANCE:
+            break
+    return mean
+
+
+def from_quaternion(translation: ArrayLike, q_xyzw: ArrayLike) -> Array:
+    """Pose of a translation (..., 3) [m] and a quaternion (..., 4), which is normalised.
+
+    Raises:
+        TrajectoryError: a quaternion is not finite or has no length.
+    """
+    quaternion = np.asarray(q_xyzw, np.float64)
+    length = np.linalg.norm(quaternion, axis=-1, keepdims=True)
+    if not np.all((length > _SHORTEST_QUATERNION) & np.isfinite(length)):
+        raise TrajectoryError("a quaternion is zero or not finite; check the source of the pose")
+    x, y, z, w = np.moveaxis(quaternion / length, -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    R = np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    return from_rotation_translation(R, translation)
+
+
+def to_quaternion(T: ArrayLike) -> tuple[Array, Array]:
+    """Translation (..., 3) [m] and unit quaternion q_xyzw (..., 4) with w >= 0."""
+    pose = np.asarray(T, np.float64)
+    products = _quaternion_products(pose[..., :3, :3])
+    largest = np.argmax(np.diagonal(products, axis1=-2, axis2=-1), axis=-1)
+    row = np.take_along_axis(products, largest[..., None, None], axis=-2)[..., 0, :]
+    q_xyzw = row / np.linalg.norm(row, axis=-1, keepdims=True)
+    return pose[..., :3, 3].copy(), np.where(q_xyzw[..., 3:] < 0.0, -q_xyzw, q_xyzw)
+
+
+def from_xyz_rpy(xyz: ArrayLike, rpy: ArrayLike) -> Array:
+    """Pose of a translation (..., 3) [m] and roll, pitch, yaw (..., 3) [rad].
+
+    R = Rz(yaw) Ry(pitch) Rx(roll), the convention of URDF and ROS.
+    """
+    (sr, sp, sy), (cr, cp, cy) = (
+        np.moveaxis(f(np.asarray(rpy, np.float64)), -1, 0) for f in (np.sin, np.cos)
+    )
+    rows = [
+        [cy * cp, cy * sp * sr - sy * cr, cy * sp * cr + sy * sr],
+        [sy * cp, sy * sp * sr + cy * cr, sy * sp * cr - cy * sr],
+        [-sp, cp * sr, cp * cr],
+    ]
+    R = np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
+    return from_rotation_translation(R, xyz)
+
+
+def to_rpy(T: ArrayLike) -> Array:
+    """Roll, pitch, yaw (..., 3) [rad] of a pose; pitch in [-pi/2, pi/2]."""
+    R = np.asarray(T, np.float64)[..., :3, :3]
+    pitch = np.arctan2(-R[..., 2, 0], np.hypot(R[..., 0, 0], R[..., 1, 0]))
+    roll = np.arctan2(R[..., 2, 1], R[..., 2, 2])
+    yaw = np.arctan2(R[..., 1, 0], R[..., 0, 0])
+    return np.stack([roll, pitch, yaw], axis=-1)
+
+
+def from_planar(x: ArrayLike, y: ArrayLike, yaw: ArrayLike) -> Array:
+    """Pose in the plane z = 0: x, y [m] and yaw [rad] of any broadcasting shapes."""
+    x_m, y_m, yaw_rad = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in (x, y, yaw)))
+    T = identity(yaw_rad.shape)
+    T[..., 0, 0] = T[..., 1, 1] = np.cos(yaw_rad)
+    T[..., 1, 0] = np.sin(yaw_rad)
+    T[..., 0, 1] = -T[..., 1, 0]
+    T[..., 0, 3], T[..., 1, 3] = x_m, y_m
+    return T
+
+
+def rotation_angle(T: ArrayLike) -> Array:
+    """Angle (...) [rad] in [0, pi] of a pose's rotation."""
+    _, q_xyzw = to_quaternion(T)
+    angle: Array = 2.0 * np.arctan2(np.linalg.norm(q_xyzw[..., :3], axis=-1), q_xyzw[..., 3])
+    return angle
+
+
+def wrap_angle(a: ArrayLike) -> Array:
+    """The angle [rad] in [-pi, pi)."""
+    wrapped: Array = np.mod(np.asarray(a, np.float64) + np.pi, 2.0 * np.pi) - np.pi
+    return wrapped
+
+
+def _rotate(R: Array, vectors: Array) -> Array:
+    rotated: Array = np.matmul(R, vectors[..., None])[..., 0]
+    return rotated
+
+
+def _skew(v: Array) -> Array:
+    W = np.zeros((*v.shape[:-1], 3, 3))
+    W[..., 2, 1], W[..., 0, 2], W[..., 1, 0] = v[..., 0], v[..., 1], v[..., 2]
+    return W - np.swapaxes(W, -1, -2)
+
+
+def _exp_coefficients(angle: Array) -> tuple[Array, Array, Array]:
+    """sin(a)/a, (1 - cos(a))/a^2 and (a - sin(a))/a^3, exact at zero."""
+    square = angle * angle
+    half = np.sinc(angle / (2.0 * np.pi))
+    safe = np.where(angle < _SERIES_BELOW, 1.0, angle)
+    series = 1 / 6 - square / 120 * (1 - square / 42 * (1 - square / 72))
+    cubic = np.where(angle < _SERIES_BELOW, series, (safe - np.sin(safe)) / safe**3)
+    return np.sinc(angle / np.pi), 0.5 * half * half, cubic
+
+
+def _inverse_coefficient(angle: Array) -> Array:
+    """(1 - (a/2) cot(a/2)) / a^2, exact at zero."""
+    square = angle * angle
+    safe = np.where(angle < _SERIES_BELOW, 1.0, angle)
+    series = 1 / 12 + square / 720 * (1 + square / 42 * (1 + square / 40))
+    # cos/sin and not 1/tan: the half angle reaches pi/2.
+    closed = (1.0 - 0.5 * safe * np.cos(0.5 * safe) / np.sin(0.5 * safe)) / safe**2
+    return np.where(angle < _SERIES_BELOW, series, closed)
+
+
+def _quaternion_products(R: Array) -> Array:
+    """4 q q^T (..., 4, 4) in the order x y z w; any row is q up to scale (Shepperd 1978)."""
+    products = np.empty((*R.shape[:-2], 4, 4))
+    r00, r11, r22 = R[..., 0, 0], R[..., 1, 1], R[..., 2, 2]
+    products[..., 0, 0] = 1 + r00 - r11 - r22
+    products[..., 1, 1] = 1 - r00 + r11 - r22
+    products[..., 2, 2] = 1 - r00 - r11 + r22
+    products[..., 3, 3] = 1 + r00 + r11 + r22
+    for i, j in ((0, 1), (0, 2), (1, 2)):
+        products[..., i, j] = products[..., j, i] = R[..., i, j] + R[..., j, i]
+    for axis, (i, j) in enumerate(((2, 1), (0, 2), (1, 0))):
+        products[..., axis, 3] = products[..., 3, axis] = R[..., i, j] - R[..., j, i]
+    return products
