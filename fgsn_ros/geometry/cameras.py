@@ -23,6 +23,7 @@ COEFFICIENT_COUNTS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4
 _TOLERANCE = 1e-9  # in normalised image coordinates
 _NEWTON_STEPS = 12
 _TABLE_SIZE = 2048
+_VANISHING = 1e-15  # leading coefficients below it say nothing about an image
 _WIDEST_RADIUS = 1e3  # tan of the widest angle looked up: 89.94 degrees
 
 
@@ -118,9 +119,9 @@ class Camera:
         """
         points = np.asarray(points_camera, np.float64)
         z = points[..., 2]
-        in_front = z > 0.0
-        xy = points[..., :2] / np.where(in_front, z, np.nan)[..., None]
+        in_front = (z > 0.0) & (z < np.inf)
         with np.errstate(over="ignore", invalid="ignore"):
+            xy = points[..., :2] / np.where(in_front, z, np.nan)[..., None]
             pixels = self._distort(xy) * (self.fx, self.fy) + (self.cx, self.cy)
             inside = np.hypot(xy[..., 0], xy[..., 1]) < self.largest_radius
             valid = in_front & inside & self._in_image(pixels)
@@ -264,7 +265,7 @@ def _equidistant_factor(square: Array, k: tuple[float, ...]) -> tuple[Array, Arr
 
 
 def _first_positive_root(polynomial: Polynomial) -> float:
-    roots = polynomial.trim().roots()
-    real = roots.real[(np.abs(roots.imag) < 1e-9 * np.maximum(np.abs(roots), 1.0))]
+    roots = polynomial.trim(_VANISHING).roots()
+    real = roots.real[np.abs(roots.imag) < 1e-9 * np.maximum(np.abs(roots), 1.0)]
     positive = real[real > 0.0]
     return float(positive.min()) if len(positive) else np.inf
