@@ -1,0 +1,1 @@
+"""Fine-grained segmentation: image to label map."""

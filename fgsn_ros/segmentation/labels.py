@@ -1,0 +1,61 @@
+"""Label maps and their colours."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+UNLABELLED = 65535
+"""Label of a cell that has none."""
+
+
+@dataclass(frozen=True)
+class LabelMap:
+    """Labels of one image on a grid; cell (i, j) covers the stride x stride pixels from (j, i) * stride.
+
+    Raises:
+        ValueError: shapes or types disagree.
+    """
+
+    labels: NDArray[np.uint16]  # (H, W), below label_count or UNLABELLED
+    confidence: NDArray[np.float32]  # (H, W), in [0, 1]
+    stride: int  # [px]
+    label_count: int
+
+    def __post_init__(self) -> None:
+        if self.labels.ndim != 2 or self.labels.dtype != np.uint16:
+            raise ValueError("labels must be a uint16 array (H, W)")
+        if self.confidence.shape != self.labels.shape or self.confidence.dtype != np.float32:
+            raise ValueError("confidence must be a float32 array of the shape of labels")
+        if self.stride < 1 or not 1 <= self.label_count < UNLABELLED:
+            raise ValueError("stride must be positive and label_count in [1, 65534]")
+
+
+def palette(label_count: int) -> NDArray[np.uint8]:
+    """Distinct RGB colours (K, 3), the same for a label whatever K is: hues by the golden ratio."""
+    index = np.arange(label_count)
+    hue = (index * 0.6180339887 * 180) % 180
+    saturation = 255 - (index % 3) * 60
+    value = 255 - (index // 3 % 4) * 45
+    hsv = np.stack([hue, saturation, value], axis=-1).astype(np.uint8)
+    return np.asarray(cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0], np.uint8)
+
+
+def colourize(label_map: LabelMap) -> NDArray[np.uint8]:
+    """RGB image (H, W, 3) of a label map at its own grid; unlabelled cells are black."""
+    colours = np.vstack([palette(label_map.label_count), np.zeros((1, 3), np.uint8)])
+    return colours[np.minimum(label_map.labels, label_map.label_count)]
+
+
+def overlay(
+    image: NDArray[np.uint8], label_map: LabelMap, alpha: float = 0.5
+) -> NDArray[np.uint8]:
+    """Blend of an RGB image (H, W, 3) and its labels' colours; unlabelled pixels stay as they are."""
+    height, width = image.shape[:2]
+    rows = np.arange(height) // label_map.stride
+    columns = np.arange(width) // label_map.stride
+    colours = colourize(label_map)[rows][:, columns]
+    blended = cv2.addWeighted(image, 1.0 - alpha, colours, alpha, 0.0)
+    labelled = (label_map.labels < label_map.label_count)[rows][:, columns, None]
+    return np.where(labelled, blended, image).astype(np.uint8)
