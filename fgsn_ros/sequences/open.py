@@ -2,13 +2,18 @@
 
 from pathlib import Path
 
-from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.errors import RecordingError
+from fgsn_ros.geometry.trajectory import Trajectory, read_tum
+from fgsn_ros.sequences.folder_recording import FolderRecording
+from fgsn_ros.sequences.image_folder import is_image_folder, open_image_folder
+from fgsn_ros.sequences.kitti import is_kitti, open_kitti
+from fgsn_ros.sequences.pose_files import turned_to_base
 from fgsn_ros.sequences.recording import Recording
 from fgsn_ros.sequences.settings import RecordingSettings
 
-_DEFAULTS = RecordingSettings()
-
 __all__ = ["RecordingSettings", "open_recording", "read_reference"]
+
+_DEFAULTS = RecordingSettings()
 
 
 def open_recording(path: Path, settings: RecordingSettings = _DEFAULTS) -> Recording:
@@ -17,16 +22,28 @@ def open_recording(path: Path, settings: RecordingSettings = _DEFAULTS) -> Recor
     Raises:
         RecordingError: the path is none of them, or is damaged or incomplete.
     """
-    raise NotImplementedError
+    if not path.exists():
+        raise RecordingError(f"there is no recording at {path}")
+    if is_kitti(path):
+        return open_kitti(path, settings)
+    if is_image_folder(path):
+        return open_image_folder(path, settings)
+    raise RecordingError(
+        f"{path} is no recording: expected a rosbag2 folder, .mcap, .db3 or .bag file, a KITTI "
+        "folder (image_0, calib.txt), or a folder of images with camera.yaml"
+    )
 
 
 def read_reference(path: Path, recording: Recording) -> Trajectory:
-    """Read a reference trajectory T_map_base (TUM text) for a recording's evaluation.
+    """Read a reference trajectory T_map_base (TUM text) to evaluate a recording against.
 
-    A pose file given with a KITTI folder holds poses of the camera and is turned as its ground
-    truth is.
+    Where the recording's own pose files hold poses of the camera (KITTI), so does this file, and
+    it is turned in the same way.
 
     Raises:
         RecordingError: the file cannot be read.
     """
-    raise NotImplementedError
+    trajectory = read_tum(path)
+    if isinstance(recording, FolderRecording) and recording.poses_of_camera:
+        return turned_to_base(trajectory)
+    return trajectory

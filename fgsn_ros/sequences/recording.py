@@ -13,6 +13,11 @@ from fgsn_ros.geometry.trajectory import Trajectory
 
 RECORDED_ODOMETRY = "recorded"
 
+T_BASE_OPTICAL = np.array(
+    [[0.0, 0.0, 1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+)
+"""Optical axes (x right, y down, z forward) in body axes (x forward, y left, z up), REP-103."""
+
 
 @dataclass(frozen=True)
 class Frame:

@@ -40,6 +40,10 @@ class RecordingSettings:
         require(self.last is None or self.last >= (self.first or 0), "last must be >= first")
         require(self.seed >= 0, "seed must be >= 0")
         require(
+            self.odometry_poses is None or self.derive_odometry,
+            "odometry_poses is of use with derive_odometry only",
+        )
+        require(
             not self.camera_info_topics or len(self.camera_info_topics) == len(self.image_topics),
             "camera_info_topics must name one topic for each of image_topics",
         )
