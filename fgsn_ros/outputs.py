@@ -30,6 +30,19 @@ def whole_file(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def check_output(path: Path, overwrite: bool = False) -> None:
+    """Refuse an output before the work that makes it, not after.
+
+    Raises:
+        OutputError: the path exists (without `overwrite`) or its folder cannot be written.
+    """
+    _refuse_existing(path, overwrite)
+    with _errors_named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+
+
 @contextmanager
 def whole_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     """Yield a temporary folder that becomes `path` when the block ends without an error.
@@ -41,8 +54,7 @@ def whole_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
     Raises:
         OutputError: the folder exists or cannot be written.
     """
-    if path.exists() and not overwrite:
-        raise OutputError(f"{path} exists already; choose another output or pass --overwrite")
+    _refuse_existing(path, overwrite)
     with _errors_named(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
@@ -52,6 +64,11 @@ def whole_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
             _replace_folder(temporary, path)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _refuse_existing(path: Path, overwrite: bool) -> None:
+    if path.exists() and not overwrite:
+        raise OutputError(f"{path} exists already; choose another output or pass --overwrite")
 
 
 def _replace_folder(new: Path, path: Path) -> None:

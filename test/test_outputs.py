@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from fgsn_ros.errors import OutputError, RecordingError
-from fgsn_ros.outputs import whole_file, whole_folder
+from fgsn_ros.outputs import check_output, whole_file, whole_folder
 
 
 def test_a_file_appears_whole_with_its_content(tmp_path: Path) -> None:
@@ -71,3 +71,14 @@ def test_an_output_below_a_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write"), whole_folder(tmp_path / "file" / "map"):
         pass
+
+
+def test_an_output_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="exists already"):
+        check_output(tmp_path / "file")
+    with pytest.raises(OutputError, match="cannot write"):
+        check_output(tmp_path / "file" / "map")
+    check_output(tmp_path / "file", overwrite=True)
+    check_output(tmp_path / "new" / "map")
+    assert os.listdir(tmp_path / "new") == []
