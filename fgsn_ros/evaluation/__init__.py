@@ -1,0 +1,1 @@
+"""Errors of trajectories, segmentation scores, and the report of a run."""

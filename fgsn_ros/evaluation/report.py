@@ -1,0 +1,158 @@
+"""The report of a localized run: trajectory, metrics, plots, and a table for the terminal."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fgsn_ros.evaluation.plots import plot_errors, plot_trajectories
+from fgsn_ros.evaluation.recall import THRESHOLDS
+from fgsn_ros.evaluation.score import Score, score
+from fgsn_ros.geometry.trajectory import Trajectory, write_tum
+
+Metrics = dict[str, Any]
+
+_ROWS = (
+    ("position [m]", "position_m"),
+    ("lateral [m]", "lateral_m"),
+    ("longitudinal [m]", "longitudinal_m"),
+    ("height [m]", "height_m"),
+    ("heading [deg]", "heading_deg"),
+)
+_STATISTICS = (("median", "median"), ("RMSE", "rmse"), ("95 %", "p95"), ("max", "maximum"))
+
+
+def summarize(
+    estimate: Trajectory,
+    reference: Trajectory | None,
+    dead_reckoning: Trajectory | None,
+    facts: Mapping[str, object],
+    skip_s: float = 0.0,
+) -> Metrics:
+    """Metrics of a run, ready for strict JSON: what is not finite is None.
+
+    Args:
+        estimate: T_map_base at the localized frames.
+        reference: T_map_base, if known; not aligned to the estimate.
+        dead_reckoning: T_map_base from the same start by odometry alone, if at hand.
+        facts: What else the reader must know, such as the odometry's origin, seeds and settings.
+        skip_s: Seconds after the first pose that are left out of the errors.
+
+    Raises:
+        TrajectoryError: there is a reference but nothing to compare with it.
+    """
+    metrics = {
+        "poses": len(estimate),
+        "duration_s": estimate.stamps[-1] - estimate.stamps[0],
+        "path_length_m": _path_length_m(estimate, reference),
+        "skip_s": skip_s,
+        "thresholds_m_deg": THRESHOLDS,
+        "localized": _scored(estimate, reference, skip_s),
+        "dead_reckoning": _scored(dead_reckoning, reference, skip_s),
+        "facts": dict(facts),
+    }
+    plain = _plain(metrics)
+    assert isinstance(plain, dict)
+    return plain
+
+
+def write_report(
+    folder: Path,
+    estimate: Trajectory,
+    reference: Trajectory | None,
+    dead_reckoning: Trajectory | None,
+    facts: Mapping[str, object],
+    skip_s: float = 0.0,
+) -> Metrics:
+    """Write trajectory.tum, metrics.json, trajectory.png and, with a reference, errors.png.
+
+    Takes what `summarize` takes and returns its metrics. `folder` must exist; it is for the caller
+    to make it appear whole (`outputs.whole_folder`).
+
+    Raises:
+        TrajectoryError: there is a reference but nothing to compare with it.
+        OSError: a file cannot be written.
+    """
+    metrics = summarize(estimate, reference, dead_reckoning, facts, skip_s)
+    named = {
+        "reference": reference,
+        "dead reckoning": dead_reckoning,
+        "localized": estimate,
+    }
+    present = {name: trajectory for name, trajectory in named.items() if trajectory is not None}
+    write_tum(folder / "trajectory.tum", estimate)
+    text = json.dumps(metrics, indent=2, allow_nan=False)
+    (folder / "metrics.json").write_text(text + "\n")
+    plot_trajectories(folder / "trajectory.png", present)
+    if reference is not None:
+        present.pop("reference")
+        plot_errors(folder / "errors.png", reference, present)
+    return metrics
+
+
+def evaluation_table(metrics: Metrics) -> str:
+    """Plain-text table of metrics: dead reckoning against localized, one line a statistic."""
+    runs = {
+        name: metrics[key]
+        for name, key in (("dead reckoning", "dead_reckoning"), ("localized", "localized"))
+        if metrics[key] is not None
+    }
+    if not runs:
+        return f"{metrics['poses']} poses in {metrics['duration_s']:.1f} s; no reference to compare"
+    lines = [_line("", list(runs))]
+    for label, key in _ROWS:
+        for statistic, name in _STATISTICS:
+            values = [f"{run[key][name]:.3f}" for run in runs.values()]
+            lines.append(_line(f"{label:<17}{statistic}", values))
+    for i, (metres, degrees) in enumerate(THRESHOLDS):
+        values = [f"{run['recall_percent'][i]:.1f}" for run in runs.values()]
+        lines.append(_line(f"recall [%] {metres:g} m, {degrees:g} deg", values))
+    lines.append(_line("frames", [str(run["frames"]) for run in runs.values()]))
+    lines.append(_line("outside reference", [str(run["left_out"]) for run in runs.values()]))
+    lines.append(_line("lost", ["yes" if run["lost"] else "no" for run in runs.values()]))
+    return "\n".join(lines)
+
+
+def _line(label: str, values: list[str]) -> str:
+    return f"{label:<28}" + "".join(f"{value:>16}" for value in values)
+
+
+def _path_length_m(estimate: Trajectory, reference: Trajectory | None) -> float:
+    """Length driven; along the reference where there is one, as noise lengthens an estimate."""
+    if reference is None:
+        return estimate.length_m()
+    first = max(estimate.stamps[0], reference.stamps[0])
+    last = min(estimate.stamps[-1], reference.stamps[-1])
+    inside = (reference.stamps > first) & (reference.stamps < last)
+    stamps = np.unique([first, *reference.stamps[inside], last])
+    return Trajectory(stamps, reference.at(stamps)).length_m() if first <= last else 0.0
+
+
+def _scored(
+    trajectory: Trajectory | None, reference: Trajectory | None, skip_s: float
+) -> Score | None:
+    if trajectory is None or reference is None:
+        return None
+    return score(trajectory, reference, skip_s)
+
+
+def _plain(value: object) -> object:
+    """The value in JSON's own types."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.name.lower()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return value if value is None or isinstance(value, bool | int | str) else str(value)

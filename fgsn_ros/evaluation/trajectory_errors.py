@@ -1,0 +1,102 @@
+"""Errors of a trajectory against a reference, without alignment of one to the other."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fgsn_ros.errors import TrajectoryError
+from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.trajectory import Trajectory
+
+Array = NDArray[np.float64]
+
+LOST_BEYOND_M = 2.0
+LAST_SECOND_S = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class TrajectoryErrors:
+    """Errors at each compared stamp, in the reference's body frame (x forward, y left, z up)."""
+
+    stamps: Array
+    """(N,) [s]"""
+    longitudinal_m: Array
+    """(N,) signed; positive: the estimate lies ahead"""
+    lateral_m: Array
+    """(N,) signed; positive: the estimate lies to the left"""
+    height_m: Array
+    """(N,) signed; positive: the estimate lies above"""
+    heading_deg: Array
+    """(N,) absolute difference of yaw, about the reference's z axis"""
+    rotation_deg: Array
+    """(N,) angle of the whole rotation between the two"""
+    left_out: int
+    """estimated poses outside the reference's time span"""
+
+    @property
+    def position_m(self) -> Array:
+        """Distance between the two positions (N,)."""
+        return np.sqrt(self.longitudinal_m**2 + self.lateral_m**2 + self.height_m**2)
+
+
+def compare(estimate: Trajectory, reference: Trajectory) -> TrajectoryErrors:
+    """Errors of the estimate at its own stamps, against the reference interpolated to them.
+
+    Stamps outside the reference's span are left out and counted, never extrapolated.
+
+    Raises:
+        TrajectoryError: the two have no time in common.
+    """
+    first, last = reference.stamps[[0, -1]]
+    shared = (estimate.stamps >= first) & (estimate.stamps <= last)
+    if not shared.any():
+        raise TrajectoryError(
+            f"the estimate ({_span(estimate)}) and the reference ({_span(reference)}) have no time "
+            "in common; compare trajectories of one recording"
+        )
+    stamps = estimate.stamps[shared]
+    difference = poses.compose(poses.invert(reference.at(stamps)), estimate.poses[shared])
+    return TrajectoryErrors(
+        stamps=stamps,
+        longitudinal_m=difference[:, 0, 3],
+        lateral_m=difference[:, 1, 3],
+        height_m=difference[:, 2, 3],
+        heading_deg=np.degrees(np.abs(poses.to_rpy(difference)[:, 2])),
+        rotation_deg=np.degrees(poses.rotation_angle(difference)),
+        left_out=int((~shared).sum()),
+    )
+
+
+def lost(errors: TrajectoryErrors) -> bool:
+    """Whether the position error stays above 2 m throughout the last second."""
+    last_second = errors.stamps >= errors.stamps[-1] - LAST_SECOND_S
+    return bool((errors.position_m[last_second] > LOST_BEYOND_M).all())
+
+
+def dead_reckoning(
+    odometry: Trajectory,
+    initial_pose_map: ArrayLike,
+    stamps: ArrayLike,
+    initial_stamp: float | None = None,
+) -> Trajectory:
+    """T_map_base from odometry alone, at those of the stamps (N,) [s] that the odometry covers.
+
+    Args:
+        odometry: T_odom_base.
+        initial_pose_map: T_map_base (4, 4) at the initial stamp.
+        stamps: Where poses are wanted, increasing.
+        initial_stamp: The first of `stamps` unless given [s].
+
+    Raises:
+        TrajectoryError: the odometry does not cover the initial stamp or any other.
+    """
+    wanted = np.atleast_1d(np.asarray(stamps, np.float64))
+    start = float(wanted[0]) if initial_stamp is None else initial_stamp
+    T_map_odom = poses.compose(initial_pose_map, poses.invert(odometry.at(start)))
+    covered = wanted[(wanted >= odometry.stamps[0]) & (wanted <= odometry.stamps[-1])]
+    return Trajectory(covered, poses.compose(T_map_odom, odometry.at(covered)))
+
+
+def _span(trajectory: Trajectory) -> str:
+    return f"{trajectory.stamps[0]:.3f} to {trajectory.stamps[-1]:.3f} s"
