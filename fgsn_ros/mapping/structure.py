@@ -1,0 +1,238 @@
+"""Structure from known motion: the points that a drive's tracks triangulate to."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from fgsn_ros.config import require
+from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.mapping.tracks import FeatureTracker, Tracks, TrackSettings, merged
+from fgsn_ros.mapping.triangulation import (
+    Triangulation,
+    TriangulationSettings,
+    Views,
+    range_bounds,
+    triangulate,
+)
+from fgsn_ros.sequences.recording import CameraMount, Frame, Recording, require_ground_truth
+
+FloatArray = NDArray[np.float64]
+CHUNK_TRACKS = 20_000
+
+
+@dataclass(frozen=True)
+class StructureSettings:
+    """Which images are used, and how points are made of them."""
+
+    frame_spacing_m: float = 0.25
+    """Least motion between two tracked images of a camera [m]. >= 0."""
+    frame_turn_deg: float = 2.0
+    """Turn that tracks an image before frame_spacing_m is reached [deg]. > 0."""
+    tracks: TrackSettings = field(default_factory=TrackSettings)
+    triangulation: TriangulationSettings = field(default_factory=TriangulationSettings)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.frame_spacing_m >= 0.0, "frame_spacing_m must be at least 0")
+        require(self.frame_turn_deg > 0.0, "frame_turn_deg must be above 0")
+
+
+@dataclass(frozen=True)
+class PosedFrame:
+    """A frame and where the robot was."""
+
+    frame: Frame
+    T_map_base: FloatArray
+    """(4, 4)."""
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Triangulated points, and the views that agree with them."""
+
+    points: FloatArray
+    """(P, 3) in the map [m]."""
+    directions: FloatArray
+    """(P, 3) mean unit viewing direction, camera to point, in the map."""
+    min_range: FloatArray
+    """(P,) shortest distance of a view [m]."""
+    max_range: FloatArray
+    """(P,) longest distance of a view [m]."""
+    error_px: FloatArray
+    """(P,) median reprojection error."""
+    observations: Tracks
+    """The agreeing views, ordered by point, then frame; `track` is the point."""
+    T_map_camera: FloatArray
+    """(F, 4, 4) camera pose of each frame."""
+    cameras: tuple[str, ...]
+    """(F,) camera of each frame."""
+
+
+class MotionGate:
+    """Lets a pose pass when it has moved or turned enough since the last that passed."""
+
+    def __init__(self, spacing_m: float, turn_deg: float) -> None:
+        self._spacing_m = spacing_m
+        self._turn = np.radians(turn_deg)
+        self._last: FloatArray | None = None
+
+    def passes(self, T: FloatArray) -> bool:
+        """Whether T (4, 4) passes; the first pose always does."""
+        if self._last is not None:
+            change = poses.compose(poses.invert(self._last), T)
+            moved = float(np.linalg.norm(change[:3, 3])) >= self._spacing_m
+            if not (moved or float(poses.rotation_angle(change)) >= self._turn):
+                return False
+        self._last = T
+        return True
+
+
+def posed_frames(
+    recording: Recording, spacing_m: float, turn_deg: float, title: str
+) -> Iterator[PosedFrame]:
+    """Frames with a ground-truth pose, without those of a camera that has hardly moved.
+
+    Raises:
+        RecordingError: the recording has no ground truth, or a frame cannot be read.
+    """
+    ground_truth = require_ground_truth(recording)
+    gates = {name: MotionGate(spacing_m, turn_deg) for name in recording.cameras}
+    for frame in tqdm(recording.frames(), total=recording.frame_count, desc=title, unit="frame"):
+        if ground_truth.covers(frame.stamp):
+            T_map_base = ground_truth.at(frame.stamp)
+            if gates[frame.camera].passes(T_map_base):
+                yield PosedFrame(frame, T_map_base)
+
+
+class Reconstruction:
+    """Gathers tracks frame by frame, then triangulates them."""
+
+    def __init__(
+        self, mounts: Mapping[str, CameraMount], settings: StructureSettings | None = None
+    ) -> None:
+        self._settings = settings or StructureSettings()
+        self._mounts = mounts
+        self._trackers = {name: FeatureTracker(self._settings.tracks) for name in mounts}
+        self._cameras: list[str] = []
+        self._T_map_camera: list[FloatArray] = []
+
+    def add(self, posed: PosedFrame) -> int:
+        """Track into a frame; returns its number in the structure."""
+        number = len(self._cameras)
+        camera = posed.frame.camera
+        self._trackers[camera].add(posed.frame.image, number)
+        self._cameras.append(camera)
+        mount = self._mounts[camera]
+        self._T_map_camera.append(poses.compose(posed.T_map_base, mount.T_base_camera))
+        return number
+
+    def structure(self) -> Structure:
+        """Points of all tracks so far that pass the triangulation's tests."""
+        T_map_camera = np.array(self._T_map_camera).reshape(-1, 4, 4)
+        cameras = tuple(self._cameras)
+        parts: list[Structure] = []
+        for name, tracker in self._trackers.items():
+            camera = self._mounts[name].camera
+            for tracks in _chunks(tracker.tracks()):
+                parts.append(_triangulated(tracks, camera, T_map_camera, cameras, self._settings))
+        return _joined(parts, T_map_camera, cameras)
+
+
+def _chunks(tracks: Tracks) -> Iterator[Tracks]:
+    starts = tracks.starts
+    for first in range(0, len(tracks), CHUNK_TRACKS):
+        last = min(first + CHUNK_TRACKS, len(tracks))
+        part = slice(starts[first], starts[last])
+        yield Tracks(tracks.track[part] - first, tracks.frame[part], tracks.pixels[part])
+
+
+def _triangulated(
+    tracks: Tracks,
+    camera: Camera,
+    T_map_camera: FloatArray,
+    cameras: tuple[str, ...],
+    settings: StructureSettings,
+) -> Structure:
+    rays, valid = camera.unproject(tracks.pixels)
+    tracks, rays = _whole_tracks(tracks, rays[:, :2], valid)
+    if len(tracks) == 0:
+        return _joined([], T_map_camera, cameras)
+    focal_px = _focal_px(camera, tracks.pixels)
+    views = Views(tracks.track, poses.invert(T_map_camera)[tracks.frame], rays, focal_px)
+    result = triangulate(views, settings.triangulation, settings.tracks.min_views)
+    return _accepted(tracks, views, result, T_map_camera, cameras)
+
+
+def _whole_tracks(
+    tracks: Tracks, rays: FloatArray, valid: NDArray[np.bool_]
+) -> tuple[Tracks, FloatArray]:
+    """Without the tracks that leave the camera model's field of view."""
+    broken = np.zeros(len(tracks), bool)
+    broken[tracks.track[~valid]] = True
+    kept = ~broken[tracks.track]
+    numbers = np.cumsum(~broken) - 1
+    whole = Tracks(numbers[tracks.track[kept]], tracks.frame[kept], tracks.pixels[kept])
+    return whole, rays[kept]
+
+
+def _focal_px(camera: Camera, pixels: NDArray[np.float32]) -> FloatArray:
+    """Pixels per unit of the ray's x and y at each pixel (M, 2), distortion included."""
+    plain = np.broadcast_to(np.array([camera.fx, camera.fy]), pixels.shape)
+    if not camera.is_distorted:
+        return plain
+    spread = np.zeros(pixels.shape)
+    for axis in range(2):
+        offset = np.eye(2)[axis] * 0.5
+        low, high = (camera.unproject(pixels + sign * offset)[0] for sign in (-1.0, 1.0))
+        spread[:, axis] = (high - low)[:, axis]
+    usable = np.isfinite(spread) & (spread * plain > 0.0)
+    return np.where(usable, 1.0 / np.where(usable, spread, 1.0), plain)
+
+
+def _accepted(
+    tracks: Tracks,
+    views: Views,
+    result: Triangulation,
+    T_map_camera: FloatArray,
+    cameras: tuple[str, ...],
+) -> Structure:
+    starts = views.starts
+    sight = result.points[tracks.track] - views.centres
+    ranges = np.linalg.norm(sight, axis=1)
+    shortest, longest = range_bounds(ranges, result.agreeing, starts)
+    units = np.where(result.agreeing[:, None], sight / ranges[:, None], 0.0)
+    directions = np.add.reduceat(units, starts)
+    chosen = np.flatnonzero(result.accepted)
+    kept = result.agreeing & result.accepted[tracks.track]
+    numbers = np.cumsum(result.accepted) - 1
+    mean = directions[chosen]
+    return Structure(
+        points=result.points[chosen],
+        directions=mean / np.linalg.norm(mean, axis=1, keepdims=True),
+        min_range=shortest[chosen],
+        max_range=longest[chosen],
+        error_px=result.median_error_px[chosen],
+        observations=Tracks(numbers[tracks.track[kept]], tracks.frame[kept], tracks.pixels[kept]),
+        T_map_camera=T_map_camera,
+        cameras=cameras,
+    )
+
+
+def _joined(
+    parts: list[Structure], T_map_camera: FloatArray, cameras: tuple[str, ...]
+) -> Structure:
+    none = np.zeros(0)
+    return Structure(
+        points=np.concatenate([none.reshape(0, 3)] + [p.points for p in parts]),
+        directions=np.concatenate([none.reshape(0, 3)] + [p.directions for p in parts]),
+        min_range=np.concatenate([none] + [p.min_range for p in parts]),
+        max_range=np.concatenate([none] + [p.max_range for p in parts]),
+        error_px=np.concatenate([none] + [p.error_px for p in parts]),
+        observations=merged([p.observations for p in parts]),
+        T_map_camera=T_map_camera,
+        cameras=cameras,
+    )
