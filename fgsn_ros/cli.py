@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report("error: out of memory; use a smaller recording or map", EXIT_ERROR)
     except ModuleNotFoundError as error:
         return _report(f"error: {error}; pip install it", EXIT_ERROR)
+    except BrokenPipeError:
+        return EXIT_ERROR  # whoever read the output has left
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
         return _report(f"error: {name}{error.strerror or error}", EXIT_ERROR)
@@ -114,9 +116,10 @@ def _parse(name: str, arguments: list[str]) -> Any:
     return tyro.cli(
         command,
         prog=f"fgsn {name}",
-        description=f"{command.__doc__}\n\n--config FILE.yaml sets any of these; flags win.",
+        description=f"{command.__doc__}\n--config FILE.yaml sets any of these; flags win.",
         args=flags,
         default=_default(command, config),
+        config=(tyro.conf.EnumChoicesFromValues,),
     )
 
 

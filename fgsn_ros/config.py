@@ -77,9 +77,9 @@ def _converted(annotation: Any, value: Any, source: str) -> Any:
         return _converted_tuple(get_args(annotation), value, source)
     if isinstance(annotation, type):
         if isinstance(value, str) and issubclass(annotation, Enum):
-            members = {name.lower(): member for name, member in annotation.__members__.items()}
-            require(value.lower() in members, f"{source}: {value!r} is none of {sorted(members)}")
-            return members[value.lower()]
+            members = {member.value: member for member in annotation}
+            require(value in members, f"{source}: {value!r} is none of {list(members)}")
+            return members[value]
         if type(value) is annotation:
             return value
         if annotation is float and type(value) is int:

@@ -10,8 +10,8 @@ from fgsn_ros.errors import SettingsError
 
 
 class Weather(Enum):
-    SUN = 1
-    RAIN = 2
+    SUN = "sun"
+    RAIN = "rain"
 
 
 @dataclasses.dataclass(frozen=True)

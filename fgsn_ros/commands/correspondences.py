@@ -1,0 +1,1 @@
+"""`fgsn correspondences`: training data from one recording's own feature tracks."""

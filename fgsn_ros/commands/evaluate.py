@@ -1,0 +1,38 @@
+"""`fgsn evaluate`: errors of one trajectory against another."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from fgsn_ros.evaluation.report import evaluation_table, summarize, write_report
+from fgsn_ros.geometry.trajectory import read_tum
+from fgsn_ros.outputs import whole_folder
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Compare an estimated trajectory with a reference in the same frame, without alignment."""
+
+    estimate: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ESTIMATE")]
+    """trajectory to judge, TUM text"""
+    reference: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="REFERENCE")]
+    """reference trajectory, TUM text"""
+    output: Path | None = None
+    """folder for metrics.json and plots; without it the table is printed alone"""
+    skip_s: float = 0.0
+    """seconds after the first pose that are left out of the errors, >= 0"""
+    overwrite: bool = False
+    """replace the output folder"""
+
+    def run(self) -> None:
+        """Print the table, and write the report where an output is named."""
+        estimate, reference = read_tum(self.estimate), read_tum(self.reference)
+        facts = {"estimate": self.estimate.name, "reference": self.reference.name}
+        if self.output is None:
+            metrics = summarize(estimate, reference, None, facts, self.skip_s)
+        else:
+            with whole_folder(self.output, self.overwrite) as folder:
+                metrics = write_report(folder, estimate, reference, None, facts, self.skip_s)
+        print(evaluation_table(metrics))

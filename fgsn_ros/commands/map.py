@@ -1,0 +1,45 @@
+"""`fgsn map`: a labelled map from a recording with known poses."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from fgsn_ros.mapping.builder import MapSettings, build_map
+from fgsn_ros.mapping.map_files import export_ply, save_map
+from fgsn_ros.segmentation.checkpoint import load_checkpoint
+from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
+from fgsn_ros.sequences.open import RecordingSettings, open_recording
+
+
+@dataclass(frozen=True)
+class Map:
+    """Triangulate and label points along a recording with ground-truth poses."""
+
+    recording_path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RECORDING")]
+    """rosbag2, ROS 1 bag, KITTI folder, or folder of images with TUM poses"""
+    checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")]
+    """trained network (.safetensors)"""
+    output: Path
+    """map folder to make"""
+    ply: Path | None = None
+    """also write the points, coloured by label, to this PLY file"""
+    overwrite: bool = False
+    """replace the map folder"""
+    recording: RecordingSettings = field(default_factory=RecordingSettings)
+    segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
+    mapping: MapSettings = field(default_factory=MapSettings)
+
+    def run(self) -> None:
+        """Build and save the map."""
+        segmenter = Segmenter(load_checkpoint(self.checkpoint), self.segmenter)
+        recording = open_recording(self.recording_path, self.recording)
+        semantic_map = build_map(recording, segmenter, self.mapping)
+        save_map(self.output, semantic_map)
+        if self.ply is not None:
+            export_ply(self.ply, semantic_map)
+        print(
+            f"{self.output}: {len(semantic_map)} points, "
+            f"{len(semantic_map.keyframe_poses)} key frames"
+        )

@@ -1,0 +1,1 @@
+"""`fgsn simulate`: drives through procedural towns."""

@@ -1,0 +1,78 @@
+"""Where a localized run starts."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgsn_ros.config import require
+from fgsn_ros.errors import LocalizationError
+from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.trajectory import Trajectory
+
+FloatArray = NDArray[np.float64]
+
+_STD_Z_TILT = (0.1, 0.01, 0.01)
+"""[m, rad, rad], of no effect where the map's ground gives height and tilt."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """The initial pose: one that you give, or the recording's ground truth with an offset."""
+
+    pose: tuple[float, float, float, float] | None = None
+    """x y z [m] and yaw [deg] of base_link in the map at the first frame; else ground truth"""
+    offset_m: float = 0.0
+    """horizontal offset from the ground truth [m], its direction drawn from the seed, in [0, 100]"""
+    offset_deg: float = 0.0
+    """heading offset from the ground truth [deg], its sign drawn from the seed, in [0, 180]"""
+    std_m: float = 1.0
+    """standard deviation of the initial particles in x and in y [m], in (0, 100]"""
+    std_deg: float = 4.0
+    """standard deviation of the initial particles' heading [deg], in (0, 180]"""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(0 <= self.offset_m <= 100, "start.offset_m must be in [0, 100]")
+        require(0 <= self.offset_deg <= 180, "start.offset_deg must be in [0, 180]")
+        require(0 < self.std_m <= 100, "start.std_m must be in (0, 100]")
+        require(0 < self.std_deg <= 180, "start.std_deg must be in (0, 180]")
+
+    @property
+    def std(self) -> FloatArray:
+        """Standard deviations (6,) of x y z roll pitch yaw [m, rad]."""
+        return np.array([self.std_m, self.std_m, *_STD_Z_TILT, np.deg2rad(self.std_deg)])
+
+    def T_map_base(
+        self, stamp: float, ground_truth: Trajectory | None, rng: np.random.Generator
+    ) -> FloatArray:
+        """Initial pose (4, 4) at `stamp`.
+
+        Raises:
+            LocalizationError: neither a pose is given nor does ground truth cover the stamp.
+        """
+        if self.pose is not None:
+            x, y, z, yaw_deg = self.pose
+            return poses.from_xyz_rpy(
+                np.array([x, y, z]), np.array([0.0, 0.0, np.deg2rad(yaw_deg)])
+            )
+        if ground_truth is None or not ground_truth.covers(stamp):
+            raise LocalizationError(
+                "the recording has no ground truth at its first frame; give the initial pose with "
+                "--start.pose X Y Z YAW_DEG"
+            )
+        return displaced(ground_truth.at(stamp), self.offset_m, self.offset_deg, rng)
+
+
+def displaced(
+    T_map_base: FloatArray, offset_m: float, offset_deg: float, rng: np.random.Generator
+) -> FloatArray:
+    """Pose moved by `offset_m` in a random horizontal direction and turned by +- `offset_deg`."""
+    direction = rng.uniform(-np.pi, np.pi)
+    turn = np.deg2rad(offset_deg) * (1.0 if rng.uniform() < 0.5 else -1.0)
+    offset = poses.from_planar(
+        np.array(offset_m * np.cos(direction)),
+        np.array(offset_m * np.sin(direction)),
+        np.array(turn),
+    )
+    return poses.compose(T_map_base, offset)

@@ -1,0 +1,16 @@
+"""`fgsn train`: train a network on images with classes or on correspondences."""
+
+from dataclasses import dataclass
+
+from fgsn_ros.training.settings import TrainSettings
+
+
+@dataclass(frozen=True)
+class Train(TrainSettings):
+    """Train a network: first on semantic classes, then on correspondences (fgsn)."""
+
+    def run(self) -> None:
+        """Train, and name the checkpoint."""
+        from fgsn_ros.training.trainer import train
+
+        print(f"checkpoint: {train(self)}")
