@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from fgsn_ros.evaluation.trajectory_errors import compare
 from fgsn_ros.geometry.trajectory import Trajectory
 
@@ -18,6 +20,7 @@ _STYLES: dict[str, dict[str, Any]] = {
     "localized": {"color": "tab:blue", "linewidth": 1.5},
 }
 _DPI = 110
+_SMALLEST_AXIS = 0.5  # m or deg; no zoom into a perfect run's rounding
 
 
 def plot_trajectories(path: Path, trajectories: Mapping[str, Trajectory]) -> None:
@@ -39,6 +42,8 @@ def plot_trajectories(path: Path, trajectories: Mapping[str, Trajectory]) -> Non
 def plot_errors(path: Path, reference: Trajectory, trajectories: Mapping[str, Trajectory]) -> None:
     """Lateral, longitudinal and heading error over time, of trajectories by name.
 
+    The axes fit the last trajectory; others may leave them.
+
     Raises:
         TrajectoryError: a trajectory has no time in common with the reference.
     """
@@ -50,11 +55,13 @@ def plot_errors(path: Path, reference: Trajectory, trajectories: Mapping[str, Tr
         series = errors.lateral_m, errors.longitudinal_m, errors.heading_deg
         for axes, values in zip(rows, series, strict=True):
             axes.plot(seconds, values, label=name, **_STYLES.get(name, {}))
+            limit = max(_SMALLEST_AXIS, 1.2 * float(np.abs(values).max()))
+            axes.set_ylim(-limit if axes is not rows[-1] else 0.0, limit)
     labels = "lateral error [m]", "longitudinal error [m]", "heading error [deg]"
     for axes, label in zip(rows, labels, strict=True):
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
-    rows[0].legend()
+    rows[0].legend(loc="upper right")
     rows[-1].set_xlabel("time [s]")
     figure.savefig(path, dpi=_DPI)
 

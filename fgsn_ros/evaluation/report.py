@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ _ROWS = (
     ("height [m]", "height_m"),
     ("heading [deg]", "heading_deg"),
 )
-_STATISTICS = (("median", "median"), ("RMSE", "rmse"), ("95 %", "p95"), ("max", "maximum"))
+_STATISTICS = {"median": "median", "RMSE": "rmse", "95 %": "p95", "max": "maximum"}
 
 
 def summarize(
@@ -96,7 +96,7 @@ def write_report(
 
 
 def evaluation_table(metrics: Metrics) -> str:
-    """Plain-text table of metrics: dead reckoning against localized, one line a statistic."""
+    """Plain-text table of metrics, 80 columns wide: dead reckoning against localized."""
     runs = {
         name: metrics[key]
         for name, key in (("dead reckoning", "dead_reckoning"), ("localized", "localized"))
@@ -104,22 +104,28 @@ def evaluation_table(metrics: Metrics) -> str:
     }
     if not runs:
         return f"{metrics['poses']} poses in {metrics['duration_s']:.1f} s; no reference to compare"
-    lines = [_line("", list(runs))]
+    lines = [_line("", list(runs)), _line("", [_cells(_STATISTICS)] * len(runs))]
     for label, key in _ROWS:
-        for statistic, name in _STATISTICS:
-            values = [f"{run[key][name]:.3f}" for run in runs.values()]
-            lines.append(_line(f"{label:<17}{statistic}", values))
-    for i, (metres, degrees) in enumerate(THRESHOLDS):
-        values = [f"{run['recall_percent'][i]:.1f}" for run in runs.values()]
-        lines.append(_line(f"recall [%] {metres:g} m, {degrees:g} deg", values))
+        lines.append(_line(label, [_cells(_numbers(run[key])) for run in runs.values()]))
+    recalls = [" / ".join(f"{r:.1f}" for r in run["recall_percent"]) for run in runs.values()]
+    lines.append(_line("recall [%] *", recalls))
     lines.append(_line("frames", [str(run["frames"]) for run in runs.values()]))
-    lines.append(_line("outside reference", [str(run["left_out"]) for run in runs.values()]))
+    lines.append(_line("no reference", [str(run["left_out"]) for run in runs.values()]))
     lines.append(_line("lost", ["yes" if run["lost"] else "no" for run in runs.values()]))
-    return "\n".join(lines)
+    bounds = " / ".join(f"{metres:g} m, {degrees:g} deg" for metres, degrees in THRESHOLDS)
+    return "\n".join([*lines, f"* within {bounds}"])
+
+
+def _numbers(summary: Mapping[str, float]) -> list[str]:
+    return [f"{summary[name]:.3f}" for name in _STATISTICS.values()]
+
+
+def _cells(values: Iterable[str]) -> str:
+    return "".join(f"{value:>8}" for value in values)
 
 
 def _line(label: str, values: list[str]) -> str:
-    return f"{label:<28}" + "".join(f"{value:>16}" for value in values)
+    return f"{label:<16}" + "".join(f"{value:>32}" for value in values)
 
 
 def _path_length_m(estimate: Trajectory, reference: Trajectory | None) -> float:
