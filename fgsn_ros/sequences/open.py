@@ -4,11 +4,13 @@ from pathlib import Path
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry.trajectory import Trajectory, read_tum
+from fgsn_ros.sequences.bag_files import is_bag
 from fgsn_ros.sequences.folder_recording import FolderRecording
 from fgsn_ros.sequences.image_folder import is_image_folder, open_image_folder
 from fgsn_ros.sequences.kitti import is_kitti, open_kitti
 from fgsn_ros.sequences.pose_files import turned_to_base
 from fgsn_ros.sequences.recording import Recording
+from fgsn_ros.sequences.rosbag import open_rosbag
 from fgsn_ros.sequences.settings import RecordingSettings
 
 __all__ = ["RecordingSettings", "open_recording", "read_reference"]
@@ -24,6 +26,8 @@ def open_recording(path: Path, settings: RecordingSettings = _DEFAULTS) -> Recor
     """
     if not path.exists():
         raise RecordingError(f"there is no recording at {path}")
+    if is_bag(path):
+        return open_rosbag(path, settings)
     if is_kitti(path):
         return open_kitti(path, settings)
     if is_image_folder(path):
