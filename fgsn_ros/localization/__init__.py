@@ -1,0 +1,1 @@
+"""Particle-filter localization of a robot on a map of labelled points."""

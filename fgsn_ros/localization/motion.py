@@ -1,0 +1,173 @@
+"""Motion models: how particles move with odometry, and how noise spreads them.
+
+Noise is a random walk: its variance grows with the distance and the angle driven, whatever the rate
+of the frames, so "0.05 per metre" is a standard deviation of 0.05 m after 1 m and of 0.5 m after
+100 m. (The odometry model of Thrun, Burgard, Fox, "Probabilistic Robotics", 2005, Sec. 5.4, with
+increments added as variances.)
+"""
+
+from dataclasses import dataclass, fields
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from fgsn_ros.config import require
+from fgsn_ros.geometry import poses
+from fgsn_ros.mapping.ground import Ground
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class MotionSettings:
+    """Odometry noise: standard deviation after one metre or one radian of motion, each >= 0."""
+
+    longitudinal_per_metre: float = 0.05
+    """Along the robot's x axis [m after 1 m]."""
+    longitudinal_per_radian: float = 0.05
+    """Along the robot's x axis [m after 1 rad]."""
+    lateral_per_metre: float = 0.03
+    """Along the robot's y axis [m after 1 m]."""
+    lateral_per_radian: float = 0.05
+    """Along the robot's y axis [m after 1 rad]."""
+    yaw_per_metre: float = 0.004
+    """Heading [rad after 1 m]."""
+    yaw_per_radian: float = 0.05
+    """Heading [rad after 1 rad]."""
+    vertical_per_metre: float = 0.02
+    """Height, spatial model only [m after 1 m]."""
+    tilt_per_metre: float = 0.003
+    """Roll and pitch, spatial model only [rad after 1 m]."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            require(0.0 <= value < 10.0, f"motion: {field.name} must be in [0, 10), not {value}")
+
+    def std(self, T_delta: Array) -> Array:
+        """Standard deviations (6,) x y z [m], roll pitch yaw [rad] of one odometry increment."""
+        metres = float(np.linalg.norm(T_delta[:3, 3]))
+        radians = float(poses.rotation_angle(T_delta))
+        return np.sqrt(
+            [
+                self.longitudinal_per_metre**2 * metres + self.longitudinal_per_radian**2 * radians,
+                self.lateral_per_metre**2 * metres + self.lateral_per_radian**2 * radians,
+                self.vertical_per_metre**2 * metres,
+                self.tilt_per_metre**2 * metres,
+                self.tilt_per_metre**2 * metres,
+                self.yaw_per_metre**2 * metres + self.yaw_per_radian**2 * radians,
+            ]
+        )
+
+
+class MotionModel(Protocol):
+    """What the filter asks of a motion model; states are (N, ...) float64."""
+
+    def sample(self, T_map_base: Array, std: Array, count: int, rng: np.random.Generator) -> Array:
+        """States around a pose with std (6,) x y z [m] roll pitch yaw [rad], in the map frame."""
+
+    def propagate(self, states: Array, T_delta: Array, rng: np.random.Generator) -> Array:
+        """States moved by an odometry increment (4, 4) with noise."""
+
+    def displace(self, states: Array, T_delta: Array) -> Array:
+        """States moved by an increment (4, 4) without noise."""
+
+    def poses(self, states: Array) -> Array:
+        """T_map_base (N, 4, 4)."""
+
+    def jitter(self, states: Array, bandwidth: float, rng: np.random.Generator) -> Array:
+        """States spread by a kernel that keeps their mean and covariance (`kernel_shrinkage`)."""
+
+
+class PlanarMotion:
+    """States (N, 3): x, y [m] and yaw [rad] in the map; the ground gives the rest of the pose."""
+
+    def __init__(self, settings: MotionSettings, ground: Ground) -> None:
+        self._settings = settings
+        self._ground = ground
+
+    def sample(self, T_map_base: Array, std: Array, count: int, rng: np.random.Generator) -> Array:
+        """States (N, 3); only x, y and yaw of the pose and of std matter."""
+        mean = np.array([*T_map_base[:2, 3], poses.to_rpy(T_map_base)[2]])
+        return mean + std[[0, 1, 5]] * rng.standard_normal((count, 3))
+
+    def propagate(self, states: Array, T_delta: Array, rng: np.random.Generator) -> Array:
+        """States (N, 3) moved by x, y and yaw of the increment, with noise in the robot's axes."""
+        noise = self._settings.std(T_delta)[[0, 1, 5]] * rng.standard_normal((len(states), 3))
+        return _move_planar(states, _planar(T_delta) + noise)
+
+    def displace(self, states: Array, T_delta: Array) -> Array:
+        """States (N, 3) moved by x, y and yaw of the increment."""
+        return _move_planar(states, _planar(T_delta)[None])
+
+    def poses(self, states: Array) -> Array:
+        """T_map_base (N, 4, 4) standing on the ground."""
+        return self._ground.poses(states)
+
+    def jitter(self, states: Array, bandwidth: float, rng: np.random.Generator) -> Array:
+        """States (N, 3) spread by a kernel that keeps their mean and covariance."""
+        # Headings are averaged around one of them, so that the wrap at pi does no harm.
+        reference = np.array([0.0, 0.0, states[0, 2]])
+        offsets = states - reference
+        offsets[:, 2] = poses.wrap_angle(offsets[:, 2])
+        return reference + kernel_shrinkage(offsets, bandwidth, rng)
+
+
+class SpatialMotion:
+    """States (N, 4, 4): T_map_base itself; nothing is known of the ground."""
+
+    def __init__(self, settings: MotionSettings) -> None:
+        self._settings = settings
+
+    def sample(self, T_map_base: Array, std: Array, count: int, rng: np.random.Generator) -> Array:
+        """States (N, 4, 4); std are taken along and around the map's axes."""
+        noise = std * rng.standard_normal((count, 6))
+        states = poses.exp(np.concatenate([np.zeros((count, 3)), noise[:, 3:]], axis=1))
+        states[:, :3, :3] = states[:, :3, :3] @ T_map_base[:3, :3]
+        states[:, :3, 3] = T_map_base[:3, 3] + noise[:, :3]
+        return states
+
+    def propagate(self, states: Array, T_delta: Array, rng: np.random.Generator) -> Array:
+        """States (N, 4, 4) moved by the increment, then by a random twist in the robot's axes."""
+        noise = self._settings.std(T_delta) * rng.standard_normal((len(states), 6))
+        return poses.compose(poses.compose(states, T_delta), poses.exp(noise))
+
+    def displace(self, states: Array, T_delta: Array) -> Array:
+        """States (N, 4, 4) moved by the increment."""
+        return poses.compose(states, T_delta)
+
+    def poses(self, states: Array) -> Array:
+        """The states themselves."""
+        return states
+
+    def jitter(self, states: Array, bandwidth: float, rng: np.random.Generator) -> Array:
+        """States (N, 4, 4) spread, in the tangent space at their mean, by a kernel."""
+        mean = poses.weighted_mean(states, np.ones(len(states)))
+        twists = poses.log(poses.compose(poses.invert(mean), states))
+        return poses.compose(mean, poses.exp(kernel_shrinkage(twists, bandwidth, rng)))
+
+
+def kernel_shrinkage(values: Array, bandwidth: float, rng: np.random.Generator) -> Array:
+    """Values (N, D) drawn from Gaussian kernels around shrunken values.
+
+    x' = a x + (1 - a) mean + h n, with n of the values' covariance and a = sqrt(1 - h^2): mean and
+    covariance stay (Liu and West, in "Sequential Monte Carlo Methods in Practice", 2001, Ch. 10.3).
+    """
+    mean = values.mean(axis=0)
+    variances, axes = np.linalg.eigh(np.cov(values, rowvar=False, bias=True))
+    spread = axes * np.sqrt(np.maximum(variances, 0.0))
+    noise = rng.standard_normal(values.shape) @ spread.T
+    shrunken: Array = mean + np.sqrt(1.0 - bandwidth**2) * (values - mean) + bandwidth * noise
+    return shrunken
+
+
+def _planar(T_delta: Array) -> Array:
+    return np.array([T_delta[0, 3], T_delta[1, 3], np.arctan2(T_delta[1, 0], T_delta[0, 0])])
+
+
+def _move_planar(states: Array, increments: Array) -> Array:
+    cosine, sine = np.cos(states[:, 2]), np.sin(states[:, 2])
+    x = states[:, 0] + cosine * increments[:, 0] - sine * increments[:, 1]
+    y = states[:, 1] + sine * increments[:, 0] + cosine * increments[:, 1]
+    return np.stack([x, y, poses.wrap_angle(states[:, 2] + increments[:, 2])], axis=1)

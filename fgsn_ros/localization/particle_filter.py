@@ -1,0 +1,155 @@
+"""The steps of a particle filter, each a function of weights or of weighted poses."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import logsumexp
+
+from fgsn_ros.config import require
+from fgsn_ros.geometry import poses
+from fgsn_ros.localization.motion import MotionModel
+
+Array = npt.NDArray[np.float64]
+LogLikelihood = Callable[[Array], Array]
+"""States (N, ...) to log-likelihoods (N,)."""
+
+
+@dataclass(frozen=True)
+class FilterSettings:
+    """When particles are resampled, and how a sharp likelihood is taken in layers."""
+
+    resample_below: float = 0.5
+    """Resample when the effective sample size falls below this share of the particles, (0, 1]."""
+    layer_share: float = 0.25
+    """A layer takes as much of the likelihood as leaves this share of effective samples, (0, 1)."""
+    layers: int = 6
+    """Layers per frame at most, >= 1; what is left of the likelihood then is not used."""
+    bandwidth: float = 0.4
+    """Kernel width between layers, as a share of the particles' spread, [0, 1)."""
+
+    def __post_init__(self) -> None:
+        require(0.0 < self.resample_below <= 1.0, "filter: resample_below must be in (0, 1]")
+        require(0.0 < self.layer_share < 1.0, "filter: layer_share must be in (0, 1)")
+        require(self.layers >= 1, "filter: layers must be at least 1")
+        require(0.0 <= self.bandwidth < 1.0, "filter: bandwidth must be in [0, 1)")
+
+
+@dataclass(frozen=True, eq=False)
+class ParticleSet:
+    """Weighted states."""
+
+    states: Array
+    """(N, ...) as the motion model has them."""
+    log_weights: Array
+    """(N,) normalised: their exponentials sum to 1."""
+
+    @staticmethod
+    def uniform(states: Array) -> "ParticleSet":
+        """States of equal weight."""
+        return ParticleSet(states, np.full(len(states), -np.log(len(states))))
+
+    @property
+    def weights(self) -> Array:
+        """(N,), summing to 1."""
+        weights: Array = np.exp(self.log_weights)
+        return weights
+
+    def weighed(self, log_likelihood: Array) -> "ParticleSet":
+        """The set with each weight multiplied by its likelihood (Bayes' rule)."""
+        return ParticleSet(self.states, normalize(self.log_weights + log_likelihood))
+
+    def resampled(self, rng: np.random.Generator, count: int | None = None) -> "ParticleSet":
+        """`count` (default: as many) states of equal weight drawn by weight."""
+        kept = systematic_resample(self.weights, count or len(self.states), rng)
+        return ParticleSet.uniform(self.states[kept])
+
+
+def normalize(log_weights: Array) -> Array:
+    """Log-weights (N,) whose exponentials sum to 1."""
+    normalized: Array = log_weights - logsumexp(log_weights)
+    return normalized
+
+
+def effective_sample_size(log_weights: Array) -> float:
+    """1 / sum of squared normalised weights (Kong, Liu, Wong, JASA 1994): from 1 to N."""
+    return float(np.exp(2.0 * logsumexp(log_weights) - logsumexp(2.0 * log_weights)))
+
+
+def systematic_resample(
+    weights: Array, count: int, rng: np.random.Generator
+) -> npt.NDArray[np.int64]:
+    """Indices (count,) into weights (N,), which sum to 1.
+
+    Index i is drawn floor(count w_i) or ceil(count w_i) times.
+
+    One random offset places all `count` equidistant pointers (Kitagawa, JCGS 1996).
+    """
+    pointers = (rng.random() + np.arange(count)) / count
+    drawn = np.searchsorted(np.cumsum(weights), pointers, side="right")
+    # Rounding may leave the sum below the last pointer; it then belongs to the last weight > 0.
+    indices: npt.NDArray[np.int64] = np.minimum(drawn, np.flatnonzero(weights)[-1])
+    return indices
+
+
+def mean_and_covariance(T: Array, weights: Array) -> tuple[Array, Array]:
+    """Mean (4, 4) and covariance (6, 6) of poses (N, 4, 4) with weights (N,) that sum to 1.
+
+    Order x y z [m], then rotations about the map's x, y, z axes [rad] (roll pitch yaw of
+    geometry_msgs/PoseWithCovariance).
+    """
+    mean = poses.weighted_mean(T, weights)
+    rotations = poses.from_rotation_translation(T[:, :3, :3] @ mean[:3, :3].T, np.zeros(3))
+    deviations = np.concatenate([T[:, :3, 3] - mean[:3, 3], poses.log(rotations)[:, 3:]], axis=1)
+    covariance: Array = (deviations * weights[:, None]).T @ deviations
+    return mean, covariance
+
+
+def tempered_share(log_weights: Array, log_likelihood: Array, least_samples: float) -> float:
+    """Largest share in (0, 1] of a log-likelihood that leaves `least_samples` effective samples.
+
+    Found by bisection (adaptive tempering of Del Moral, Doucet, Jasra, "Sequential Monte Carlo
+    samplers", JRSS B 2006, and Jasra et al., Scand. J. Stat. 2011).
+    """
+    if effective_sample_size(log_weights + log_likelihood) >= least_samples:
+        return 1.0
+    low, high = 0.0, 1.0
+    for _ in range(20):
+        middle = 0.5 * (low + high)
+        if effective_sample_size(log_weights + middle * log_likelihood) >= least_samples:
+            low = middle
+        else:
+            high = middle
+    return max(low, 1e-6)
+
+
+def update(
+    particles: ParticleSet,
+    log_likelihood: LogLikelihood,
+    motion: MotionModel,
+    settings: FilterSettings,
+    rng: np.random.Generator,
+) -> tuple[ParticleSet, int]:
+    """Weigh particles by a likelihood, in layers where it is too sharp for them.
+
+    A layer multiplies the weights by a power of the likelihood; then the particles are resampled
+    and spread by a kernel, and the next layer takes of the rest what they can stand: an annealed
+    particle filter (Deutscher, Blake, Reid, CVPR 2000) with the powers chosen by effective sample
+    size. While tracking, the first layer or two take it all.
+
+    Returns:
+        The weighed particles and the number of layers.
+    """
+    least_samples = settings.layer_share * len(particles.states)
+    remaining = 1.0
+    for layer in range(1, settings.layers + 1):
+        values = remaining * log_likelihood(particles.states)
+        share = tempered_share(particles.log_weights, values, least_samples)
+        particles = particles.weighed(share * values)
+        remaining *= 1.0 - share
+        if remaining <= 0.0 or layer == settings.layers:
+            return particles, layer
+        states = particles.resampled(rng).states
+        particles = ParticleSet.uniform(motion.jitter(states, settings.bandwidth, rng))
+    raise AssertionError("unreachable: settings.layers is at least 1")
