@@ -200,4 +200,6 @@ def _statistic(
 
 def _require(path: Path, condition: bool, what: str) -> None:
     if not condition:
-        raise CheckpointError(f"checkpoint {path} has a wrong {what}; make it again or take another")
+        raise CheckpointError(
+            f"checkpoint {path} has a wrong {what}; make it again or take another"
+        )

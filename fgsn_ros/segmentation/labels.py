@@ -12,7 +12,7 @@ UNLABELLED = 65535
 
 @dataclass(frozen=True)
 class LabelMap:
-    """Labels of one image on a grid; cell (i, j) covers the stride x stride pixels from (j, i) * stride.
+    """Labels of an image on a grid; cell (i, j) covers stride x stride pixels from (j, i) * stride.
 
     Raises:
         ValueError: shapes or types disagree.
@@ -35,11 +35,13 @@ class LabelMap:
 def palette(label_count: int) -> NDArray[np.uint8]:
     """Distinct RGB colours (K, 3), the same for a label whatever K is: hues by the golden ratio."""
     index = np.arange(label_count)
-    hue = (index * 0.6180339887 * 180) % 180
-    saturation = 255 - (index % 3) * 60
-    value = 255 - (index // 3 % 4) * 45
-    hsv = np.stack([hue, saturation, value], axis=-1).astype(np.uint8)
-    return np.asarray(cv2.cvtColor(hsv[None], cv2.COLOR_HSV2RGB)[0], np.uint8)
+    hue = (index * 0.6180339887) % 1.0 * 6.0
+    saturation = 1.0 - (index % 3) * 0.25
+    value = 1.0 - (index // 3 % 4) * 0.18
+    sector = (np.array([5.0, 3.0, 1.0]) + hue[:, None]) % 6.0
+    ramp = np.clip(np.minimum(sector, 4.0 - sector), 0.0, 1.0)
+    rgb = value[:, None] * (1.0 - saturation[:, None] * ramp)
+    return np.asarray(np.rint(rgb * 255.0), np.uint8)
 
 
 def colourize(label_map: LabelMap) -> NDArray[np.uint8]:
@@ -48,10 +50,8 @@ def colourize(label_map: LabelMap) -> NDArray[np.uint8]:
     return colours[np.minimum(label_map.labels, label_map.label_count)]
 
 
-def overlay(
-    image: NDArray[np.uint8], label_map: LabelMap, alpha: float = 0.5
-) -> NDArray[np.uint8]:
-    """Blend of an RGB image (H, W, 3) and its labels' colours; unlabelled pixels stay as they are."""
+def overlay(image: NDArray[np.uint8], label_map: LabelMap, alpha: float = 0.5) -> NDArray[np.uint8]:
+    """Blend of an RGB image (H, W, 3) and its labels' colours; unlabelled pixels stay."""
     height, width = image.shape[:2]
     rows = np.arange(height) // label_map.stride
     columns = np.arange(width) // label_map.stride

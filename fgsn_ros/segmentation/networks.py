@@ -17,7 +17,7 @@ _HIGH_CHANNELS = 960
 
 
 class FgsnNetwork(nn.Module):
-    """LR-ASPP on MobileNetV3-Large (Howard et al., ICCV 2019) with a linear classifier on 128 features.
+    """LR-ASPP on MobileNetV3-Large (Howard et al., ICCV 2019), linear classifier on 128 features.
 
     Randomly initialised from `generator`; nothing is downloaded.
     """

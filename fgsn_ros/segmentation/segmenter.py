@@ -34,15 +34,13 @@ class SegmenterSettings:
 class Segmenter:
     """Labels images with a checkpoint's network; sees nothing but the image."""
 
-    def __init__(
-        self, checkpoint: Checkpoint, settings: SegmenterSettings | None = None
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, settings: SegmenterSettings | None = None) -> None:
         settings = settings or SegmenterSettings()
         self.checkpoint = checkpoint
         self.stride = settings.stride
         self.device = choose_device(settings.device)
         network = fold_batch_norm(copy.deepcopy(checkpoint.network).eval())
-        self._network = network.to(self.device, memory_format=torch.channels_last)
+        self._network = network.to(self.device).to(memory_format=torch.channels_last)
         scale = 1.0 / (255.0 * np.asarray(checkpoint.std, np.float32))
         shift = -np.asarray(checkpoint.mean, np.float32) / np.asarray(checkpoint.std, np.float32)
         self._scale = torch.tensor(scale, device=self.device).view(1, 3, 1, 1)

@@ -38,9 +38,10 @@ class ImageCache:
     def _read(self, path: Path, mode: int) -> Image:
         image = self._images.get(path)
         if image is None:
-            image = cv2.imread(str(path), mode)
-            if image is None:
+            read = cv2.imread(str(path), mode)
+            if read is None:
                 raise TrainingError(f"cannot read image {path}; restore it or take it off the list")
+            image = np.asarray(read, np.uint8)
             if image.nbytes <= self._left:
                 self._left -= image.nbytes
                 self._images[path] = image
@@ -49,7 +50,7 @@ class ImageCache:
 
 @dataclass(frozen=True)
 class Crop:
-    """Geometry of a crop: crop pixel = scale * image pixel + offset (pixel centres), then flipped."""
+    """A crop: its pixel = scale * image pixel + offset (pixel centres), then flipped."""
 
     height: int
     width: int
@@ -83,9 +84,7 @@ class Crop:
     def _warp(self, image: Image, interpolation: int, border: int) -> Image:
         sign = -1.0 if self.flipped else 1.0
         offset_u = self.width - 1 - self.offset_u if self.flipped else self.offset_u
-        matrix = np.array(
-            [[sign * self.scale, 0.0, offset_u], [0.0, self.scale, self.offset_v]]
-        )
+        matrix = np.array([[sign * self.scale, 0.0, offset_u], [0.0, self.scale, self.offset_v]])
         size = (self.width, self.height)
         warped = cv2.warpAffine(
             image, matrix, size, flags=interpolation, borderMode=border, borderValue=(255,) * 3
@@ -115,11 +114,11 @@ def random_crop(
     for axis in (0, 1):
         free = crop_size[axis] - image_size[axis] * scale
         low, high = min(free, 0.0), max(free, 0.0)
+        offset = rng.uniform(low, high)
         if around is not None:
-            centre = around[1 - axis] * scale
-            low = max(low, -centre + 0.1 * crop_size[axis])
-            high = min(high, 0.9 * crop_size[axis] - centre)
-        offsets.append(float(rng.uniform(min(low, high), max(low, high))))
+            shown_at = rng.uniform(0.1, 0.9) * crop_size[axis]
+            offset = np.clip(shown_at - around[1 - axis] * scale, low, high)
+        offsets.append(float(offset))
     return Crop(crop_size[0], crop_size[1], scale, offsets[1], offsets[0], flipped)
 
 

@@ -1,6 +1,5 @@
 """Losses of semantic and fine-grained training."""
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 

@@ -100,16 +100,14 @@ def _lines(path: Path) -> list[str]:
     return [line for line in lines if line]
 
 
-def class_weights(
-    scenes: tuple[Scene, ...], count: int, cache: ImageCache
-) -> NDArray[np.float64]:
+def class_weights(scenes: tuple[Scene, ...], count: int, cache: ImageCache) -> NDArray[np.float64]:
     """Weight (K,) of each class: one over the square root of its share of pixels, at most 5."""
     pixels = np.ones(count)
     for scene in scenes[:: max(1, len(scenes) // 200)]:
         classes = cache.classes(scene.classes)
         pixels += np.bincount(classes.ravel(), minlength=256)[:count]
     share = pixels / pixels.sum()
-    return np.minimum(1.0 / np.sqrt(share * count), 5.0)
+    return np.asarray(np.minimum(1.0 / np.sqrt(share * count), 5.0))
 
 
 def random_batch(

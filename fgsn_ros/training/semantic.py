@@ -44,8 +44,9 @@ class SemanticObjective:
         """Names of the classes."""
         return self._scenes.class_names
 
-    def prepare(self, network: FgsnNetwork, iteration: int) -> None:
+    def prepare(self, network: FgsnNetwork, iteration: int) -> bool:
         """Nothing to prepare: the labels are given."""
+        return False
 
     def losses(self, network: FgsnNetwork, rng: np.random.Generator) -> dict[str, Tensor]:
         """Loss of one random batch, by name."""

@@ -13,11 +13,21 @@ from tqdm import tqdm
 
 from fgsn_ros.errors import TrainingError
 from fgsn_ros.outputs import whole_file
-from fgsn_ros.segmentation.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from fgsn_ros.segmentation.checkpoint import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    Checkpoint,
+    load_checkpoint,
+    save_checkpoint,
+)
 from fgsn_ros.segmentation.networks import FgsnNetwork
 from fgsn_ros.segmentation.segmenter import choose_device
+from fgsn_ros.sequences.correspondences import VALIDATION_LIST
+from fgsn_ros.training.fine_grained import FineGrainedObjective
+from fgsn_ros.training.images import ImageCache
 from fgsn_ros.training.semantic import SemanticObjective
 from fgsn_ros.training.settings import TrainSettings
+from fgsn_ros.training.statistics import with_statistics
 
 _log = logging.getLogger(__name__)
 
@@ -34,7 +44,7 @@ class Objective(Protocol):
     def label_count(self) -> int: ...  # noqa: D102
     @property
     def label_names(self) -> tuple[str, ...] | None: ...  # noqa: D102
-    def prepare(self, network: FgsnNetwork, iteration: int) -> None: ...  # noqa: D102
+    def prepare(self, network: FgsnNetwork, iteration: int) -> bool: ...  # noqa: D102
     def losses(self, network: FgsnNetwork, rng: np.random.Generator) -> dict[str, Tensor]: ...  # noqa: D102
     def validate(self, network: FgsnNetwork) -> dict[str, float]: ...  # noqa: D102
     def state(self) -> dict[str, Tensor]: ...  # noqa: D102
@@ -44,25 +54,51 @@ class Objective(Protocol):
 def train(settings: TrainSettings) -> Path:
     """Train a network and write its checkpoint; returns the checkpoint's path.
 
+    The "statistics" objective only counts the label statistics of `init` on `data`.
+
     Raises:
         FgsnError: data, initial checkpoint or output are unusable, or the loss is not finite.
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
     device = choose_device(settings.device)
-    objective = SemanticObjective(settings, device)
-    network = _initial_network(settings, objective.label_count).to(
-        device, memory_format=torch.channels_last
-    )
-    Trainer(settings, objective, network).run()
+    if settings.objective != "statistics":
+        objective = _objective(settings, device)
+        network = _initial_network(settings, objective.label_count).to(device)
+        network = network.to(memory_format=torch.channels_last)
+        Trainer(settings, objective, network).run()
+    _add_statistics(settings)
     return settings.checkpoint
+
+
+def _objective(settings: TrainSettings, device: torch.device) -> "Objective":
+    if settings.objective == "semantic":
+        return SemanticObjective(settings, device)
+    return FineGrainedObjective(settings, device)
+
+
+def _add_statistics(settings: TrainSettings) -> None:
+    """Count the statistics of the labels as they are read back, where there are correspondences."""
+    if not (settings.data / VALIDATION_LIST).is_file() and settings.objective == "semantic":
+        return
+    path = settings.checkpoint
+    if settings.objective == "statistics":
+        assert settings.init is not None
+        path = settings.init
+    cache = ImageCache(settings.cache_mb)
+    checkpoint = with_statistics(load_checkpoint(path), settings.data, cache)
+    _log.info("label statistics: %s", checkpoint.training["statistics"])
+    save_checkpoint(settings.checkpoint, checkpoint, settings.half)
 
 
 def _initial_network(settings: TrainSettings, label_count: int) -> FgsnNetwork:
     generator = torch.Generator().manual_seed(settings.seed)
     if settings.init is None:
         return FgsnNetwork(label_count, generator)
-    network = load_checkpoint(settings.init).network
+    checkpoint = load_checkpoint(settings.init)
+    if (checkpoint.mean, checkpoint.std) != (IMAGENET_MEAN, IMAGENET_STD):
+        raise TrainingError(f"{settings.init} normalises images in another way; train from scratch")
+    network = checkpoint.network
     if network.label_count != label_count:
         network.reset_classifier(label_count, generator)
     return network
@@ -71,9 +107,7 @@ def _initial_network(settings: TrainSettings, label_count: int) -> FgsnNetwork:
 class Trainer:
     """Runs an objective's steps from the first or the resumed iteration to the last."""
 
-    def __init__(
-        self, settings: TrainSettings, objective: Objective, network: FgsnNetwork
-    ) -> None:
+    def __init__(self, settings: TrainSettings, objective: Objective, network: FgsnNetwork) -> None:
         self._settings = settings
         self._objective = objective
         self._network = network
@@ -90,7 +124,9 @@ class Trainer:
         remaining = range(self._iteration, settings.iterations)
         with (
             SummaryWriter(str(settings.output / "tensorboard")) as writer,
-            tqdm(remaining, initial=self._iteration, total=settings.iterations, mininterval=2) as bar,
+            tqdm(
+                remaining, initial=self._iteration, total=settings.iterations, mininterval=2
+            ) as bar,
         ):
             for iteration in bar:
                 self._iteration = iteration
@@ -106,7 +142,9 @@ class Trainer:
 
     def _step(self) -> dict[str, float]:
         settings = self._settings
-        self._objective.prepare(self._network, self._iteration)
+        if self._objective.prepare(self._network, self._iteration):
+            for parameter in self._network.classifier.parameters():
+                self._optimizer.state.pop(parameter, None)  # momentum of labels that are no more
         self._set_mode()
         # a generator of its own for each step: a resumed run sees what it would have seen
         rng = np.random.default_rng((settings.seed, self._iteration))
@@ -119,7 +157,7 @@ class Trainer:
                 f"loss is not finite at step {self._iteration}; lower learning_rate and resume"
             )
         self._optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self._network.parameters(), _GRADIENT_NORM)
         self._optimizer.step()
         return {name: float(value.detach()) for name, value in losses.items()}

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+
+from fgsn_ros.errors import RecordingError, SettingsError
+from fgsn_ros.segmentation.checkpoint import IMAGENET_MEAN, IMAGENET_STD, Checkpoint
+from fgsn_ros.segmentation.networks import FgsnNetwork
+from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    network = FgsnNetwork(15, torch.Generator().manual_seed(3))
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.randn(4, 3, 64, 96))  # batch norms of another scale than 1
+    return Checkpoint(network.eval())
+
+
+@pytest.fixture(scope="module")
+def image() -> np.ndarray:
+    return np.random.default_rng(1).integers(0, 256, (45, 83, 3), np.uint8)
+
+
+def test_label_map_is_the_soft_max_of_the_network_before_folding(checkpoint, image):
+    scaled = (image / 255.0 - IMAGENET_MEAN) / IMAGENET_STD
+    with torch.inference_mode():
+        batch = torch.tensor(scaled, dtype=torch.float32).permute(2, 0, 1)[None]
+        expected = checkpoint.network(batch)[0].softmax(dim=0)
+    label_map = Segmenter(checkpoint, SegmenterSettings(device="cpu")).segment(image)
+    assert label_map.labels.shape == (6, 11)
+    assert label_map.label_count == 15
+    chosen = expected.gather(0, torch.from_numpy(label_map.labels.astype(np.int64))[None])[0]
+    np.testing.assert_allclose(chosen, expected.max(dim=0).values, atol=1e-5)
+    np.testing.assert_allclose(label_map.confidence, chosen, atol=1e-5)
+
+
+@pytest.mark.parametrize(("stride", "grid"), [(4, (12, 21)), (8, (6, 11)), (16, (3, 6))])
+def test_grid_is_that_of_the_stride(checkpoint, image, stride, grid):
+    label_map = Segmenter(checkpoint, SegmenterSettings("cpu", stride)).segment(image)
+    assert label_map.labels.shape == grid
+    assert label_map.stride == stride
+
+
+def test_same_image_gives_the_same_labels_to_the_bit(checkpoint, image):
+    segmenters = [Segmenter(checkpoint, SegmenterSettings("cpu")) for _ in range(2)]
+    first, second, third = (s.segment(image) for s in (*segmenters, segmenters[0]))
+    for other in (second, third):
+        np.testing.assert_array_equal(first.labels, other.labels)
+        np.testing.assert_array_equal(first.confidence, other.confidence)
+
+
+def test_segmenting_leaves_the_checkpoint_as_it_was(checkpoint, image):
+    before = checkpoint.fingerprint
+    Segmenter(checkpoint, SegmenterSettings("cpu")).segment(image)
+    assert checkpoint.fingerprint == before
+
+
+def test_image_that_is_not_rgb_bytes_is_refused(checkpoint, image):
+    segmenter = Segmenter(checkpoint, SegmenterSettings("cpu"))
+    for wrong in (image[..., 0], image.astype(np.float32), image[:0]):
+        with pytest.raises(RecordingError, match="image must be"):
+            segmenter.segment(wrong)
+
+
+def test_settings_refuse_an_unknown_stride_and_device():
+    with pytest.raises(SettingsError, match="stride"):
+        SegmenterSettings(stride=7)
+    with pytest.raises(SettingsError, match="device"):
+        SegmenterSettings(device="tpu")
