@@ -152,21 +152,12 @@ def _labelled(
     visibility = Visibility(
         structure, settings.range_factor, float(np.radians(settings.view_angle_deg))
     )
-    own = _points_by_frame(structure)
     for view in tqdm(views, desc="labelling", unit="frame"):
         camera: Camera = mounts[structure.cameras[view.frame]].camera
-        points, pixels = visibility.visible(camera, structure.T_map_camera[view.frame])
-        tracked = np.isin(points, own[view.frame], assume_unique=True)
+        points, pixels, tracked = visibility.visible(view.frame, camera)
         weights = np.where(tracked, 1.0, settings.projected_weight)
         vote(votes, points, pixels, weights, view.label_map)
     return votes.winners(len(structure.points))
-
-
-def _points_by_frame(structure: Structure) -> list[NDArray[np.int64]]:
-    observations = structure.observations
-    order = np.argsort(observations.frame, kind="stable")
-    frames = np.arange(1, len(structure.cameras))
-    return np.split(observations.track[order], np.searchsorted(observations.frame[order], frames))
 
 
 def _kept(

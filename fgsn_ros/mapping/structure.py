@@ -71,6 +71,12 @@ class Structure:
     cameras: tuple[str, ...]
     """(F,) camera of each frame."""
 
+    def points_by_frame(self) -> list[NDArray[np.int64]]:
+        """Points that each frame's own views agree with, ascending."""
+        order = np.argsort(self.observations.frame, kind="stable")
+        firsts = np.searchsorted(self.observations.frame[order], np.arange(1, len(self.cameras)))
+        return np.split(self.observations.track[order], firsts)
+
 
 class MotionGate:
     """Lets a pose pass when it has moved or turned enough since the last that passed."""

@@ -158,11 +158,11 @@ def _residuals(views: Views, points: FloatArray) -> tuple[FloatArray, FloatArray
 
 def _solved(normal: FloatArray, right: FloatArray) -> FloatArray:
     """Solutions (T, 3) of 3x3 systems; NaN where one is (nearly) singular."""
-    finite: Mask = np.isfinite(normal).reshape(-1, 9).all(axis=1)
-    finite &= np.isfinite(right).all(axis=1)
+    entries = np.isfinite(np.hstack([normal.reshape(-1, 9), right]))
+    finite: Mask = np.asarray(entries.all(axis=1))
     safe = np.where(finite[:, None, None], normal, np.eye(3))
     eigenvalues = np.linalg.eigvalsh(safe)
-    regular: Mask = finite & (eigenvalues[:, 0] > 1e-10 * eigenvalues[:, 2])
+    regular: Mask = finite & np.asarray(eigenvalues[:, 0] > 1e-10 * eigenvalues[:, 2])
     safe = np.where(regular[:, None, None], safe, np.eye(3))
     solutions = np.linalg.solve(safe, np.where(regular[:, None], right, 0.0)[:, :, None])[:, :, 0]
     return np.where(regular[:, None], solutions, np.nan)
