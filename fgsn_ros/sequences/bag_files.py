@@ -1,6 +1,6 @@
 """Topics and messages of a bag of any kind, its damages named in one line."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,7 +63,7 @@ def read_messages(path: Path, topics: Collection[str]) -> Iterator[tuple[str, Me
             yield item
 
 
-def _messages(path: Path, topics: Collection[str]) -> "Iterator[tuple[str, Message]]":
+def _messages(path: Path, topics: Collection[str]) -> Generator[tuple[str, Message], None, None]:
     with _reader(path) as reader:
         connections = [c for c in reader.connections if c.topic in topics]
         if connections:

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from fgsn_ros.errors import RecordingError
+from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.sequences.bag_files import Topic, read_messages
 from fgsn_ros.sequences.bag_topics import ODOMETRY, TRANSFORMS
-from fgsn_ros.sequences.messages import Message, frame_name, pose_of, stamp_of
+from fgsn_ros.sequences.messages import Message, frame_name, pose_row, stamp_of, valid_rows
 from fgsn_ros.sequences.static_transforms import StaticTransforms
 
 _log = logging.getLogger(__name__)
@@ -29,8 +29,8 @@ class OdometryTopic:
     child_frame: str
     """frame that the poses are of; empty where the messages do not say"""
     stamps: list[float] = field(default_factory=list)
-    poses: list[NDArray[np.float64] | None] = field(default_factory=list)
-    """(4, 4), None where a message's pose is not finite"""
+    rows: list[list[float]] = field(default_factory=list)
+    """x y z qx qy qz qw"""
 
     def trajectory(self, path: Path) -> Trajectory:
         """The poses in order; a message that repeats the stamp before it is dropped.
@@ -39,12 +39,13 @@ class OdometryTopic:
             RecordingError: a pose is not finite, or time goes backwards.
         """
         stamps = np.array(self.stamps)
-        for stamp, T in zip(self.stamps, self.poses, strict=True):
-            if T is None or not np.isfinite(stamp):
-                raise RecordingError(
-                    f"{path}: {self.name} holds a pose at {stamp:.6f} s that is not finite "
-                    "(NaN); repair or cut the recording"
-                )
+        rows = np.array(self.rows, np.float64)
+        invalid = np.flatnonzero(~valid_rows(rows))
+        if len(invalid):
+            raise RecordingError(
+                f"{path}: {self.name} holds a pose at {stamps[invalid[0]]:.6f} s that is not "
+                "finite (NaN) or has no rotation; repair or cut the recording"
+            )
         steps = np.diff(stamps, prepend=-np.inf)
         if (steps < 0.0).any():
             i = int(np.flatnonzero(steps < 0.0)[0])
@@ -55,7 +56,7 @@ class OdometryTopic:
         kept = steps > 0.0
         if not kept.all():
             _log.warning("%s: %d messages of %s repeat a stamp", path, (~kept).sum(), self.name)
-        return Trajectory(stamps[kept], np.array(self.poses, np.float64)[kept])
+        return Trajectory(stamps[kept], poses.from_quaternion(rows[:, :3], rows[:, 3:])[kept])
 
 
 @dataclass
@@ -99,4 +100,4 @@ def _add_odometry(odometry: dict[str, OdometryTopic], name: str, message: Messag
         frame, child = frame_name(message.header.frame_id), frame_name(message.child_frame_id)
         odometry[name] = OdometryTopic(name, frame, child)
     odometry[name].stamps.append(stamp_of(message))
-    odometry[name].poses.append(pose_of(message.pose.pose))
+    odometry[name].rows.append(pose_row(message.pose.pose))

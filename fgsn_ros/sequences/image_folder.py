@@ -114,7 +114,7 @@ def _numbers(mapping: object, key: str, count: int | None) -> Sequence[float]:
     try:
         numbers = np.array(value, dtype=np.float64).reshape(-1).tolist()
     except (TypeError, ValueError):
-        numbers = []
+        numbers = [np.nan]
     if (count is not None and len(numbers) != count) or not np.isfinite(numbers).all():
         raise RecordingError(f"'{key}' takes {count or 'some'} finite numbers")
     return list(numbers)

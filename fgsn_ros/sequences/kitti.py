@@ -62,8 +62,8 @@ def _frame_range(
         raise RecordingError(f"{folder} holds no frames such as 000000.png")
     first = min(found) if settings.first is None else settings.first
     last = max(found) if settings.last is None else settings.last
-    wanted = range(first, max(first, last) + 1)
-    missing = next((number for number in wanted if number not in found), None)
+    wanted = range(first, last + 1)
+    missing = next((number for number in wanted or (first, last) if number not in found), None)
     if missing is not None:
         raise RecordingError(
             f"frame {missing} is missing in {folder}; it holds frames within {min(found)} to "

@@ -120,14 +120,18 @@ def camera_of(info: Message, rectified: bool, topic: str) -> Camera:
         raise RecordingError(f"{topic}: {error}") from error
 
 
-def pose_of(pose: Message) -> NDArray[np.float64] | None:
-    """(4, 4) of a Pose or Transform; None where it is not finite or not a rotation."""
+def pose_row(pose: Message) -> list[float]:
+    """X y z qx qy qz qw of a Pose or Transform, as it is in the message."""
     t = pose.position if hasattr(pose, "position") else pose.translation
     q = pose.orientation if hasattr(pose, "orientation") else pose.rotation
-    values = np.array([t.x, t.y, t.z, q.x, q.y, q.z, q.w], np.float64)
-    if not np.isfinite(values).all() or np.linalg.norm(values[3:]) < 1e-3:
-        return None
-    return poses.from_quaternion(values[:3], values[3:])
+    return [t.x, t.y, t.z, q.x, q.y, q.z, q.w]
+
+
+def valid_rows(rows: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows (..., 7) of `pose_row` are finite with a quaternion that is not zero, (...)."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        turned = np.linalg.norm(rows[..., 3:], axis=-1) > 1e-3
+    return np.asarray(np.isfinite(rows).all(axis=-1) & turned)
 
 
 def split_stamp(stamp: float) -> tuple[int, int]:

@@ -92,8 +92,7 @@ def open_rosbag(path: Path, settings: RecordingSettings) -> BagRecording:
     truth = _ground_truth_topic(path, scan, settings)
     base = (odometry or truth or _NO_ODOMETRY).child_frame or _DEFAULT_BASE_FRAME
     ground_truth = _ground_truth(path, truth, scan, base, settings)
-    recorded = odometry.trajectory(path) if odometry is not None else None
-    trajectory, origin = _odometry(path, recorded, ground_truth, settings)
+    trajectory, origin = _odometry(path, odometry, ground_truth, settings)
     return BagRecording(
         path,
         {camera.name: _mount(path, camera, scan, base) for camera in chosen},
@@ -176,12 +175,12 @@ def _ground_truth(
 
 def _odometry(
     path: Path,
-    recorded: Trajectory | None,
+    topic: OdometryTopic | None,
     ground_truth: Trajectory | None,
     settings: RecordingSettings,
 ) -> tuple[Trajectory | None, str]:
     if not settings.derive_odometry:
-        return recorded, RECORDED_ODOMETRY
+        return None if topic is None else topic.trajectory(path), RECORDED_ODOMETRY
     source = ground_truth
     if settings.odometry_poses is not None:
         source = read_tum(settings.odometry_poses)

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
-from fgsn_ros.sequences.messages import Message, frame_name, pose_of
+from fgsn_ros.sequences.messages import Message, frame_name, pose_row, valid_rows
 
 _SAME_M = 1e-4
 _SAME_RAD = 1e-4
@@ -29,29 +29,29 @@ class StaticTransforms:
         """Add a TFMessage of /tf_static (`latched`: the last one counts) or of /tf.
 
         Raises:
-            RecordingError: a latched transform is not finite.
+            RecordingError: a transform is not finite.
         """
         for transform in message.transforms:
             parent = frame_name(transform.header.frame_id)
             edge = parent, frame_name(transform.child_frame_id)
-            T = pose_of(transform.transform)
-            if latched and T is None:
+            if not latched and (edge in self._latched or edge in self._moving):
+                continue
+            row = np.array(pose_row(transform.transform), np.float64)
+            if not valid_rows(row):
                 raise RecordingError(f"{source}: the transform {edge[0]} -> {edge[1]} is not valid")
-            if latched and T is not None:
+            T = poses.from_quaternion(row[:3], row[3:])
+            if latched:
                 self._edges[edge] = T
                 self._latched.add(edge)
                 self._moving.discard(edge)
-            elif edge not in self._latched and edge not in self._moving:
-                self._add_sample(edge, T)
+            elif self._moves(edge, T):
+                self._moving.add(edge)
 
-    def _add_sample(self, edge: tuple[str, str], T: NDArray[np.float64] | None) -> None:
-        if T is None:
-            self._moving.add(edge)
-            return
+    def _moves(self, edge: tuple[str, str], T: NDArray[np.float64]) -> bool:
+        """Whether T differs from the edge's first transform."""
         difference = poses.log(poses.compose(poses.invert(self._edges.setdefault(edge, T)), T))
-        moved = np.linalg.norm(difference[:3]) > _SAME_M
-        if moved or np.linalg.norm(difference[3:]) > _SAME_RAD:
-            self._moving.add(edge)
+        length, angle = np.linalg.norm(difference[:3]), np.linalg.norm(difference[3:])
+        return bool(length > _SAME_M or angle > _SAME_RAD)
 
     def lookup(self, parent: str, child: str) -> NDArray[np.float64] | None:
         """T_parent_child (4, 4) over any chain of static transforms; None without a chain."""

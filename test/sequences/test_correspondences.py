@@ -18,10 +18,7 @@ from fgsn_ros.sequences.correspondences import (
     write_list,
 )
 
-PUBLISHED = (
-    Path(__file__).parents[2]
-    / "../shared/data/fgsn_mat_form/correspondence_slice22_run13_run29_c1362_c2346.mat"
-)
+PUBLISHED = "fgsn_mat_form/correspondence_slice22_run13_run29_c1362_c2346.mat"
 
 
 def made(count: int = 7) -> Correspondence:
@@ -60,13 +57,11 @@ def test_a_written_file_has_the_published_layout_and_types(tmp_path: Path) -> No
     }
 
 
-def test_a_published_file_comes_back_the_same(tmp_path: Path) -> None:
-    if not PUBLISHED.exists():
-        pytest.skip("the published example is not on this machine")
-    correspondence = read_correspondence(PUBLISHED)
+def test_a_published_file_comes_back_the_same(tmp_path: Path, shared_data: Path) -> None:
+    correspondence = read_correspondence(shared_data / PUBLISHED)
     write_correspondence(tmp_path / "copy.mat", correspondence)
     assert_same(read_correspondence(tmp_path / "copy.mat"), correspondence)
-    assert layout(tmp_path / "copy.mat") == layout(PUBLISHED)
+    assert layout(tmp_path / "copy.mat") == layout(shared_data / PUBLISHED)
     assert correspondence.reference_image.endswith(".jpg")
 
 
