@@ -1,0 +1,114 @@
+import numpy as np
+import pytest
+
+from fgsn_ros.errors import MapError, RecordingError, SettingsError
+from fgsn_ros.geometry import poses
+from fgsn_ros.mapping.builder import MapSettings, build_map
+from fgsn_ros.mapping.structure import MotionGate, posed_frames
+
+
+def test_points_lie_on_the_surfaces_with_their_labels(built, distances_to_surfaces):
+    _, m = built
+    distance = distances_to_surfaces(m.points.astype(np.float64))
+    relative = distance.min(axis=1) / m.min_range
+    assert len(m) > 500
+    assert np.median(relative) < 0.015
+    assert np.mean(relative < 0.05) > 0.95
+    road = m.points[(m.labels == 0) & (distance[:, 0] < 1.0)]
+    assert abs(np.median(road[:, 2])) < 0.03
+    clear = np.sort(distance, axis=1)[:, 1] > 1.0
+    assert np.mean(m.labels[clear] == distance.argmin(axis=1)[clear]) > 0.99
+    assert set(np.unique(m.labels)) == {0, 1, 2, 3}
+
+
+def test_ranges_and_directions_are_those_of_cameras_that_saw_the_point(built):
+    recording, m = built
+    T = recording.ground_truth.poses @ recording.cameras["camera"].T_base_camera
+    sight = m.points[:, None] - T[None, :, :3, 3]
+    ranges = np.linalg.norm(sight, axis=-1)
+    for observed in (m.min_range, m.max_range):
+        assert np.abs(ranges - observed[:, None]).min(axis=1).max() < 1e-3
+    between = (ranges >= m.min_range[:, None] - 1e-3) & (ranges <= m.max_range[:, None] + 1e-3)
+    mean = (sight / ranges[..., None] * between[..., None]).sum(axis=1)
+    mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+    assert np.median(np.einsum("ij,ij->i", mean, m.directions)) > np.cos(np.radians(1.0))
+
+
+def test_key_frames_are_spaced_and_hold_label_shares(built):
+    recording, m = built
+    steps = np.linalg.norm(np.diff(m.keyframe_poses[:, :3, 3], axis=0), axis=1)
+    assert (steps >= 1.0).all()
+    assert steps.max() < 1.0 + 2 * 0.61
+    np.testing.assert_allclose(m.keyframe_histograms.sum(axis=1), 1.0, rtol=1e-6)
+    np.testing.assert_array_equal(m.keyframe_poses[0], recording.ground_truth.poses[0])
+
+
+def test_the_map_names_the_checkpoint_that_labelled_it(built):
+    assert built[1].fingerprint == "cd" * 32
+
+
+def test_building_twice_gives_the_same_map_to_the_bit(built, make_corridor, tint_segmenter):
+    again = build_map(make_corridor(), tint_segmenter())
+    for name in ("points", "labels", "confidence", "directions", "keyframe_histograms"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(built[1], name))
+
+
+def test_points_on_labels_that_are_not_stationary_are_dropped(make_corridor, tint_segmenter):
+    stationary = np.array([0.9, 0.1, 0.8, 0.5], np.float32)
+    m = build_map(make_corridor(8), tint_segmenter(stationary))
+    assert 1 not in m.labels
+    assert {0, 2} <= set(m.labels.tolist())
+    kept = build_map(make_corridor(8), tint_segmenter(stationary), MapSettings(min_stationary=None))
+    assert 1 in kept.labels
+
+
+def test_labels_that_the_images_do_not_agree_on_are_dropped(make_corridor, tint_segmenter):
+    class Fickle(tint_segmenter):
+        def __init__(self):
+            super().__init__()
+            self.calls = 0
+
+        def segment(self, image):
+            label_map = super().segment(image)
+            self.calls += 1
+            label_map.labels[:] = self.calls % 4
+            return label_map
+
+    lax = build_map(make_corridor(12), Fickle(), MapSettings(min_agreement=0.0))
+    strict = build_map(make_corridor(12), Fickle(), MapSettings(min_agreement=0.6))
+    assert len(strict) < 0.7 * len(lax)
+    assert strict.confidence.min() >= 0.6
+    with pytest.raises(MapError, match="label tests"):
+        build_map(make_corridor(4), tint_segmenter(np.zeros(4, np.float32)))
+
+
+def test_images_without_texture_give_no_map(make_corridor, tint_segmenter):
+    with pytest.raises(MapError, match="no point could be triangulated"):
+        build_map(make_corridor(4, blank=True), tint_segmenter())
+
+
+def test_a_recording_without_ground_truth_is_refused(make_corridor, tint_segmenter):
+    recording = make_corridor(4)
+    recording.ground_truth = None
+    with pytest.raises(RecordingError, match="ground-truth"):
+        build_map(recording, tint_segmenter())
+
+
+def test_frames_outside_the_ground_truth_or_standing_still_are_left_out(make_corridor):
+    recording = make_corridor(6, step_m=0.1)
+    recording.ground_truth = recording.ground_truth.between(100.05, 100.45)
+    stamps = [posed.frame.stamp for posed in posed_frames(recording, 0.25, 90.0, "test")]
+    np.testing.assert_allclose(stamps, [100.1, 100.4])
+
+
+def test_a_turn_passes_the_gate_without_motion():
+    gate = MotionGate(1.0, 5.0)
+    turns = np.radians([0.0, 3.0, 6.0, 9.0, 12.0])
+    passed = [gate.passes(poses.from_planar(0.0, 0.0, yaw)) for yaw in turns]
+    assert passed == [True, False, True, False, True]
+
+
+def test_settings_out_of_range_are_refused():
+    for change in ({"keyframe_spacing_m": 0.0}, {"range_factor": 0.9}, {"min_agreement": 1.1}):
+        with pytest.raises(SettingsError, match=next(iter(change))):
+            MapSettings(**change)
