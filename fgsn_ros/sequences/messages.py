@@ -130,8 +130,8 @@ def pose_row(pose: Message) -> list[float]:
 def valid_rows(rows: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which rows (..., 7) of `pose_row` are finite with a quaternion that is not zero, (...)."""
     with np.errstate(invalid="ignore", over="ignore"):
-        turned = np.linalg.norm(rows[..., 3:], axis=-1) > 1e-3
-    return np.asarray(np.isfinite(rows).all(axis=-1) & turned)
+        norm = np.linalg.norm(rows[..., 3:], axis=-1)
+    return np.asarray(np.isfinite(rows).all(axis=-1) & np.isfinite(norm) & (norm > 1e-3))
 
 
 def split_stamp(stamp: float) -> tuple[int, int]:

@@ -6,10 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
+from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.sequences.open import RecordingSettings, open_recording
 from fgsn_ros.sequences.recording import T_BASE_OPTICAL, CameraMount, Frame
+from fgsn_ros.sequences.rosbag_writer import RecordingWriter
 
 WIDTH, HEIGHT = 64, 40
 
@@ -109,3 +112,46 @@ def made_kitti_poses(number: np.ndarray) -> np.ndarray:
     T[:, 0, 0], T[:, 0, 2] = np.cos(angle), np.sin(angle)
     T[:, 2, 0], T[:, 2, 2] = -np.sin(angle), np.cos(angle)
     return T
+
+
+class Edited(RecordingWriter):
+    """Writes a drive with messages left out or changed."""
+
+    def __init__(self, path: Path, edit) -> None:
+        super().__init__(path)
+        self.edit = edit
+
+    def write(self, topic, msgtype, stamp, message, latched=False) -> None:
+        for item in self.edit(topic, stamp, message):
+            super().write(topic, msgtype, item[0], item[1], latched)
+
+
+def made_edited(path: Path, drive, edit) -> Path:
+    with Edited(path, edit) as writer:
+        for name, mount in drive.cameras.items():
+            writer.add_camera(name, mount)
+        for stamp, T in zip(drive.ground_truth.stamps, drive.ground_truth.poses, strict=True):
+            writer.write_ground_truth(float(stamp), T)
+            writer.write_odometry(float(stamp), T)
+        for frame in drive.frames():
+            writer.write_image(frame)
+    return path
+
+
+@pytest.fixture
+def write_edited() -> Callable[..., Path]:
+    """Writes a drive to a path, each message passed through an edit."""
+    return made_edited
+
+
+@pytest.fixture
+def refused() -> Callable[..., str]:
+    """The one line that opening or playing a recording is refused with."""
+
+    def line(path: Path, settings: RecordingSettings | None = None) -> str:
+        with pytest.raises(RecordingError) as error:
+            list(open_recording(path, settings or RecordingSettings()).frames())
+        assert "\n" not in str(error.value)
+        return str(error.value)
+
+    return line
