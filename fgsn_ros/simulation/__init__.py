@@ -1,0 +1,1 @@
+"""A procedural town, rendered from a driving car in several seasons."""

@@ -1,0 +1,182 @@
+"""A simulated drive: a Recording whose frames are rendered on demand."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgsn_ros.config import require
+from fgsn_ros.errors import RecordingError
+from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.sequences.recording import RECORDED_ODOMETRY, CameraMount, Frame
+from fgsn_ros.simulation.materials import SurfaceTable
+from fgsn_ros.simulation.meshes import Mesh
+from fgsn_ros.simulation.motion import Route, WheelErrors, ground_truth, wheel_odometry
+from fgsn_ros.simulation.render import RenderedFrame, Renderer, Scene
+from fgsn_ros.simulation.seasons import Conditions, Season, conditions
+from fgsn_ros.simulation.traffic import MovingCar, moving_cars, parked_cars
+from fgsn_ros.simulation.world import Town
+
+CAMERA = "camera"
+_BARE = (Season.WINTER,)  # seasons in which deciduous trees have no leaves
+
+
+@dataclass(frozen=True)
+class DriveSettings:
+    """One drive through a town."""
+
+    town_seed: int = 1
+    """the town; the same seed is the same town in every season"""
+    season: Season = Season.SUMMER
+    """season or weather"""
+    drive_seed: int = 1
+    """weather, parked and moving cars, wander, odometry errors and noise of this drive"""
+    duration_s: float = 60.0
+    """[s], above 0"""
+    start_m: float = 0.0
+    """start along the main street [m]; it is a loop of 600 to 800 m"""
+    min_speed: float = 5.0
+    """[m/s], above 0"""
+    max_speed: float = 10.0
+    """[m/s], at least min_speed"""
+    wander_m: float = 0.3
+    """lateral wander about the middle of the lane [m], 0 to 1"""
+    stops: bool = True
+    """stand still for two seconds now and then"""
+    rate_hz: float = 10.0
+    """camera frames per second, a divisor of 50"""
+    width: int = 640
+    """image width [px]"""
+    height: int = 480
+    """image height [px]"""
+    threads: int = 0
+    """threads for rendering, 0 for all cores"""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.town_seed >= 0, "town_seed must not be negative")
+        require(self.drive_seed >= 0, "drive_seed must not be negative")
+        require(self.duration_s > 0.0, "duration_s must be above 0")
+        require(0.0 < self.min_speed <= self.max_speed, "0 < min_speed <= max_speed must hold")
+        require(0.0 <= self.wander_m <= 1.0, "wander_m must be within 0 and 1")
+        require(self.rate_hz > 0.0, "rate_hz must be above 0")
+        require((50.0 / self.rate_hz).is_integer(), "rate_hz must divide 50")
+        require(min(self.width, self.height) >= 16, "width and height must be 16 or more")
+        require(self.threads >= 0, "threads must not be negative")
+
+
+def default_mount(width: int, height: int) -> CameraMount:
+    """The vehicle's camera: 1.5 m above the road, 77 deg wide, mild plumb_bob distortion."""
+    focal = 0.625 * width
+    camera = Camera(
+        width, height, focal, focal, 0.497 * width - 0.5, 0.505 * height - 0.5,
+        "plumb_bob", (-0.12, 0.03, 0.0006, -0.0004, 0.0),
+    )  # fmt: skip
+    R_base_optical = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
+    tilt = poses.from_xyz_rpy(np.array([0.4, 0.0, 1.5]), np.radians([0.0, 1.5, 0.0]))
+    optical = poses.from_rotation_translation(R_base_optical, np.zeros(3))
+    return CameraMount(camera, poses.compose(tilt, optical), "camera_optical_frame")
+
+
+class SimulatedDrive:
+    """A Recording of a drive that is rendered while it is read.
+
+    The same settings give the same images and odometry to the bit, however often and in whatever
+    order frames are asked for.
+    """
+
+    def __init__(self, settings: DriveSettings, town: Town | None = None) -> None:
+        if town is not None and town.seed != settings.town_seed:
+            raise RecordingError(f"the town has seed {town.seed}, not {settings.town_seed}")
+        self.settings = settings
+        self.town = town or Town.from_seed(settings.town_seed)
+        season = list(Season).index(settings.season)
+        rngs = [
+            np.random.default_rng([settings.town_seed, settings.drive_seed, season, part])
+            for part in range(5)
+        ]
+        self.conditions: Conditions = conditions(settings.season, rngs[0])
+        speed = (settings.min_speed, settings.max_speed)
+        self.route = Route.drawn(
+            settings.duration_s, settings.start_m, speed, settings.wander_m, settings.stops, rngs[1]
+        )
+        self._truth = ground_truth(self.route, self.town.street, self.town.ground, rngs[1])
+        self.wheel_errors = WheelErrors.drawn(rngs[2])
+        self._odometry = wheel_odometry(self._truth, self.wheel_errors, rngs[2])
+        self._cars_rng_seed = [settings.town_seed, settings.drive_seed, season, 3]
+        self._mount = default_mount(settings.width, settings.height)
+        self._scene: tuple[Renderer, list[MovingCar]] | None = None
+
+    @property
+    def name(self) -> str:
+        """Short name for reports."""
+        s = self.settings
+        return f"town{s.town_seed}_{s.season.value}_{s.drive_seed}"
+
+    @property
+    def cameras(self) -> Mapping[str, CameraMount]:
+        """The one camera and its mounting."""
+        return {CAMERA: self._mount}
+
+    @property
+    def odometry(self) -> Trajectory:
+        """T_odom_base of the wheels, 50 Hz."""
+        return self._odometry
+
+    @property
+    def odometry_origin(self) -> str:
+        """The simulated wheels count as recorded."""
+        return RECORDED_ODOMETRY
+
+    @property
+    def ground_truth(self) -> Trajectory:
+        """T_map_base, 50 Hz, covers all frames."""
+        return self._truth
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames."""
+        return len(self.frame_stamps)
+
+    @property
+    def frame_stamps(self) -> NDArray[np.float64]:
+        """Stamps (F,) of the frames [s]."""
+        return self._truth.stamps[:: round(50.0 / self.settings.rate_hz)]
+
+    def frames(self) -> Iterator[Frame]:
+        """Render the frames one by one."""
+        for index, stamp in enumerate(self.frame_stamps):
+            yield Frame(float(stamp), CAMERA, self.render(index).image)
+
+    def render(self, index: int) -> RenderedFrame:
+        """Frame number `index` with its classes, depth and surfaces."""
+        renderer, cars = self._renderer()
+        stamp = float(self.frame_stamps[index])
+        T_map_base = self._truth.at(stamp)
+        T_map_camera = poses.compose(T_map_base, self._mount.T_base_camera)
+        movers = [car.pose(self.town, stamp) for car in cars]
+        noise = self.settings.drive_seed * 1_000_003 + index * 7919
+        return renderer.render(T_map_base, T_map_camera, movers, noise)
+
+    def T_map_camera(self, index: int) -> NDArray[np.float64]:
+        """Camera pose (4, 4) of a frame."""
+        T_map_base = self._truth.at(float(self.frame_stamps[index]))
+        return poses.compose(T_map_base, self._mount.T_base_camera)
+
+    def _renderer(self) -> tuple[Renderer, list[MovingCar]]:
+        """The renderer, built when the first frame is asked for."""
+        if self._scene is None:
+            rng = np.random.default_rng(self._cars_rng_seed)
+            table: SurfaceTable = self.town.surfaces.copy()
+            parts: list[Mesh] = [self.town.solid]
+            if self.settings.season not in _BARE:
+                parts.append(self.town.leaves)
+            parts += parked_cars(self.town, table, rng)
+            cars = moving_cars(self.town, table, self.settings.start_m, rng)
+            scene = Scene(Mesh.joined(parts), [car.mesh for car in cars], table, self.town.lamps)
+            renderer = Renderer(scene, self._mount.camera, self.conditions, self.settings.threads)
+            self._scene = renderer, cars
+        return self._scene
