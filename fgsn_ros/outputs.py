@@ -62,6 +62,8 @@ def whole_folder(path: Path, overwrite: bool = False) -> Iterator[Path]:
             yield temporary
             temporary.chmod(0o755)
             _replace_folder(temporary, path)
+        except OutputError as error:  # of a file within: name it where it would have been
+            raise OutputError(str(error).replace(str(temporary), str(path))) from error
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 

@@ -82,3 +82,12 @@ def test_an_output_is_refused_before_the_work(tmp_path: Path) -> None:
     check_output(tmp_path / "file", overwrite=True)
     check_output(tmp_path / "new" / "map")
     assert os.listdir(tmp_path / "new") == []
+
+
+def test_a_file_within_a_folder_is_named_where_it_would_have_been(tmp_path: Path) -> None:
+    with (
+        pytest.raises(OutputError, match=rf"cannot write {tmp_path}/map/a\.npy: No space left"),
+        whole_folder(tmp_path / "map") as folder,
+        whole_file(folder / "a.npy"),
+    ):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -8,6 +8,7 @@ import tyro
 
 from fgsn_ros.mapping.builder import MapSettings, build_map
 from fgsn_ros.mapping.map_files import export_ply, save_map
+from fgsn_ros.outputs import check_output
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 from fgsn_ros.sequences.open import RecordingSettings, open_recording
@@ -33,10 +34,13 @@ class Map:
 
     def run(self) -> None:
         """Build and save the map."""
+        check_output(self.output, self.overwrite)
+        if self.ply is not None:
+            check_output(self.ply, overwrite=True)
         segmenter = Segmenter(load_checkpoint(self.checkpoint), self.segmenter)
         recording = open_recording(self.recording_path, self.recording)
         semantic_map = build_map(recording, segmenter, self.mapping)
-        save_map(self.output, semantic_map)
+        save_map(self.output, semantic_map, self.overwrite)
         if self.ply is not None:
             export_ply(self.ply, semantic_map)
         print(

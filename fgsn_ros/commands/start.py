@@ -9,6 +9,8 @@ from fgsn_ros.config import require
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.localization.pipeline import InitialPose
+from fgsn_ros.sequences.recording import Recording, require_odometry
 
 FloatArray = NDArray[np.float64]
 
@@ -23,9 +25,9 @@ class Start:
     pose: tuple[float, float, float, float] | None = None
     """x y z [m] and yaw [deg] of base_link in the map at the first frame; else ground truth"""
     offset_m: float = 0.0
-    """horizontal offset from the ground truth [m], its direction drawn from the seed, in [0, 100]"""
+    """horizontal offset from the ground truth [m], direction from the seed, in [0, 100]"""
     offset_deg: float = 0.0
-    """heading offset from the ground truth [deg], its sign drawn from the seed, in [0, 180]"""
+    """heading offset from the ground truth [deg], sign from the seed, in [0, 180]"""
     std_m: float = 1.0
     """standard deviation of the initial particles in x and in y [m], in (0, 100]"""
     std_deg: float = 4.0
@@ -58,10 +60,27 @@ class Start:
             )
         if ground_truth is None or not ground_truth.covers(stamp):
             raise LocalizationError(
-                "the recording has no ground truth at its first frame; give the initial pose with "
-                "--start.pose X Y Z YAW_DEG"
+                "neither ground truth nor a reference covers the start; "
+                "give --start.pose X Y Z YAW_DEG"
             )
         return displaced(ground_truth.at(stamp), self.offset_m, self.offset_deg, rng)
+
+    def initial(
+        self, recording: Recording, reference: Trajectory | None, rng: np.random.Generator
+    ) -> InitialPose:
+        """Initial pose at the recording's first frame, or when odometry and reference begin.
+
+        Raises:
+            RecordingError: the recording has no odometry.
+            LocalizationError: neither a pose is given nor is a reference at hand.
+        """
+        odometry = require_odometry(recording)
+        if self.pose is not None or reference is None:
+            return InitialPose(self.T_map_base(0.0, reference, rng), self.std)
+        stamp = float(max(odometry.stamps[0], reference.stamps[0]))
+        if not odometry.covers(stamp):
+            reference = None  # of another time
+        return InitialPose(self.T_map_base(stamp, reference, rng), self.std, stamp)
 
 
 def displaced(

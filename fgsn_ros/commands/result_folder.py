@@ -1,0 +1,107 @@
+"""A localized recording and its result folder."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fgsn_ros.commands.result_bag import ResultBag
+from fgsn_ros.commands.start import Start
+from fgsn_ros.evaluation.report import Metrics, write_report
+from fgsn_ros.evaluation.trajectory_errors import dead_reckoning
+from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.localization.localizer import LocalizerSettings
+from fgsn_ros.localization.pipeline import InitialPose, Labels, LocalizationRun, localize
+from fgsn_ros.mapping.semantic_map import SemanticMap
+from fgsn_ros.segmentation.labels import LabelMap
+from fgsn_ros.segmentation.segmenter import Segmenter
+from fgsn_ros.sequences.recording import Frame, Recording, require_odometry
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What came of a localized recording."""
+
+    run: LocalizationRun
+    dead_reckoning: Trajectory
+    """T_map_base from the same start by odometry alone"""
+    metrics: Metrics
+
+
+@dataclass(frozen=True, eq=False)
+class Localization:
+    """A recording to be localized on a map."""
+
+    recording: Recording
+    reference: Trajectory | None
+    """T_map_base to judge by, and to start from unless `start` holds a pose"""
+    semantic_map: SemanticMap
+    segmenter: Segmenter
+    """with the checkpoint that labelled the map"""
+    start: Start
+    settings: LocalizerSettings
+
+    def write(self, folder: Path, bag: bool = True, skip_s: float = 0.0) -> Result:
+        """Localize, and write trajectory, metrics, plots and, on request, the run's bag.
+
+        Raises:
+            MapError: the map was labelled by another checkpoint.
+            RecordingError: the recording has no odometry or is damaged.
+            LocalizationError: no initial pose is known, or no frame could be used.
+            OutputError: the folder cannot be written.
+        """
+        rng = np.random.default_rng(self.settings.seed)
+        initial = self.start.initial(self.recording, self.reference, rng)
+        run = self._localized(initial, folder / "bag" if bag else None)
+        reckoned = dead_reckoning(
+            require_odometry(self.recording),
+            initial.T_map_base,
+            run.trajectory.stamps,
+            initial.stamp,
+        )
+        metrics = write_report(
+            folder, run.trajectory, self.reference, reckoned, self._facts(run), skip_s
+        )
+        return Result(run, reckoned, metrics)
+
+    def _localized(self, initial: InitialPose, bag_path: Path | None) -> LocalizationRun:
+        labels = _segmented(self.segmenter)
+        with ExitStack() as stack:
+            on_estimate = None
+            if bag_path is not None:
+                cameras, odometry = self.recording.cameras, require_odometry(self.recording)
+                bag = stack.enter_context(ResultBag(bag_path, cameras, odometry, self.semantic_map))
+                labels, on_estimate = _shown(labels, bag), bag.add_estimate
+            return localize(
+                self.recording,
+                self.semantic_map,
+                self.segmenter.checkpoint,
+                initial,
+                self.settings,
+                labels,
+                on_estimate,
+            )
+
+    def _facts(self, run: LocalizationRun) -> dict[str, object]:
+        return {
+            "recording": self.recording.name,
+            "odometry": self.recording.odometry_origin,
+            "start": self.start,
+            "localizer": self.settings,
+            "skipped": run.skipped,
+            "seconds": run.seconds,
+        }
+
+
+def _segmented(segmenter: Segmenter) -> Labels:
+    return lambda frame: segmenter.segment(frame.image)
+
+
+def _shown(labels: Labels, bag: ResultBag) -> Labels:
+    def labelled(frame: Frame) -> LabelMap:
+        label_map = labels(frame)
+        bag.add_labels(frame, label_map)
+        return label_map
+
+    return labelled
