@@ -161,7 +161,7 @@ class _Case:
 
 def _reckoned(recording: Recording, start: InitialPose) -> Trajectory:
     odometry = require_odometry(recording)
-    stamps = [frame.stamp for frame in recording.frames() if frame.stamp >= start.stamp]
+    stamps = [frame.stamp for frame in recording.frames() if frame.stamp >= (start.stamp or 0.0)]
     return dead_reckoning(odometry, start.T_map_base, stamps, start.stamp)
 
 
