@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from sift_map import Extractor, Features, SiftMap, SiftSettings, distances, unit
+from sift_map import Extractor, Features, SiftMap, SiftSettings, distances, highest, unit
 from tqdm import tqdm
 
 from fgsn_ros.geometry import poses
@@ -81,10 +81,7 @@ class SiftLocator:
         if len(expected) < 6 or len(features.rays) == 0:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         cosines = unit(features.descriptors) @ self._map.descriptors[expected].T
-        few = np.argpartition(-cosines, 5, axis=1)[:, :6]
-        order = np.argsort(-np.take_along_axis(cosines, few, axis=1), axis=1)
-        few = np.take_along_axis(few, order, axis=1)
-        values = np.take_along_axis(cosines, few, axis=1)
+        few, values = highest(cosines, 6)
         positions = self._map.points[expected[few]]
         apart = np.linalg.norm(positions - positions[:, :1], axis=2) > self._settings.same_point_m
         # If all are near the best, the sixth bounds what another point could reach.

@@ -100,11 +100,20 @@ def mutual_matches(first: Features, second: Features, ratio: float) -> tuple[Ind
 
 def _best(cosines: Float32Array, ratio: float) -> tuple[Indices, NDArray[np.bool_]]:
     """Best column of each row, and whether it passes the ratio test."""
-    two = np.argpartition(-cosines, 1, axis=1)[:, :2]
-    values = np.take_along_axis(cosines, two, axis=1)
-    best = np.take_along_axis(two, values.argmax(axis=1)[:, None], axis=1)[:, 0]
-    nearest, second = distances(values.max(axis=1)), distances(values.min(axis=1))
-    return best, nearest < ratio * second
+    columns, values = highest(cosines, 2)
+    nearest, second = distances(values).T
+    return columns[:, 0], nearest < ratio * second
+
+
+def highest(cosines: Float32Array, count: int) -> tuple[Indices, Float32Array]:
+    """Columns and values (M, count) of each row's highest, in descending order."""
+    # Some passes of argmax are much faster than a partition of every row.
+    rows, left = np.arange(len(cosines)), cosines.copy()
+    columns = np.empty((len(cosines), count), np.int64)
+    for rank in range(count):
+        columns[:, rank] = left.argmax(axis=1)
+        left[rows, columns[:, rank]] = -np.inf
+    return columns, np.take_along_axis(cosines, columns, axis=1)
 
 
 def distances(cosine: Float32Array) -> Float32Array:
