@@ -67,7 +67,10 @@ class Kitti:
         """Localize with every checkpoint and seed; print and write the table."""
         recordings = [self._pass_2(seed) for seed in range(self.seeds)]
         reference = read_reference(self.data / "pass2_reference_tum.txt", recordings[0])
-        starts = [self._start(reference, recordings[seed], seed) for seed in range(self.seeds)]
+        starts = [
+            self.start.initial(recording, reference, np.random.default_rng(seed))
+            for seed, recording in enumerate(recordings)
+        ]
         reckoned = [
             judged(_reckoned(recording, start), reference, self.skip_s)
             for recording, start in zip(recordings, starts, strict=True)
@@ -92,11 +95,6 @@ class Kitti:
             seed=seed,
         )
         return open_recording(self.data, settings)
-
-    def _start(self, reference: Trajectory, recording: Recording, seed: int) -> InitialPose:
-        stamp = max(reference.stamps[0], require_odometry(recording).stamps[0])
-        rng = np.random.default_rng(seed)
-        return InitialPose(self.start.T_map_base(stamp, reference, rng), self.start.std, stamp)
 
     def _case(self, name: str, path: Path, pass_2: Recording) -> "_Case":
         checkpoint = load_checkpoint(path)
