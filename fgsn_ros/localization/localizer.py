@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,13 +13,8 @@ import numpy.typing as npt
 from fgsn_ros.config import require
 from fgsn_ros.errors import LocalizationError, MapError
 from fgsn_ros.geometry import poses
-from fgsn_ros.localization.measurement import (
-    FrameLikelihood,
-    MeasurementSettings,
-    PinholeGrid,
-    robust_log_ratio,
-    tempering_power,
-)
+from fgsn_ros.localization.estimate import Estimate
+from fgsn_ros.localization.measurement import LabelMeasurement, MeasurementSettings
 from fgsn_ros.localization.motion import MotionModel, MotionSettings, PlanarMotion, SpatialMotion
 from fgsn_ros.localization.odometry_buffer import OdometryBuffer
 from fgsn_ros.localization.particle_filter import (
@@ -29,12 +24,13 @@ from fgsn_ros.localization.particle_filter import (
     mean_and_covariance,
     update,
 )
-from fgsn_ros.localization.selection import PointSelector, SelectedPoints
 from fgsn_ros.mapping.ground import Ground
 from fgsn_ros.mapping.semantic_map import SemanticMap
-from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 from fgsn_ros.sequences.recording import CameraMount
+
+if TYPE_CHECKING:  # Spares a localizer without a network the import of torch.
+    from fgsn_ros.segmentation.checkpoint import Checkpoint
 
 Array = npt.NDArray[np.float64]
 
@@ -74,33 +70,7 @@ class LocalizerSettings:
         require(self.seed >= 0, "seed must be at least 0")
 
 
-@dataclass(frozen=True, eq=False)
-class Estimate:
-    """Pose after a label map, with what is needed to judge it."""
-
-    stamp: float
-    """Capture time of the label map [s]."""
-    camera: str
-    """Camera that it came from."""
-    T_map_base: Array
-    """(4, 4) mean of the particles."""
-    covariance: Array
-    """(6, 6) x y z roll pitch yaw in the map's axes [m, rad]."""
-    effective_sample_size: float
-    """Of the weights after the update, 1 to the number of particles."""
-    layers: int
-    """Layers that the likelihood was taken in: 1 while tracking, 0 where nothing was weighed."""
-    selected_points: int
-    """Map points that were expected in view."""
-    visible_points: int
-    """Of them, those on labelled cells at the estimate."""
-    match_score: float
-    """Their mean log-ratio [nat]: above 0 the labels speak for the estimate."""
-    unlabelled_share: float
-    """Share of the label map's cells without a label."""
-
-
-def check_fingerprint(semantic_map: SemanticMap, checkpoint: Checkpoint) -> None:
+def check_fingerprint(semantic_map: SemanticMap, checkpoint: "Checkpoint") -> None:
     """Refuse a map that another checkpoint labelled.
 
     Raises:
@@ -135,24 +105,16 @@ class Localizer:
             LocalizationError: the statistics do not fit the map, or no camera is given.
         """
         self.settings = settings or LocalizerSettings()
-        self._label_count = semantic_map.label_count
-        self._log_ratio = robust_log_ratio(log_ratio, self.settings.measurement.outlier_share)
-        if self._log_ratio.shape[1] != self._label_count:
-            raise LocalizationError(
-                f"label statistics for {self._log_ratio.shape[1]} labels do not fit a map of "
-                f"{self._label_count}; use the checkpoint that labelled the map"
-            )
-        if not mounts:
-            raise LocalizationError("no camera is mounted; give at least one camera's mounting")
-        self._mounts = dict(mounts)
         self._motion = _motion_model(semantic_map, self.settings)
-        self._selector = PointSelector(semantic_map, self.settings.measurement.selection)
-        self._grids: dict[tuple[str, int], PinholeGrid] = {}
-        self._odometry = self._new_buffer()
+        self._measurement = LabelMeasurement(
+            semantic_map, log_ratio, mounts, self.settings.measurement
+        )
+        self._odometry = OdometryBuffer(
+            self.settings.odometry_memory_s, self.settings.max_speed_m_s
+        )
         self._rng = np.random.default_rng(self.settings.seed)
         self._particles: ParticleSet | None = None
         self._stamp = float("-inf")
-        self._weighed_at: dict[str, Array] = {}
         self._settled = False
         self.skipped: Counter[str] = Counter()
         """Label maps that were not weighed, by reason."""
@@ -198,7 +160,7 @@ class Localizer:
         self._particles = ParticleSet.uniform(self._motion.sample(pose, spread, count, self._rng))
         self._stamp = stamp
         self._settled = False
-        self._weighed_at = {}
+        self._measurement.restart()
 
     def add_odometry(self, stamp: float, T_odom_base: Array) -> None:
         """Add an odometry pose (4, 4).
@@ -221,9 +183,7 @@ class Localizer:
         Raises:
             LocalizationError: the camera is unknown, or the label map does not fit it or the map.
         """
-        if camera not in self._mounts:
-            known = ", ".join(sorted(self._mounts))
-            raise LocalizationError(f"labels of unknown camera '{camera}'; known: {known}")
+        self._measurement.require_camera(camera)
         reason = self._unusable(stamp)
         if reason:
             self.skipped[reason] += 1
@@ -246,8 +206,7 @@ class Localizer:
         if stamp <= self._stamp:
             return
         current = self._require_particles()
-        # Before the first odometry the robot is taken to stand at its initial pose.
-        start = self._odometry.at(max(self._stamp, self._odometry.first))
+        start = self._odometry.at(self._odometry_stamp)
         T_delta = poses.compose(poses.invert(start), self._odometry.at(stamp))
         states = self._motion.propagate(current.states, T_delta, self._rng)
         self._particles = ParticleSet(states, current.log_weights)
@@ -256,88 +215,59 @@ class Localizer:
     def _weigh(self, stamp: float, camera: str, label_map: LabelMap) -> Estimate:
         current = self._require_particles()
         T_odom_base = self._odometry.at(stamp)
-        pinhole = self._grid(camera, label_map.stride)
-        grid = pinhole.labels(label_map, self._label_count)
-        # From the particles' time to the label map's; the identity unless the map came late.
-        T_late = poses.compose(poses.invert(self._odometry_now()), T_odom_base)
+        # From the particles' time to the label map's: the identity unless the map came late.
+        T_late = poses.compose(poses.invert(self._odometry.at(self._odometry_stamp)), T_odom_base)
+
+        def at_labels(states: Array) -> Array:
+            return self._motion.poses(self._motion.displace(states, T_late))
+
         with self.timed("select"):
-            predicted = self._motion.poses(self._motion.displace(current.states, T_late))
-            mean, covariance = mean_and_covariance(predicted, current.weights)
-            selected = self._selector.select(
-                poses.compose(mean, pinhole.T_base_camera),
-                covariance,
-                pinhole.camera,
-                self.settings.measurement.points,
-                self._rng,
+            prediction = mean_and_covariance(at_labels(current.states), current.weights)
+            likelihood = self._measurement.likelihood(
+                camera, label_map, prediction, T_odom_base, self._rng
             )
-        power = self._power(camera, T_odom_base, selected)
         with self.timed("weigh"):
-            likelihood = FrameLikelihood(pinhole, grid, selected, self._log_ratio, power)
             layers = 0
-            if power > 0.0:
+            if likelihood.power > 0.0:
                 current, layers = update(
                     current,
-                    lambda states: likelihood(
-                        self._motion.poses(self._motion.displace(states, T_late))
-                    ),
+                    lambda states: likelihood(at_labels(states)),
                     self._motion,
                     self.settings.filter,
                     self._rng,
                 )
         with self.timed("estimate"):
-            mean, covariance = mean_and_covariance(
-                self._motion.poses(self._motion.displace(current.states, T_late)), current.weights
-            )
-            visible, score = likelihood.match(mean)
-        sample_size = effective_sample_size(current.log_weights)
-        self._particles = self._resampled(current, sample_size, covariance)
+            T_map_base, covariance = mean_and_covariance(at_labels(current.states), current.weights)
+            visible, score = likelihood.match(T_map_base)
+        self._particles = self._resampled(current, covariance)
         return Estimate(
             stamp=stamp,
             camera=camera,
-            T_map_base=mean,
-            covariance=covariance,
-            effective_sample_size=sample_size,
+            T_map_base=T_map_base,
+            covariance=covariance + np.diag(self._motion.unmodelled_variance),
+            effective_sample_size=effective_sample_size(current.log_weights),
             layers=layers,
-            selected_points=len(selected),
+            selected_points=len(likelihood.selected),
             visible_points=visible,
             match_score=score,
             unlabelled_share=float((label_map.labels == UNLABELLED).mean()),
         )
 
-    def _odometry_now(self) -> Array:
-        return self._odometry.at(max(self._stamp, self._odometry.first))
+    @property
+    def _odometry_stamp(self) -> float:
+        """Time of the particles; before the first odometry the robot is taken to stand still."""
+        return max(self._stamp, self._odometry.first)
 
-    def _power(self, camera: str, T_odom_base: Array, selected: SelectedPoints) -> float:
-        """Power of the likelihood: fewer independent points than points, and new evidence only."""
-        if len(selected) == 0:
-            return 0.0
-        settings = self.settings.measurement
-        before = self._weighed_at.get(camera)
-        T_since = None if before is None else poses.compose(poses.invert(before), T_odom_base)
-        self._weighed_at[camera] = T_odom_base
-        power = tempering_power(selected, settings.independent_points)
-        return power * settings.evidence_share(T_since)
-
-    def _resampled(
-        self, current: ParticleSet, sample_size: float, covariance: Array
-    ) -> ParticleSet:
+    def _resampled(self, current: ParticleSet, covariance: Array) -> ParticleSet:
         """Resampled if the weights are uneven, or once to fewer when the pose has settled."""
         settings = self.settings
         if not self._settled and covariance[0, 0] + covariance[1, 1] < settings.settled_std_m**2:
             self._settled = True
             return current.resampled(self._rng, settings.particles)
-        if sample_size < settings.filter.resample_below * len(current.states):
+        least = settings.filter.resample_below * len(current.states)
+        if effective_sample_size(current.log_weights) < least:
             return current.resampled(self._rng)
         return current
-
-    def _grid(self, camera: str, stride: int) -> PinholeGrid:
-        key = (camera, stride)
-        if key not in self._grids:
-            self._grids[key] = PinholeGrid(self._mounts[camera], stride)
-        return self._grids[key]
-
-    def _new_buffer(self) -> OdometryBuffer:
-        return OdometryBuffer(self.settings.odometry_memory_s, self.settings.max_speed_m_s)
 
     def _require_particles(self) -> ParticleSet:
         if self._particles is None:

@@ -1,5 +1,6 @@
 """Log-likelihood of poses: labels seen at projected map points against the points' labels."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -8,14 +9,14 @@ import numpy.typing as npt
 from fgsn_ros.config import require
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
-from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.localization import kernel
-from fgsn_ros.localization.selection import SelectedPoints, SelectionSettings
+from fgsn_ros.localization.pinhole_grid import Grid, PinholeGrid
+from fgsn_ros.localization.selection import PointSelector, SelectedPoints, SelectionSettings
+from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap
 from fgsn_ros.sequences.recording import CameraMount
 
 Array = npt.NDArray[np.float64]
-Grid = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -73,48 +74,6 @@ def robust_log_ratio(
     return np.vstack([robust, np.zeros((1, table.shape[1]))]).astype(np.float32)
 
 
-class PinholeGrid:
-    """Label grid of one camera without its distortion: points project as into a pinhole."""
-
-    def __init__(self, mount: CameraMount, stride: int) -> None:
-        self.distorted = mount.camera.at_stride(stride)
-        self.camera: Camera = self.distorted.undistorted()
-        self.T_base_camera = mount.T_base_camera
-        self._source = self._source_cells() if self.distorted.is_distorted else None
-
-    def labels(self, label_map: LabelMap, label_count: int) -> Grid:
-        """Labels (H, W) on the pinhole grid; `label_count` where unlabelled or not in the image.
-
-        Raises:
-            LocalizationError: the label map is of another size or of another label set.
-        """
-        shape = (self.distorted.height, self.distorted.width)
-        if label_map.labels.shape != shape or label_map.label_count != label_count:
-            raise LocalizationError(
-                f"a label map of {label_map.labels.shape} cells and {label_map.label_count} labels "
-                f"does not fit the camera's {shape} cells and the map's {label_count} labels"
-            )
-        labels = np.minimum(label_map.labels, label_count).astype(np.int32)
-        if self._source is None:
-            return labels
-        return np.append(labels.ravel(), np.int32(label_count))[self._source]
-
-    def projections(self, T_map_base: Array, origin: Array) -> Array:
-        """(N, 3, 4) from points relative to `origin` (3,) in the map to homogeneous grid pixels."""
-        T_camera_map = poses.invert(poses.compose(T_map_base, self.T_base_camera))
-        T_camera_map[:, :3, 3] += T_camera_map[:, :3, :3] @ origin
-        return self.camera.matrix @ T_camera_map[:, :3]
-
-    def _source_cells(self) -> npt.NDArray[np.int64]:
-        """Flat cell of the distorted grid under each pinhole cell; one past the end for none."""
-        height, width = self.distorted.height, self.distorted.width
-        v, u = np.mgrid[0:height, 0:width]
-        rays, _ = self.camera.unproject(np.stack([u, v], axis=-1).astype(np.float64))
-        pixels, valid = self.distorted.project(rays)
-        cells = np.floor(np.where(valid[..., None], pixels, 0.0) + 0.5).astype(np.int64)
-        return np.where(valid, cells[..., 1] * width + cells[..., 0], height * width)
-
-
 class FrameLikelihood:
     """Log-likelihood of base poses given one frame's labels and the points chosen for it."""
 
@@ -126,22 +85,22 @@ class FrameLikelihood:
         log_ratio: npt.NDArray[np.float32],
         power: float,
     ) -> None:
-        """`power` scales the sum over points (beta): see `tempering_power`."""
+        """`power` scales the sum over points (beta)."""
+        self.power = power
+        self.selected = selected
         self._pinhole = pinhole
         self._grid = grid
         self._log_ratio = log_ratio
-        self._power = power
-        self._labels = selected.labels
         # Relative to a point nearby, float32 resolves micrometres anywhere on the map.
         self._origin = selected.points.mean(axis=0) if len(selected) else np.zeros(3)
         self._points = (selected.points - self._origin).astype(np.float32)
-        self._weights = selected.weights.astype(np.float32)
-        self._evidence = kernel.Evidence(self._points, self._labels, self._weights, log_ratio, grid)
+        weights = selected.weights.astype(np.float32)
+        self._evidence = kernel.Evidence(self._points, selected.labels, weights, log_ratio, grid)
 
     def __call__(self, T_map_base: Array) -> Array:
         """(N,) log-likelihoods of poses (N, 4, 4), up to a constant."""
         projections = self._pinhole.projections(T_map_base, self._origin)
-        return self._power * self._evidence.scores(projections).astype(np.float64)
+        return self.power * self._evidence.scores(projections).astype(np.float64)
 
     def match(self, T_map_base: Array) -> tuple[int, float]:
         """Number of points on labelled cells at one pose (4, 4), and their mean log-ratio."""
@@ -152,13 +111,97 @@ class FrameLikelihood:
         seen = inside & (observed < self._log_ratio.shape[1])
         if not seen.any():
             return 0, 0.0
-        ratios = self._log_ratio[observed[seen], self._labels[seen]]
+        ratios = self._log_ratio[observed[seen], self.selected.labels[seen]]
         return int(seen.sum()), float(ratios.mean())
 
 
-def tempering_power(selected: SelectedPoints, independent_points: float) -> float:
-    """Power (0, 1] of the likelihood under which the points count as `independent_points` at most.
+class LabelMeasurement:
+    """Makes the likelihood of each label map on one semantic map."""
 
-    Neighbouring cells err together, so the plain product over points would be far too sure.
-    """
-    return min(1.0, independent_points / max(float(selected.weights.sum()), 1e-9))
+    def __init__(
+        self,
+        semantic_map: SemanticMap,
+        log_ratio: npt.NDArray[np.floating],
+        mounts: Mapping[str, CameraMount],
+        settings: MeasurementSettings,
+    ) -> None:
+        """For label statistics (K, K) [observed, map] and cameras by name.
+
+        Raises:
+            LocalizationError: the statistics do not fit the map, or there is no camera.
+        """
+        self._settings = settings
+        self._label_count = semantic_map.label_count
+        self._log_ratio = robust_log_ratio(log_ratio, settings.outlier_share)
+        if self._log_ratio.shape[1] != self._label_count:
+            raise LocalizationError(
+                f"label statistics for {self._log_ratio.shape[1]} labels do not fit a map of "
+                f"{self._label_count}; use the checkpoint that labelled the map"
+            )
+        if not mounts:
+            raise LocalizationError("no camera is mounted; give at least one camera's mounting")
+        self._mounts = dict(mounts)
+        self._selector = PointSelector(semantic_map, settings.selection)
+        self._grids: dict[tuple[str, int], PinholeGrid] = {}
+        self._used_at: dict[str, Array] = {}
+
+    def restart(self) -> None:
+        """Forget the frames before: the next one of each camera is evidence in full."""
+        self._used_at = {}
+
+    def require_camera(self, camera: str) -> None:
+        """Raise LocalizationError for a camera that is not mounted."""
+        if camera not in self._mounts:
+            known = ", ".join(sorted(self._mounts))
+            raise LocalizationError(f"labels of unknown camera '{camera}'; known: {known}")
+
+    def likelihood(
+        self,
+        camera: str,
+        label_map: LabelMap,
+        prediction: tuple[Array, Array],
+        T_odom_base: Array,
+        rng: np.random.Generator,
+    ) -> FrameLikelihood:
+        """Likelihood of a label map, over points chosen at the predicted pose.
+
+        Args:
+            camera: Name of the camera.
+            label_map: Its labels.
+            prediction: T_map_base (4, 4) and covariance (6, 6) before the measurement.
+            T_odom_base: (4, 4) at the label map's stamp.
+            rng: Draws among the points.
+
+        Raises:
+            LocalizationError: the label map does not fit the camera or the map.
+        """
+        pinhole = self._grid(camera, label_map.stride)
+        grid = pinhole.labels(label_map, self._label_count)
+        T_map_base, covariance = prediction
+        T_map_camera = poses.compose(T_map_base, pinhole.T_base_camera)
+        selected = self._selector.select(
+            T_map_camera, covariance, pinhole.camera, self._settings.points, rng
+        )
+        power = self._power(camera, T_odom_base, selected)
+        return FrameLikelihood(pinhole, grid, selected, self._log_ratio, power)
+
+    def _power(self, camera: str, T_odom_base: Array, selected: SelectedPoints) -> float:
+        """Power [0, 1] of the likelihood: dependent points and frames do not count in full.
+
+        Neighbouring cells err together, and so do frames from almost the same place: the plain
+        product over points and frames would be far too sure.
+        """
+        if len(selected) == 0:
+            return 0.0
+        before = self._used_at.get(camera)
+        T_since = None if before is None else poses.compose(poses.invert(before), T_odom_base)
+        self._used_at[camera] = T_odom_base
+        total = max(float(selected.weights.sum()), 1e-9)
+        new = self._settings.evidence_share(T_since)
+        return new * min(1.0, self._settings.independent_points / total)
+
+    def _grid(self, camera: str, stride: int) -> PinholeGrid:
+        key = (camera, stride)
+        if key not in self._grids:
+            self._grids[key] = PinholeGrid(self._mounts[camera], stride)
+        return self._grids[key]

@@ -21,7 +21,7 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MotionSettings:
-    """Odometry noise: standard deviation after one metre or one radian of motion, each >= 0."""
+    """Odometry noise: standard deviations after one metre or one radian of motion, in [0, 10)."""
 
     longitudinal_per_metre: float = 0.05
     """Along the robot's x axis [m after 1 m]."""
@@ -39,6 +39,10 @@ class MotionSettings:
     """Height, spatial model only [m after 1 m]."""
     tilt_per_metre: float = 0.003
     """Roll and pitch, spatial model only [rad after 1 m]."""
+    ground_height: float = 0.05
+    """Height above the map's ground, planar model only: standard deviation reported [m]."""
+    ground_tilt: float = 0.01
+    """Roll and pitch against the map's ground, planar model only [rad]."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -64,6 +68,10 @@ class MotionSettings:
 class MotionModel(Protocol):
     """What the filter asks of a motion model; states are (N, ...) float64."""
 
+    @property
+    def unmodelled_variance(self) -> Array:
+        """Variances (6,) x y z roll pitch yaw of what the states leave out [m^2, rad^2]."""
+
     def sample(self, T_map_base: Array, std: Array, count: int, rng: np.random.Generator) -> Array:
         """States around a pose with std (6,) x y z [m] roll pitch yaw [rad], in the map frame."""
 
@@ -86,6 +94,12 @@ class PlanarMotion:
     def __init__(self, settings: MotionSettings, ground: Ground) -> None:
         self._settings = settings
         self._ground = ground
+
+    @property
+    def unmodelled_variance(self) -> Array:
+        """Variances (6,) of height, roll and pitch, which the particles share."""
+        height, tilt = self._settings.ground_height, self._settings.ground_tilt
+        return np.square([0.0, 0.0, height, tilt, tilt, 0.0])
 
     def sample(self, T_map_base: Array, std: Array, count: int, rng: np.random.Generator) -> Array:
         """States (N, 3); only x, y and yaw of the pose and of std matter."""
@@ -119,6 +133,11 @@ class SpatialMotion:
 
     def __init__(self, settings: MotionSettings) -> None:
         self._settings = settings
+
+    @property
+    def unmodelled_variance(self) -> Array:
+        """Zeros (6,): the states are whole poses."""
+        return np.zeros(6)
 
     def sample(self, T_map_base: Array, std: Array, count: int, rng: np.random.Generator) -> Array:
         """States (N, 4, 4); std are taken along and around the map's axes."""

@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.localizer import (
-    Estimate,
     Localizer,
     LocalizerSettings,
     check_fingerprint,

@@ -1,0 +1,93 @@
+import numba
+import numpy as np
+import pytest
+
+from fgsn_ros.localization.kernel import Evidence, score_particles_numpy
+
+
+def random_problem(label_count, height, width, particles, points, seed):
+    """Cameras looking every way from the middle of a cloud: many points miss the image."""
+    rng = np.random.default_rng(seed)
+    rotations, _ = np.linalg.qr(rng.standard_normal((particles, 3, 3)))
+    fx, fy = rng.uniform(0.5, 1.5, 2) * width
+    matrix = np.array([[fx, 0.0, width / 2.2], [0.0, fy, height / 1.9], [0.0, 0.0, 1.0]])
+    translations = rng.uniform(-2.0, 2.0, (particles, 3, 1))
+    projections = matrix @ np.concatenate([rotations, translations], axis=2)
+    cloud = rng.uniform(-30.0, 30.0, (points, 3))
+    labels = rng.integers(0, label_count, points).astype(np.int32)
+    weights = rng.uniform(0.1, 1.0, points)
+    log_ratio = np.vstack([rng.normal(size=(label_count, label_count)), np.zeros(label_count)])
+    grid = rng.integers(0, label_count + 1, (height, width)).astype(np.int32)
+    return projections, cloud, labels, weights, log_ratio, grid
+
+
+def near_a_cell_border(projections, points):
+    """Points (M,) that any camera projects so close to a border that float32 may round over it."""
+    homogeneous = projections[:, :, :3] @ points.T + projections[:, :, 3:]
+    uv = homogeneous[:, :2] / homogeneous[:, 2:]
+    off = np.abs(uv - np.floor(uv + 0.5))
+    near_plane = np.abs(homogeneous[:, 2]) < 0.1
+    return ((off > 0.5 - 2e-3) & (np.abs(uv) < 300.0)).any(axis=(0, 1)) | near_plane.any(axis=0)
+
+
+@pytest.mark.parametrize(
+    ("label_count", "height", "width", "particles", "points"),
+    [(8, 30, 40, 7, 3000), (100, 47, 156, 5, 2001), (1000, 60, 33, 3, 5000), (20, 5, 9, 130, 600)],
+)
+def test_compiled_and_numpy_scores_agree(label_count, height, width, particles, points):
+    problem = random_problem(label_count, height, width, particles, points, seed=label_count)
+    projections, cloud, labels, weights, log_ratio, grid = problem
+    keep = ~near_a_cell_border(projections, cloud)
+    assert keep.sum() > 0.1 * points
+    arguments = cloud[keep], labels[keep], weights[keep], log_ratio, grid
+    plain = score_particles_numpy(projections, *arguments)
+    compiled = Evidence(*arguments).scores(projections)
+    assert compiled.dtype == np.float32
+    assert np.abs(plain).max() > 1.0
+    np.testing.assert_allclose(compiled, plain, rtol=1e-5, atol=1e-4)
+
+
+def test_a_point_on_each_side_of_each_image_border_counts_as_its_cell_or_not_at_all():
+    height, width = 3, 5
+    projection = np.array([[[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 1.0, 0]]])
+    grid = np.arange(15, dtype=np.int32).reshape(height, width)
+    log_ratio = np.vstack([np.arange(1.0, 16.0)[:, None].repeat(15, 1), np.zeros((1, 15))])
+    inside = {(-0.49, 0.0): 1.0, (4.49, 0.0): 5.0, (0.0, -0.49): 1.0, (4.0, 2.49): 15.0}
+    outside = {(-0.51, 0.0): 0.0, (4.51, 0.0): 0.0, (0.0, -0.51): 0.0, (0.0, 2.51): 0.0}
+    for (u, v), expected in (inside | outside).items():
+        point = np.array([[u, v, 1.0]]) * 7.0
+        arguments = point, np.zeros(1, np.int32), np.ones(1), log_ratio, grid
+        assert score_particles_numpy(projection, *arguments) == pytest.approx(expected)
+        assert Evidence(*arguments).scores(projection) == pytest.approx(expected)
+
+
+def test_points_behind_the_camera_and_unlabelled_cells_say_nothing():
+    projections, cloud, labels, weights, log_ratio, grid = random_problem(8, 30, 40, 4, 501, seed=1)
+    behind = cloud.copy()
+    depth = projections[0, 2, :3] @ cloud.T + projections[0, 2, 3]
+    behind = behind[depth < -1.0]
+    first = projections[:1]
+    arguments = labels[depth < -1.0], weights[depth < -1.0], log_ratio
+    assert Evidence(behind, *arguments, grid).scores(first) == 0.0
+    unlabelled = np.full_like(grid, 8)
+    assert not Evidence(cloud, labels, weights, log_ratio, unlabelled).scores(projections).any()
+
+
+def test_scores_do_not_depend_on_the_number_of_threads():
+    projections, *rest = random_problem(50, 30, 40, 1000, 777, seed=2)
+    evidence = Evidence(*rest)
+    before = numba.get_num_threads()
+    results = []
+    for threads in {1, numba.config.NUMBA_NUM_THREADS}:
+        numba.set_num_threads(threads)
+        results.append(evidence.scores(projections))
+    numba.set_num_threads(before)
+    assert all(np.array_equal(results[0], other) for other in results)
+    # A particle's score does not depend on its place among the others either.
+    np.testing.assert_array_equal(evidence.scores(projections[::-1]), results[0][::-1])
+
+
+def test_no_points_give_zero_scores():
+    projections, *_, log_ratio, grid = random_problem(8, 30, 40, 5, 10, seed=3)
+    empty = Evidence(np.zeros((0, 3)), np.zeros(0, np.int32), np.zeros(0), log_ratio, grid)
+    assert not empty.scores(projections).any()

@@ -1,0 +1,202 @@
+import dataclasses
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fgsn_ros.errors import LocalizationError, MapError, SettingsError
+from fgsn_ros.geometry import poses
+from fgsn_ros.localization.localizer import Localizer, LocalizerSettings, check_fingerprint
+from fgsn_ros.localization.measurement import MeasurementSettings
+
+FAST = LocalizerSettings(
+    particles=500, initial_particles=2000, measurement=MeasurementSettings(points=1000)
+)
+STD = np.array([1.5, 1.5, 0.1, 0.01, 0.01, np.deg2rad(4.0)])
+
+
+def started(drive, offset=(0.0, 0.0, 0.0), settings=FAST, std=STD):
+    localizer = Localizer(drive.semantic_map, drive.log_ratio, drive.mounts, settings)
+    T = drive.truth.at(drive.stamps[0])
+    shifted = poses.from_planar(*offset)
+    shifted[:3, :3] = shifted[:3, :3] @ T[:3, :3]
+    shifted[:3, 3] += T[:3, 3]
+    localizer.initialize(drive.stamps[0], shifted, std)
+    return localizer
+
+
+def add_all_odometry(localizer, drive):
+    for stamp, T in zip(drive.odometry.stamps, drive.odometry.poses, strict=True):
+        localizer.add_odometry(stamp, T)
+
+
+def run(drive, frames=60, **kwargs):
+    localizer = started(drive, **kwargs)
+    add_all_odometry(localizer, drive)
+    frames = zip(drive.stamps[:frames], drive.label_maps, strict=False)
+    return [localizer.add_labels(stamp, "camera", labels) for stamp, labels in frames], localizer
+
+
+def position_errors(drive, estimates):
+    truth = drive.truth.at([e.stamp for e in estimates])
+    found = np.stack([e.T_map_base for e in estimates])
+    return np.linalg.norm(found[:, :2, 3] - truth[:, :2, 3], axis=1)
+
+
+def test_it_tracks_within_a_decimetre_while_odometry_drifts_by_two_percent(drive):
+    estimates, localizer = run(drive)
+    errors = position_errors(drive, estimates)
+    assert np.median(errors[5:]) < 0.1
+    assert errors[5:].max() < 0.4
+    assert np.mean([e.layers for e in estimates[10:]]) < 2.0
+    assert len(localizer.particles[1]) == FAST.particles
+    assert min(e.visible_points for e in estimates) > 900
+    assert min(e.match_score for e in estimates[5:]) > 0.5
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_it_converges_from_two_metres_and_five_degrees_off(drive, seed):
+    angle = np.random.default_rng(seed).uniform(0, 2 * np.pi)
+    side = 1.0 if seed % 2 else -1.0
+    offset = (2.0 * np.cos(angle), 2.0 * np.sin(angle), side * np.deg2rad(5.0))
+    settings = dataclasses.replace(FAST, seed=seed)
+    estimates, _ = run(drive, frames=16, offset=offset, settings=settings)
+    errors = position_errors(drive, estimates)
+    assert errors[-3:].max() < 0.3
+    truth = drive.truth.at(estimates[-1].stamp)
+    assert poses.rotation_angle(poses.invert(truth) @ estimates[-1].T_map_base) < np.deg2rad(1.0)
+
+
+def test_its_covariance_is_honest(drive):
+    """Mean normalised error squared over 3 dimensions is 1 if honest; time-correlated, so loose."""
+    estimates, _ = run(drive)
+    kept = np.ix_([0, 1, 5], [0, 1, 5])
+    normalised = []
+    for estimate in estimates[5:]:
+        truth = drive.truth.at(estimate.stamp)
+        heading = poses.to_rpy(estimate.T_map_base)[2] - poses.to_rpy(truth)[2]
+        error = np.append((estimate.T_map_base - truth)[:2, 3], poses.wrap_angle(heading))
+        normalised.append(error @ np.linalg.solve(estimate.covariance[kept], error) / 3.0)
+    assert 0.2 < np.mean(normalised) < 3.0
+    assert (np.diag(estimates[-1].covariance) > 0.0).all()
+
+
+def test_same_seed_same_result_to_the_bit_and_another_seed_another(drive):
+    runs = [
+        run(drive, frames=8, settings=dataclasses.replace(FAST, seed=seed))[0] for seed in (3, 3, 4)
+    ]
+    first, same, other = (np.stack([e.T_map_base for e in r]) for r in runs)
+    np.testing.assert_array_equal(first, same)
+    np.testing.assert_array_equal(runs[0][-1].covariance, runs[1][-1].covariance)
+    assert not np.array_equal(first, other)
+
+
+def test_a_robot_that_stands_still_does_not_become_more_and_more_sure(drive):
+    localizer = started(drive, settings=FAST)
+    for stamp in np.arange(0.0, 3.0, 0.1):
+        localizer.add_odometry(stamp, np.eye(4))
+    estimates = [localizer.add_labels(0.01, "camera", drive.label_maps[0])]
+    estimates += [
+        localizer.add_labels(stamp, "camera", drive.label_maps[0])
+        for stamp in np.arange(0.1, 2.9, 0.1)
+    ]
+    assert estimates[-1].layers == 0
+    np.testing.assert_allclose(estimates[-1].covariance, estimates[1].covariance, rtol=0.5)
+
+
+def test_without_map_points_it_follows_odometry_and_grows_unsure(drive):
+    localizer = started(drive, offset=(500.0, 500.0, 0.0), std=STD * 0.1)
+    add_all_odometry(localizer, drive)
+    estimates = [
+        localizer.add_labels(stamp, "camera", labels)
+        for stamp, labels in zip(drive.stamps, drive.label_maps, strict=True)
+    ]
+    assert {e.selected_points for e in estimates} == {0}
+    spread = [np.trace(e.covariance[:2, :2]) for e in estimates]
+    assert spread[-1] > 2.0 * spread[0]
+
+
+def test_the_spatial_model_tracks_too(drive):
+    settings = dataclasses.replace(FAST, model="spatial", particles=1000)
+    std = np.array([0.3, 0.3, 0.05, 0.005, 0.005, 0.02])
+    estimates, localizer = run(drive, frames=25, settings=settings, std=std)
+    assert position_errors(drive, estimates)[-10:].max() < 0.4
+    assert localizer.particles[0].shape == (1000, 4, 4)
+
+
+def test_late_labels_are_weighed_at_their_own_time(drive):
+    localizer = started(drive)
+    add_all_odometry(localizer, drive)
+    order = [i + (1 if i % 2 == 0 else -1) for i in range(20)]
+    estimates = [
+        localizer.add_labels(drive.stamps[i], "camera", drive.label_maps[i]) for i in order
+    ]
+    assert [e.stamp for e in estimates] == [drive.stamps[i] for i in order]
+    assert localizer.stamp == max(drive.stamps[order])
+    assert position_errors(drive, estimates)[-8:].max() < 0.3
+
+
+def test_labels_that_odometry_does_not_cover_are_skipped_and_counted(drive):
+    localizer = Localizer(drive.semantic_map, drive.log_ratio, drive.mounts, FAST)
+    labels = drive.label_maps[0]
+    assert localizer.add_labels(1.0, "camera", labels) is None
+    localizer.initialize(1.0, np.eye(4), STD)
+    assert localizer.add_labels(1.0, "camera", labels) is None
+    localizer.add_odometry(1.0, np.eye(4))
+    localizer.add_odometry(1.1, np.eye(4))
+    assert localizer.add_labels(1.2, "camera", labels) is None
+    assert localizer.add_labels(0.5, "camera", labels) is None
+    assert localizer.skipped == {
+        "no initial pose": 1,
+        "ahead of odometry": 2,
+        "older than odometry": 1,
+    }
+
+
+def test_bad_odometry_is_refused_and_a_jump_asks_for_a_new_pose(drive):
+    localizer = started(drive)
+    localizer.add_odometry(0.0, np.eye(4))
+    localizer.add_odometry(0.1, np.eye(4))
+    with pytest.raises(LocalizationError, match="NaN"):
+        localizer.add_odometry(0.2, np.full((4, 4), np.nan))
+    with pytest.raises(LocalizationError, match="back in time"):
+        localizer.add_odometry(0.05, np.eye(4))
+    assert localizer.initialized
+    with pytest.raises(LocalizationError, match="initial pose again"):
+        localizer.add_odometry(0.2, poses.from_planar(100.0, 0.0, 0.0))
+    assert not localizer.initialized
+    with pytest.raises(LocalizationError, match="initial pose"):
+        _ = localizer.particles
+
+
+@pytest.mark.parametrize(
+    ("pose", "std"),
+    [
+        (np.full((4, 4), np.nan), np.ones(6)),
+        (np.eye(4), -np.ones(6)),
+        (np.eye(4), np.ones(3)),
+        (np.eye(3), np.ones(6)),
+    ],
+)
+def test_an_unusable_initial_pose_is_refused(drive, pose, std):
+    localizer = Localizer(drive.semantic_map, drive.log_ratio, drive.mounts, FAST)
+    with pytest.raises(LocalizationError, match="initial pose"):
+        localizer.initialize(0.0, pose, std)
+
+
+def test_labels_of_an_unknown_camera_are_refused(drive):
+    with pytest.raises(LocalizationError, match="rear"):
+        started(drive).add_labels(0.0, "rear", drive.label_maps[0])
+
+
+def test_a_map_of_another_checkpoint_is_refused_naming_both(drive):
+    with pytest.raises(MapError, match=r"aaaaaaaaaaaa, .* bbbbbbbbbbbb"):
+        check_fingerprint(drive.semantic_map, SimpleNamespace(fingerprint="b" * 64))
+    check_fingerprint(drive.semantic_map, SimpleNamespace(fingerprint="a" * 64))
+
+
+def test_settings_out_of_range_are_refused():
+    with pytest.raises(SettingsError, match="initial_particles"):
+        LocalizerSettings(particles=1000, initial_particles=10)
+    with pytest.raises(SettingsError, match="model"):
+        LocalizerSettings(model="flat")

@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+
+from fgsn_ros.errors import LocalizationError
+from fgsn_ros.geometry import poses
+from fgsn_ros.localization.measurement import (
+    LabelMeasurement,
+    MeasurementSettings,
+    robust_log_ratio,
+)
+
+
+def test_outliers_bound_what_a_point_can_cost_and_barely_change_what_it_gains():
+    table = np.array([[3.0, -50.0], [-50.0, 1.0]])
+    robust = robust_log_ratio(table, 0.1)
+    assert robust.shape == (3, 2)
+    assert robust[0, 1] == pytest.approx(np.log(0.1), abs=1e-6)
+    assert robust[0, 0] == pytest.approx(np.log(0.9 * np.exp(3.0) + 0.1), abs=1e-6)
+    assert not robust[2].any()
+    np.testing.assert_allclose(robust_log_ratio(table, 0.0)[:2], table)
+
+
+@pytest.mark.parametrize("table", [np.zeros((3, 4)), np.full((3, 3), np.nan)])
+def test_label_statistics_that_are_no_square_finite_table_are_refused(table):
+    with pytest.raises(LocalizationError, match="label statistics"):
+        robust_log_ratio(table, 0.1)
+
+
+def test_frames_from_the_same_place_share_their_evidence():
+    settings = MeasurementSettings(independent_distance_m=2.0, independent_angle_rad=0.5)
+    assert settings.evidence_share(None) == 1.0
+    assert settings.evidence_share(np.eye(4)) == 0.0
+    assert settings.evidence_share(poses.from_planar(0.5, 0, 0)) == pytest.approx(0.25)
+    assert settings.evidence_share(poses.from_planar(0, 0, 0.25)) == pytest.approx(0.5)
+    assert settings.evidence_share(poses.from_planar(9.0, 0, 0)) == 1.0
+
+
+def frame_likelihood(drive, settings=None, index=20):
+    measurement = LabelMeasurement(
+        drive.semantic_map, drive.log_ratio, drive.mounts, settings or MeasurementSettings()
+    )
+    T = drive.truth.at(drive.stamps[index])
+    return T, measurement.likelihood(
+        "camera", drive.label_maps[index], (T, np.zeros((6, 6))), T, np.random.default_rng(0)
+    )
+
+
+def test_the_likelihood_peaks_at_the_true_pose(drive):
+    T, likelihood = frame_likelihood(drive)
+    offsets = np.linspace(-2.0, 2.0, 81)
+    for direction in ([1.0, 0, 0], [0, 1.0, 0]):
+        moved = T @ poses.from_rotation_translation(np.eye(3), offsets[:, None] * direction)
+        assert abs(offsets[np.argmax(likelihood(moved))]) <= 0.3
+    angles = np.deg2rad(np.linspace(-8.0, 8.0, 81))
+    turned = T @ poses.from_planar(0.0, 0.0, angles)
+    assert abs(np.rad2deg(angles[np.argmax(likelihood(turned))])) <= 1.0
+
+
+def test_the_points_count_as_at_most_the_independent_ones(drive):
+    T, ten = frame_likelihood(drive, MeasurementSettings(independent_points=10.0))
+    _, twenty = frame_likelihood(drive, MeasurementSettings(independent_points=20.0))
+    np.testing.assert_allclose(2.0 * ten(T[None]), twenty(T[None]), rtol=1e-6)
+    assert abs(ten(T[None])[0]) < 10.0 * np.log(40.0)
+
+
+def test_the_match_score_is_high_at_the_truth_and_low_elsewhere(drive):
+    T, likelihood = frame_likelihood(drive)
+    visible, score = likelihood.match(T)
+    assert visible > 0.95 * len(likelihood.selected)
+    _, elsewhere = likelihood.match(T @ poses.from_planar(3.0, 1.0, 0.3))
+    assert score > 0.8
+    assert elsewhere < 0.3
+    behind, nothing = likelihood.match(T @ poses.from_planar(0.0, 0.0, np.pi))
+    assert (behind, nothing) == (0, 0.0)
+
+
+def test_statistics_of_another_label_count_are_refused(drive):
+    with pytest.raises(LocalizationError, match="do not fit a map"):
+        LabelMeasurement(drive.semantic_map, np.zeros((7, 7)), drive.mounts, MeasurementSettings())
+    with pytest.raises(LocalizationError, match="camera"):
+        LabelMeasurement(drive.semantic_map, drive.log_ratio, {}, MeasurementSettings())

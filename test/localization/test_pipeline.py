@@ -1,0 +1,93 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fgsn_ros.errors import LocalizationError, MapError, RecordingError
+from fgsn_ros.localization.localizer import LocalizerSettings
+from fgsn_ros.localization.measurement import MeasurementSettings
+from fgsn_ros.localization.pipeline import InitialPose, localize
+from fgsn_ros.sequences.recording import Frame
+
+SETTINGS = LocalizerSettings(
+    particles=300, initial_particles=300, measurement=MeasurementSettings(points=500)
+)
+STD = np.array([0.3, 0.3, 0.1, 0.01, 0.01, 0.02])
+
+
+def recording(drive, first=0, last=20, odometry=True):
+    """Frames hold their index in place of a picture."""
+    frames = [
+        Frame(float(drive.stamps[i]), "camera", np.full((240, 320, 3), i, np.uint8))
+        for i in range(first, last)
+    ]
+    return SimpleNamespace(
+        name="street",
+        cameras=drive.mounts,
+        odometry=drive.odometry if odometry else None,
+        frame_count=len(frames),
+        frames=lambda: iter(frames),
+    )
+
+
+def run(drive, recorded, initial=None, fingerprint="a" * 64, **kwargs):
+    checkpoint = SimpleNamespace(fingerprint=fingerprint, log_ratio=drive.log_ratio)
+    return localize(
+        recorded,
+        drive.semantic_map,
+        checkpoint,
+        initial or InitialPose(drive.truth.at(drive.stamps[0]), STD),
+        SETTINGS,
+        labels=lambda frame: drive.label_maps[frame.image[0, 0, 0]],
+        progress=False,
+        **kwargs,
+    )
+
+
+def test_a_recording_is_localized_at_each_frames_own_stamp(drive):
+    result = run(drive, recording(drive))
+    np.testing.assert_array_equal(result.trajectory.stamps, drive.stamps[:20])
+    truth = drive.truth.at(drive.stamps[:20])
+    errors = np.linalg.norm(result.trajectory.poses[:, :2, 3] - truth[:, :2, 3], axis=1)
+    assert errors[5:].max() < 0.4
+    assert result.covariances.shape == (20, 6, 6)
+    assert [s.stamp for s in result.snapshots] == [drive.stamps[0], drive.stamps[10]]
+    assert result.snapshots[0].poses.shape == (150, 4, 4)
+    assert result.skipped == {}
+    assert {"frames", "labels", "weigh"} <= result.seconds.keys()
+
+
+def test_a_replay_is_the_same_to_the_bit(drive):
+    first, second = (run(drive, recording(drive, last=6)) for _ in range(2))
+    np.testing.assert_array_equal(first.trajectory.poses, second.trajectory.poses)
+
+
+def test_every_estimate_is_handed_to_the_caller(drive):
+    seen = []
+    run(drive, recording(drive, last=4), on_estimate=lambda e, _: seen.append(e.stamp))
+    assert seen == drive.stamps[:4].tolist()
+
+
+def test_frames_before_the_initial_pose_are_skipped_and_counted(drive):
+    initial = InitialPose(drive.truth.at(drive.stamps[3]), STD, stamp=float(drive.stamps[3]))
+    result = run(drive, recording(drive, last=8), initial)
+    assert result.skipped == {"before the initial pose": 3}
+    assert len(result.trajectory) == 5
+
+
+def test_a_recording_without_odometry_is_refused(drive):
+    with pytest.raises(RecordingError, match="no odometry"):
+        run(drive, recording(drive, odometry=False))
+
+
+def test_a_map_of_another_checkpoint_is_refused(drive):
+    with pytest.raises(MapError, match="labelled by"):
+        run(drive, recording(drive), fingerprint="b" * 64)
+
+
+def test_a_recording_whose_frames_odometry_never_covers_is_refused(drive):
+    recorded = recording(drive)
+    late = [Frame(f.stamp + 100.0, f.camera, f.image) for f in recorded.frames()]
+    recorded.frames = lambda: iter(late)
+    with pytest.raises(LocalizationError, match="ahead of odometry"):
+        run(drive, recorded)
