@@ -12,7 +12,8 @@ from torch.nn import functional
 from fgsn_ros.errors import TrainingError
 
 _KMEANS_ITERATIONS = 20
-_SHARPNESS = (4.0, 8.0, 16.0, 32.0, 64.0)
+_SHARPNESS = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+_CONFIDENCE = 0.5  # sharper, the first disturbed images would cost more than training repays
 
 
 @dataclass(frozen=True)
@@ -44,15 +45,16 @@ class Clusters:
 
         Args:
             classifier: D to K channels, changed in place.
-            features: (N, D) to choose the sharpness on, by cross entropy with the assignment.
+            features: (N, D) to choose the sharpness on, by its mean confidence.
         """
         whitened = (features - self.mean) @ self.projection
         length = float(whitened.norm(dim=1).mean().clamp(min=1e-6))
         weight = (self.projection @ self.centres.T).T / length
         bias = -weight @ self.mean - 0.5 * self.centres.square().sum(dim=1)
-        logits, labels = features @ weight.T + bias, self.assign(features)
-        losses = [float(functional.cross_entropy(s * logits, labels)) for s in _SHARPNESS]
-        sharpness = _SHARPNESS[int(np.argmin(losses))]
+        logits = features @ weight.T + bias
+        for sharpness in _SHARPNESS:
+            if (sharpness * logits).softmax(dim=1).amax(dim=1).mean() >= _CONFIDENCE:
+                break
         with torch.no_grad():
             classifier.weight.copy_(sharpness * weight[:, :, None, None])
             assert classifier.bias is not None

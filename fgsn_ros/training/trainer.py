@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 from typing import Any, Protocol
 
+import faiss
 import numpy as np
 import torch
 from torch import Tensor
@@ -61,6 +62,7 @@ def train(settings: TrainSettings) -> Path:
     """
     if settings.threads:
         torch.set_num_threads(settings.threads)
+        faiss.omp_set_num_threads(settings.threads)
     device = choose_device(settings.device)
     if settings.objective != "statistics":
         objective = _objective(settings, device)
@@ -203,7 +205,9 @@ class Trainer:
             self._optimizer.load_state_dict(state["optimizer"])
             self._objective.restore(state["objective"])
             self._iteration = int(state["iteration"])
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError, EOFError) as error:
+        except TrainingError:
+            raise
+        except Exception as error:  # a damaged file can raise almost anything in torch.load
             raise TrainingError(
                 f"cannot resume from {path}: {' '.join(str(error).split())[:150]}"
             ) from error
