@@ -14,7 +14,7 @@ from fgsn_ros.commands.result_folder import Result
 from fgsn_ros.evaluation.trajectory_errors import compare
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import Trajectory
-from fgsn_ros.localization.localizer import Estimate
+from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap, overlay, palette
 from fgsn_ros.sequences.recording import CameraMount

@@ -16,7 +16,8 @@ from fgsn_ros.commands.result_messages import (
 )
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import Trajectory
-from fgsn_ros.localization.localizer import Estimate, Localizer
+from fgsn_ros.localization.estimate import Estimate
+from fgsn_ros.localization.localizer import Localizer
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap, overlay
 from fgsn_ros.sequences.messages import make, make_jpeg, make_transform

@@ -1,1 +1,48 @@
 """`fgsn simulate`: drives through procedural towns."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fgsn_ros.outputs import check_output
+from fgsn_ros.simulation.bags import write_drive
+from fgsn_ros.simulation.correspond import (
+    CorrespondenceDriveSettings,
+    write_correspondences,
+)
+from fgsn_ros.simulation.drive import DriveSettings, SimulatedDrive
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateDrive(DriveSettings):
+    """One drive through a simulated town, as a rosbag2."""
+
+    output: Path
+    """folder of the bag to make"""
+    storage: Literal["mcap", "sqlite3"] = "mcap"
+    """storage of the bag"""
+    classes: bool = False
+    """also write each pixel's semantic class (/camera/class)"""
+    depth: bool = False
+    """also write each pixel's depth (/camera/depth)"""
+    overwrite: bool = False
+    """replace the output folder"""
+
+    def run(self) -> None:
+        """Render and write the drive."""
+        check_output(self.output, self.overwrite)
+        drive = SimulatedDrive(self)
+        write_drive(drive, self.output, self.storage, self.classes, self.depth, self.overwrite)
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulateCorrespondences(CorrespondenceDriveSettings):
+    """Correspondences between drives of simulated towns in several seasons, for `fgsn train`."""
+
+    output: Path
+    """correspondence folder to make"""
+
+    def run(self) -> None:
+        """Render the drives and write the folder."""
+        check_output(self.output)
+        write_correspondences(self.output, self)

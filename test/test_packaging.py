@@ -1,0 +1,62 @@
+import configparser
+import dataclasses
+import re
+import sys
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import tyro
+
+from fgsn_ros.commands.localize import Localize
+from fgsn_ros.config import load_yaml, override
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_package_is_described_as_ament_python() -> None:
+    package = ElementTree.parse(ROOT / "package.xml").getroot()
+    assert package.get("format") == "3"
+    assert package.findtext("name") == "fgsn_ros"
+    assert package.findtext("export/build_type") == "ament_python"
+    maintainer = package.find("maintainer")
+    assert maintainer is not None
+    assert re.fullmatch(r"[\w.-]+@[\w-]+\.[\w.]+", maintainer.get("email", ""))
+    assert (ROOT / "resource" / "fgsn_ros").exists()
+    assert "Apache License" in (ROOT / "LICENSE").read_text()
+
+
+def test_versions_agree() -> None:
+    package = ElementTree.parse(ROOT / "package.xml").getroot()
+    version = package.findtext("version")
+    assert f'version="{version}"' in (ROOT / "setup.py").read_text()
+    assert f"## {version}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_colcon_finds_the_executable_in_lib() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    assert setup["install"]["install_scripts"] == "$base/lib/fgsn_ros"
+    assert setup["develop"]["script_dir"] == "$base/lib/fgsn_ros"
+    assert '"fgsn = fgsn_ros.cli:main"' in (ROOT / "setup.py").read_text()
+
+
+def test_what_is_required_is_imported_and_what_is_imported_is_required() -> None:
+    names = {"cv2": "opencv-python-headless", "faiss": "faiss-cpu", "yaml": "pyyaml"}
+    text = "\n".join(path.read_text() for path in (ROOT / "fgsn_ros").rglob("*.py"))
+    modules = set(re.findall(r"^ *(?:from|import) (\w+)", text, re.MULTILINE))
+    imported = {names.get(module, module) for module in modules - sys.stdlib_module_names}
+    if "torch.utils.tensorboard" in text:
+        imported.add("tensorboard")
+    setup = (ROOT / "setup.py").read_text()
+    required = set(re.findall(r'^        "([\w-]+)>=', setup, re.MULTILINE))
+    assert imported - {"fgsn_ros"} == required
+
+
+def test_the_settings_file_is_understood() -> None:
+    required = {
+        field.name: tyro.MISSING
+        for field in dataclasses.fields(Localize)
+        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+    }
+    path = ROOT / "config" / "localize.yaml"
+    assert override(Localize(**required), load_yaml(path), str(path)) == Localize(**required)
