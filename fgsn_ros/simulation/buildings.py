@@ -49,7 +49,9 @@ class Plot:
 
     def corner(self, x: float, y: float, z: float) -> Array:
         """Point x along, y behind the front, z above the floor."""
-        return self.front + x * self.along + y * self.outward + np.array([0.0, 0.0, z])
+        up = np.array([0.0, 0.0, z])
+        result: Array = self.front + x * self.along + y * self.outward + up
+        return result
 
 
 @dataclass(frozen=True)
@@ -138,7 +140,7 @@ def _roof(
 ) -> None:
     w, d, h = plot.width / 2, plot.depth, walls.height
     if shape == FLAT:
-        base = [plot.corner(*xy, h) for xy in ((-w, 0), (w, 0), (w, d), (-w, d))]
+        base = [plot.corner(x, y, h) for x, y in ((-w, 0), (w, 0), (w, d), (-w, d))]
         colour = table.surfaces[walls.front].second
         rim = table.add(Surface(mat.PLAIN, 5, colour, kind=mat.ROOF))
         centre = np.array(base).mean(axis=0)

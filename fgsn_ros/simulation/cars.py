@@ -106,7 +106,8 @@ def _cabin(builder: MeshBuilder, shape: _Shape, paint: int, glass: int) -> None:
         if i < 2:  # pillars
             for part in (0.0, 0.45, 0.93):
                 _pillar(builder, face, part, paint)
-    roof = np.array([top[-1][0], top[-1][1], top[1][1], top[1][0]]) + [0, 0, 0.02]
+    roof = np.array([top[-1][0], top[-1][1], top[1][1], top[1][0]])
+    roof[:, 2] += 0.02
     builder.quads(roof[None], roof[None][..., :2].copy(), paint)
 
 

@@ -2,26 +2,23 @@
 
 import math
 
-import numba
-from numpy.typing import NDArray
-
 from fgsn_ros.simulation import materials as mat
-from fgsn_ros.simulation.noise import covered, fade, fractal, uniform
+from fgsn_ros.simulation.noise import Row, covered, fade, fractal, kernel, uniform
 from fgsn_ros.simulation.textures import Texel, masonry, mix
 
 GLASS_MARK = 2.0
 """Gloss at and above this marks window glass, which mirrors the sky."""
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def facade(
     u: float,
     v: float,
     seed: int,
-    row: NDArray,
+    row: Row,
     fine: float,
     lit_share: float,
-    night_seed: int,  # type: ignore[type-arg]
+    night_seed: int,
 ) -> Texel:
     """A wall at u along it and v above the floor [m]; see materials.Surface for the layout."""
     style = int(row[mat.STYLE])
@@ -44,8 +41,8 @@ def facade(
         red, green, blue = mix(red, 0.55, share), mix(green, 0.54, share), mix(blue, 0.5, share)
     if v < -0.5:
         return red, green, blue, -1, 0.04, 0.0
-    storey = int(math.floor(max(v, 0.0) / storey_height))
-    bay = int(math.floor(u / row[mat.BAY]))
+    storey = math.floor(max(v, 0.0) / storey_height)
+    bay = math.floor(u / row[mat.BAY])
     x = u - (bay + 0.5) * row[mat.BAY]
     y = v - storey * storey_height
     wall = (red, green, blue, -1, 0.04, 0.0)
@@ -61,14 +58,14 @@ def facade(
                    night_seed, wall)  # fmt: skip
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _inside(x: float, y: float, half: float, tall: float, fine: float) -> float:
     return covered(x, -half, half, fine) * covered(y, -tall, tall, fine)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _window(
-    x: float, y: float, bay: int, storey: int, seed: int, row: NDArray, fine: float,  # type: ignore[type-arg]
+    x: float, y: float, bay: int, storey: int, seed: int, row: Row, fine: float,
     lit_share: float, night_seed: int, wall: Texel,
 ) -> Texel:  # fmt: skip
     half, tall = 0.5 * row[mat.WINDOW_WIDTH], 0.5 * row[mat.WINDOW_HEIGHT]
@@ -108,7 +105,7 @@ def _window(
     return red, green, blue, kind, GLASS_MARK + glass, light * glass
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _room(
     x: float, y: float, bay: int, storey: int, seed: int, fine: float, lit_share: float,
     night_seed: int,
@@ -130,8 +127,8 @@ def _room(
     return tone, tone * 0.95, tone * 0.85, lit
 
 
-@numba.njit(cache=True, nogil=True)
-def _door(x: float, v: float, seed: int, row: NDArray, fine: float, wall: Texel) -> Texel:  # type: ignore[type-arg]
+@kernel
+def _door(x: float, v: float, seed: int, row: Row, fine: float, wall: Texel) -> Texel:
     half, tall = 0.52, 2.15
     surround = covered(x, -half - 0.14, half + 0.14, fine) * covered(v, -3.0, tall + 0.18, fine)
     red, green, blue = (
@@ -168,9 +165,9 @@ def _door(x: float, v: float, seed: int, row: NDArray, fine: float, wall: Texel)
     return red, green, blue, mat.DOOR if leaf > 0.5 else -1, 0.1, 0.0
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _shop(
-    x: float, y: float, u: float, bay: int, seed: int, row: NDArray, fine: float,  # type: ignore[type-arg]
+    x: float, y: float, u: float, bay: int, seed: int, row: Row, fine: float,
     lit_share: float, night_seed: int, wall: Texel,
 ) -> Texel:  # fmt: skip
     """A ground floor of shop windows under a sign board with lettering."""
@@ -178,7 +175,7 @@ def _shop(
     top = row[mat.STOREY] - 0.25
     r, g, b = 0.5 * uniform(11, 1, seed), 0.4 * uniform(11, 2, seed), 0.5 * uniform(11, 3, seed)
     board = covered(y, top - 0.55, top, fine) * covered(u, 0.2, row[mat.WIDTH] - 0.2, fine)
-    letter = uniform(int(math.floor(u / 0.14)), int(math.floor((y - top) / 0.11)), seed + 91)
+    letter = uniform(math.floor(u / 0.14), math.floor((y - top) / 0.11), seed + 91)
     lettering = 0.0
     if 0.2 * row[mat.WIDTH] < u < 0.7 * row[mat.WIDTH] and letter < 0.55:
         lettering = covered(y, top - 0.44, top - 0.11, fine)
@@ -201,7 +198,7 @@ def _shop(
     red, green, blue = mix(red, r, whole), mix(green, g, whole), mix(blue, b, whole)
     goods = 0.04 + 0.22 * max(0.0, fractal(u, y, seed + 95, 0.5, 4, fine))
     goods *= 1.0 if y < middle else 0.5
-    hue = uniform(int(math.floor(u / 0.4)), int(math.floor(y / 0.35)), seed + 96)
+    hue = uniform(math.floor(u / 0.4), math.floor(y / 0.35), seed + 96)
     red, green, blue = (
         mix(red, goods * (0.6 + hue), glass),
         mix(green, goods, glass),

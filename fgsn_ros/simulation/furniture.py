@@ -85,7 +85,7 @@ class Workshop:
         for height in (0.28, 0.72):
             low, high = line + height * _UP, line + (height + 0.08) * _UP
             flat = np.stack([station, np.full(len(line), height)], axis=1)
-            self.builder.strip(high, low, flat + [0, 0.08], flat, boards)
+            self.builder.strip(high, low, flat + np.array([0, 0.08]), flat, boards)
 
     def garden_wall(self, line: Array, rng: np.random.Generator) -> None:
         """Add a low wall along a polyline (N, 3) of feet."""

@@ -31,10 +31,9 @@ ROOF, POLE, SIGN, FENCE, HEDGE, TRUNK, FOLIAGE, VEHICLE = range(8, 16)
 ASPHALT, SLABS, KERBSTONE, GRASS, FACADE, TILES, PLAIN, PANEL, BOARDS = range(9)
 TWIGS, BARK, LEAF, NEEDLE, PAINT, GLASS, TYRE, HEADLIGHT, TAILLIGHT, LAMP = range(9, 19)
 
-CLASS_OF_MATERIAL = np.array(
-    [ROAD, PAVEMENT, PAVEMENT, TERRAIN, BUILDING, ROOF, POLE, SIGN, FENCE]
-    + [HEDGE, TRUNK, FOLIAGE, FOLIAGE, VEHICLE, VEHICLE, VEHICLE, VEHICLE, VEHICLE, POLE],
-    dtype=np.uint8,
+CLASS_OF_MATERIAL = (
+    *(ROAD, PAVEMENT, PAVEMENT, TERRAIN, BUILDING, ROOF, POLE, SIGN, FENCE, HEDGE, TRUNK),
+    *(FOLIAGE, FOLIAGE, VEHICLE, VEHICLE, VEHICLE, VEHICLE, VEHICLE, POLE),
 )
 
 Colour = tuple[float, float, float]
@@ -83,7 +82,7 @@ class SurfaceTable:
     def add(self, surface: Surface) -> int:
         """Append a surface and give its id."""
         if surface.kind < 0:
-            surface = replace(surface, kind=int(CLASS_OF_MATERIAL[surface.material]))
+            surface = replace(surface, kind=CLASS_OF_MATERIAL[surface.material])
         self.surfaces.append(surface)
         return len(self.surfaces) - 1
 

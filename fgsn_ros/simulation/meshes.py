@@ -97,7 +97,7 @@ def prism(builder: MeshBuilder, base: Array, up: Array, surface: int) -> None:
     start = 0.0
     for a, b in zip(base, following, strict=True):
         width = float(np.linalg.norm(b - a))
-        uv = np.array([[0, 0], [width, 0], [width, height], [0, height]]) + [start, 0]
+        uv = np.array([[0, 0], [width, 0], [width, height], [0, height]]) + np.array([start, 0.0])
         builder.quads(np.array([a, b, b + up, a + up])[None], uv[None], surface)
         start += width
     width = float(np.linalg.norm(base[1] - base[0]))
@@ -135,11 +135,12 @@ def sphere(subdivisions: int) -> tuple[Array, Triangles]:
     raw = [[-1, g, 0], [1, g, 0], [-1, -g, 0], [1, -g, 0], [0, -1, g], [0, 1, g]]
     raw += [[0, -1, -g], [0, 1, -g], [g, 0, -1], [g, 0, 1], [-g, 0, -1], [-g, 0, 1]]
     vertices = np.array(raw) / np.hypot(1, g)
-    triangles = np.array(
-        [[0, 11, 5], [0, 5, 1], [0, 1, 7], [0, 7, 10], [0, 10, 11], [1, 5, 9], [5, 11, 4]]
-        + [[11, 10, 2], [10, 7, 6], [7, 1, 8], [3, 9, 4], [3, 4, 2], [3, 2, 6], [3, 6, 8]]
-        + [[3, 8, 9], [4, 9, 5], [2, 4, 11], [6, 2, 10], [8, 6, 7], [9, 8, 1]]
-    )
+    flat = [
+        *(0, 11, 5, 0, 5, 1, 0, 1, 7, 0, 7, 10, 0, 10, 11, 1, 5, 9, 5, 11, 4, 11, 10, 2),
+        *(10, 7, 6, 7, 1, 8, 3, 9, 4, 3, 4, 2, 3, 2, 6, 3, 6, 8, 3, 8, 9, 4, 9, 5),
+        *(2, 4, 11, 6, 2, 10, 8, 6, 7, 9, 8, 1),
+    ]
+    triangles = np.array(flat).reshape(-1, 3)
     for _ in range(subdivisions):
         corners = vertices[triangles]
         middles = corners + np.roll(corners, -1, axis=1)
@@ -155,7 +156,7 @@ def sphere(subdivisions: int) -> tuple[Array, Triangles]:
 def scattered_patches(
     centres: Array, facing: Array, sizes: Array, rng: np.random.Generator
 ) -> Array:
-    """Corners (N, 3, 3) of randomly turned triangles about centres (N, 3), leaning to facing (N, 3)."""
+    """Corners (N, 3, 3) of randomly turned triangles about centres (N, 3), leaning to `facing`."""
     count = len(centres)
     normal = facing + rng.normal(0, 0.6, (count, 3))
     along = np.cross(normal, rng.normal(0, 1, (count, 3)))

@@ -31,7 +31,7 @@ class Route:
         rng: np.random.Generator,
     ) -> "Route":
         """Draw a drive on the right-hand lane: slow changes of speed, at times a stop."""
-        stamps = np.arange(int(round(duration_s * RATE_HZ)) + 1) / RATE_HZ
+        stamps = np.arange(round(duration_s * RATE_HZ) + 1) / RATE_HZ
         low, high = speed
         wave = _waves(stamps, np.array([23.0, 11.0, 7.0]), rng)
         velocity = (low + high) / 2 + (high - low) / 2 * np.clip(wave, -1.0, 1.0)
@@ -89,7 +89,8 @@ def ground_truth(
 def _lateral_at(route: Route, offset_m: float) -> Array:
     """Lateral offset a little ahead; where the vehicle stands, its own."""
     order = np.concatenate([[True], np.diff(route.station) > 1e-6])
-    return np.interp(route.station + offset_m, route.station[order], route.lateral[order])
+    ahead = route.station + offset_m
+    return np.asarray(np.interp(ahead, route.station[order], route.lateral[order]))
 
 
 @dataclass(frozen=True)

@@ -1,53 +1,79 @@
 """Integer-hash noise, faded by the pixel's footprint so that no texture is finer than a pixel."""
 
 import math
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numba
+import numpy as np
+from numpy.typing import NDArray
 
-_MASK = 0xFFFFFFFF
+Row = NDArray[np.float32]
+"""A surface's parameters, see materials.Surface.row."""
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 
-@numba.njit(cache=True, nogil=True)
+def kernel(function: Function) -> Function:
+    """Compile a function that releases the interpreter's lock; infinities keep their meaning."""
+    safe = {"contract", "arcp", "nsz", "reassoc"}
+    compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=safe)(function)
+    return cast(Function, compiled)
+
+
+_X = 0x1B873593CC9E2D51
+_Y = 0x27D4EB2F165667C5
+_SEED = 0x2545F4914F6CDD1D
+_MIX = 0x5851F42D4C957F2D
+_UNIT = 1.0 / (1 << 24)
+
+
+@kernel
+def _mixed(h: int) -> int:
+    h = (h ^ (h >> 31)) * _MIX
+    h = (h ^ (h >> 29)) * _X
+    return h ^ (h >> 32)
+
+
+@kernel
 def hash_integers(x: int, y: int, seed: int) -> int:
-    """Mix three integers to 32 bits (a multiply-xorshift mix, the same on every machine)."""
-    h = (x * 374761393 + y * 668265263 + seed * 2246822519) & _MASK
-    h = ((h ^ (h >> 15)) * 2246822519) & _MASK
-    h = ((h ^ (h >> 13)) * 3266489917) & _MASK
-    return h ^ (h >> 16)
+    """Mix three integers to 32 bits; 64-bit products that wrap, the same on every machine."""
+    return _mixed((x * _X) ^ (y * _Y) ^ (seed * _SEED)) & 0xFFFFFFFF
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def uniform(x: int, y: int, seed: int) -> float:
     """Hash of three integers as a number in [0, 1)."""
-    return hash_integers(x, y, seed) * (1.0 / 4294967296.0)
+    return (_mixed((x * _X) ^ (y * _Y) ^ (seed * _SEED)) & 0xFFFFFF) * _UNIT
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def value_noise(x: float, y: float, seed: int) -> float:
     """Smoothly interpolated lattice noise in [-1, 1] with lattice spacing 1."""
-    ix = int(math.floor(x))
-    iy = int(math.floor(y))
+    ix = math.floor(x)
+    iy = math.floor(y)
     fx = x - ix
     fy = y - iy
     fx = fx * fx * (3.0 - 2.0 * fx)
     fy = fy * fy * (3.0 - 2.0 * fy)
-    a = uniform(ix, iy, seed)
-    b = uniform(ix + 1, iy, seed)
-    c = uniform(ix, iy + 1, seed)
-    d = uniform(ix + 1, iy + 1, seed)
-    low = a + (b - a) * fx
-    high = c + (d - c) * fx
-    return 2.0 * (low + (high - low) * fy) - 1.0
+    left, low = ix * _X, (iy * _Y) ^ (seed * _SEED)
+    right, high = left + _X, ((iy + 1) * _Y) ^ (seed * _SEED)
+    a = (_mixed(left ^ low) & 0xFFFFFF) * _UNIT
+    b = (_mixed(right ^ low) & 0xFFFFFF) * _UNIT
+    c = (_mixed(left ^ high) & 0xFFFFFF) * _UNIT
+    d = (_mixed(right ^ high) & 0xFFFFFF) * _UNIT
+    bottom = a + (b - a) * fx
+    top = c + (d - c) * fx
+    return 2.0 * (bottom + (top - bottom) * fy) - 1.0
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def fade(footprint: float, period: float) -> float:
     """Weight in [0, 1] of a pattern: 0 where its period (m) is under two pixels' footprint (m)."""
     weight = (0.55 - footprint / period) * 3.0
     return min(1.0, max(0.0, weight))
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def fractal(u: float, v: float, seed: int, period: float, octaves: int, footprint: float) -> float:
     """Sum of octaves of value noise, about [-1, 1], each faded by the footprint.
 
@@ -71,7 +97,7 @@ def fractal(u: float, v: float, seed: int, period: float, octaves: int, footprin
     return total
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def covered(x: float, low: float, high: float, footprint: float) -> float:
     """Share of a pixel of the given footprint about x that lies in [low, high]."""
     footprint = max(footprint, 1e-4)

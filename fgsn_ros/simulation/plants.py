@@ -1,6 +1,7 @@
 """Trees, hedges: prototypes drawn once for a town, planted many times."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,17 +37,20 @@ def _part(builder: MeshBuilder) -> Part:
     )
 
 
-def deciduous(rng: np.random.Generator) -> Prototype:
-    """A broad-leaved tree of about 8 m."""
+def deciduous(rng: np.random.Generator, distant: bool = False) -> Prototype:
+    """A broad-leaved tree of about 8 m; a distant one has fewer, larger leaves."""
     builder = MeshBuilder()
     trunk_top = np.array([rng.normal(0, 0.15), rng.normal(0, 0.15), rng.uniform(2.2, 2.9)])
     tapered(builder, np.array([0, 0, -0.4]), trunk_top, (0.22, 0.15), 8, 0)
     tips: list[Array] = []
     _branch(builder, trunk_top, np.array([0.0, 0.0, 1.0]), 2.6, 0.13, 3, rng, tips)
     ends = np.array(tips)
-    chosen = ends[rng.choice(len(ends), size=min(26, len(ends)), replace=False)]
+    chosen = ends[rng.choice(len(ends), size=min(34, len(ends)), replace=False)]
+    middle = ends.mean(axis=0)
+    inner = middle + 0.55 * (chosen[:10] - middle)
     leaves = [
-        _clump(point, rng.uniform(0.75, 1.25), 95, rng, ends.mean(axis=0)) for point in chosen
+        _clump(point, rng.uniform(0.8, 1.3), (28, 0.5) if distant else (105, 0.23), rng, middle)
+        for point in np.concatenate([chosen, inner])
     ]
     return Prototype(_part(builder), _joined(leaves), evergreen=False)
 
@@ -65,7 +69,7 @@ def _branch(
     turn = rng.uniform(0, 2 * np.pi)
     for i in range(count):
         angle = turn + 2 * np.pi * i / count + rng.normal(0, 0.3)
-        spread = rng.uniform(0.35, 0.75)
+        spread = rng.uniform(0.3, 0.85)
         aside = np.array([np.cos(angle), np.sin(angle), 0.15])
         heading = direction * np.cos(spread) + aside * np.sin(spread)
         heading /= np.linalg.norm(heading)
@@ -79,16 +83,21 @@ def _branch(
 
 
 def _clump(
-    centre: Array, radius: float, count: int, rng: np.random.Generator, middle: Array
+    centre: Array,
+    radius: float,
+    leaves: tuple[int, float],
+    rng: np.random.Generator,
+    middle: Array,
 ) -> Part:
-    """Leaf patches on and inside a ball."""
+    """Leaf patches on and inside a ball: their number and size [m]."""
+    count, size = leaves
     facing = rng.normal(0, 1, (count, 3))
     facing /= np.linalg.norm(facing, axis=1, keepdims=True)
     depth = rng.uniform(0.0, 1.0, count) ** 0.5
     centres = centre + facing * depth[:, None] * radius * np.array([1.0, 1.0, 0.75])
     outward = centres - middle
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
-    sizes = rng.uniform(0.20, 0.36, count)
+    sizes = size * rng.uniform(0.7, 1.3, count)
     corners = scattered_patches(centres, facing, sizes, rng)
     normals = 0.5 * facing + 0.6 * outward + rng.normal(0, 0.25, (count, 3))
     return Part(corners, _leaf_uv(depth, rng), normals)
@@ -107,12 +116,12 @@ def _joined(parts: list[Part]) -> Part:
     )
 
 
-def conifer(rng: np.random.Generator) -> Prototype:
+def conifer(rng: np.random.Generator, distant: bool = False) -> Prototype:
     """A spruce of about 9 m: drooping tiers of needles around a straight trunk."""
     builder = MeshBuilder()
     height = rng.uniform(8.0, 10.5)
     tapered(builder, np.array([0, 0, -0.4]), np.array([0, 0, height]), (0.2, 0.03), 7, 0)
-    count = 2600
+    count = 700 if distant else 3400
     level = rng.uniform(0.0, 1.0, count) ** 1.35  # more needles in the wide tiers
     angle = rng.uniform(0, 2 * np.pi, count)
     tier = 0.72 + 0.28 * np.mod(level * 11.0 + 0.12 * np.sin(3 * angle), 1.0)
@@ -121,7 +130,9 @@ def conifer(rng: np.random.Generator) -> Prototype:
     z = 0.9 + level * (height - 0.9) - 0.25 * radius
     centres = np.stack([radius * np.cos(angle), radius * np.sin(angle), z], axis=1)
     facing = np.stack([np.cos(angle), np.sin(angle), np.full(count, 0.8)], axis=1)
-    corners = scattered_patches(centres, facing, rng.uniform(0.22, 0.4, count), rng)
+    corners = scattered_patches(
+        centres, facing, rng.uniform(0.16, 0.32, count) * (2.2 if distant else 1.0), rng
+    )
     normals = facing + rng.normal(0, 0.4, (count, 3))
     return Prototype(_part(builder), Part(corners, _leaf_uv(depth, rng), normals), evergreen=True)
 
@@ -163,7 +174,7 @@ def _needle_colour(rng: np.random.Generator) -> mat.Colour:
 
 
 def _autumn_colour(rng: np.random.Generator) -> mat.Colour:
-    choices = ((0.55, 0.36, 0.04), (0.50, 0.20, 0.03), (0.34, 0.06, 0.03), (0.30, 0.17, 0.05))
+    choices = ((0.75, 0.48, 0.04), (0.70, 0.26, 0.03), (0.48, 0.07, 0.03), (0.42, 0.22, 0.05))
     return choices[int(rng.integers(len(choices)))]
 
 
@@ -171,8 +182,8 @@ def bush(
     foliage: MeshBuilder, table: SurfaceTable, foot: Array, radius: float, rng: np.random.Generator
 ) -> None:
     """Add an evergreen bush."""
-    middle = foot + [0.0, 0.0, 0.4 * radius]
-    leaves = _clump(middle, radius, int(260 * radius), rng, middle)
+    middle = foot + np.array([0.0, 0.0, 0.4 * radius])
+    leaves = _clump(middle, radius, (int(420 * radius), 0.17), rng, middle)
     seed = int(rng.integers(1 << 30))
     green = _leaf_colour(rng)
     surface = table.add(Surface(mat.NEEDLE, seed, green, kind=mat.HEDGE))
@@ -204,7 +215,7 @@ def hedge(
     rails = [rail + rng.normal(0, 0.035, rail.shape) for rail in rails]
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(step[:-1], axis=1))])
     around = 0.0
-    for left, right in zip(rails[:-1], rails[1:], strict=True):
+    for left, right in pairwise(rails):
         width = float(np.linalg.norm(right[0] - left[0]))
         uv_left = np.stack([along, np.full(len(along), around)], axis=1)
         uv_right = np.stack([along, np.full(len(along), around + width)], axis=1)

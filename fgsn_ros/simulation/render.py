@@ -13,10 +13,10 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.simulation import sensor, shading
 from fgsn_ros.simulation.cars import placed
+from fgsn_ros.simulation.hits import Hits, Tables, second_rays
 from fgsn_ros.simulation.materials import SurfaceTable
 from fgsn_ros.simulation.meshes import Mesh
 from fgsn_ros.simulation.seasons import Conditions
-from fgsn_ros.simulation.shading import Hits, Tables
 from fgsn_ros.simulation.textures import surface_rows
 
 Array = NDArray[np.float64]
@@ -42,6 +42,15 @@ class Scene:
     movers: Sequence[Mesh]  # each in its own frame
     table: SurfaceTable
     lamps: Array  # (L, 3) m
+
+
+@dataclass(frozen=True)
+class _Moving:
+    """The moving cars of one frame."""
+
+    scene: "o3d.t.geometry.RaycastingScene"
+    ids: NDArray[np.int64]  # the triangles' ids in the tables
+    spheres: Array  # (M, 4) centre [m, map] and radius of each car
 
 
 class Renderer:
@@ -71,7 +80,7 @@ class Renderer:
         self._rows, self._keys = rows, keys
         v, u = np.mgrid[: camera.height, : camera.width]
         rays, _ = camera.unproject(np.stack([u, v], axis=-1).astype(float))
-        self._rays = rays.reshape(-1, 3)
+        self._rays = rays.reshape(-1, 3).astype(np.float32)
 
     def render(
         self,
@@ -114,7 +123,7 @@ class Renderer:
         count = len(self._rays)
         rays = np.empty((count, 6), dtype=np.float32)
         rays[:, :3] = T_map_camera[:3, 3]
-        rays[:, 3:] = self._rays @ T_map_camera[:3, :3].T
+        rays[:, 3:] = self._rays @ T_map_camera[:3, :3].T.astype(np.float32)
         tensor = o3d.core.Tensor.from_numpy(rays)
         found = self._standing.cast_rays(tensor, nthreads=self._threads)
         depth = found["t_hit"].numpy()
@@ -122,42 +131,43 @@ class Renderer:
         inside = found["primitive_uvs"].numpy()
         moving = self._moving_scene(movers, T_map_camera[:3, 3])
         if moving is not None:
-            scene, ids = moving
-            found = scene.cast_rays(tensor, nthreads=self._threads)
-            nearer = np.flatnonzero(found["t_hit"].numpy() < depth)
-            depth[nearer] = found["t_hit"].numpy()[nearer]
-            triangle[nearer] = ids[found["primitive_ids"].numpy()[nearer]]
-            inside[nearer] = found["primitive_uvs"].numpy()[nearer]
+            part = self._rays_near(moving.spheres, T_map_camera)
+            tensor = o3d.core.Tensor.from_numpy(rays[part])
+            found = moving.scene.cast_rays(tensor, nthreads=self._threads)
+            nearer = np.flatnonzero(found["t_hit"].numpy() < depth[part])
+            chosen = part[nearer]
+            depth[chosen] = found["t_hit"].numpy()[nearer]
+            triangle[chosen] = moving.ids[found["primitive_ids"].numpy()[nearer]]
+            inside[chosen] = found["primitive_uvs"].numpy()[nearer]
         triangle[~np.isfinite(depth)] = 0
         blocked = np.zeros(count, dtype=np.uint8)
         hits = Hits(T_map_camera[:3, 3].copy(), rays[:, 3:], depth, triangle, inside, blocked)
         if self.conditions.sun[0] > 0.0 or self.conditions.wetness > 0.0:
-            self._block(hits, tables, moving[0] if moving else None)
+            self._block(hits, tables, moving)
         return hits
 
-    def _block(
-        self, hits: Hits, tables: Tables, moving: "o3d.t.geometry.RaycastingScene | None"
-    ) -> None:
+    def _block(self, hits: Hits, tables: Tables, moving: "_Moving | None") -> None:
         """Find which second rays (to the sun, or mirrored) are blocked."""
         rays = np.empty((len(hits.depth), 6), dtype=np.float32)
         wanted = np.empty(len(rays), dtype=np.bool_)
 
         def band(first: int, last: int) -> None:
-            shading.second_rays(first, last, hits, tables, self.conditions, rays, wanted)
+            second_rays(first, last, hits, tables, self.conditions, rays, wanted)
 
         self._in_bands(band)
         chosen = np.flatnonzero(wanted)
         tensor = o3d.core.Tensor.from_numpy(rays[chosen])
-        blocked = self._standing.test_occlusions(tensor, nthreads=self._threads).numpy()
+        blocked = self._standing.test_occlusions(tensor, nthreads=self._threads).numpy().copy()
         if moving is not None:
-            blocked = blocked | moving.test_occlusions(tensor, nthreads=self._threads).numpy()
+            part = _near(moving.spheres, rays[chosen, :3])
+            tensor = o3d.core.Tensor.from_numpy(rays[chosen[part]])
+            hidden = moving.scene.test_occlusions(tensor, nthreads=self._threads).numpy()
+            blocked[part] |= hidden
         hits.blocked[chosen] = blocked
 
-    def _moving_scene(
-        self, movers: Sequence[Array | None], eye: Array
-    ) -> "tuple[o3d.t.geometry.RaycastingScene, NDArray[np.int64]] | None":
-        """Ray-casting scene of the cars near the eye and its triangles' ids in the tables."""
-        meshes, ids = [], []
+    def _moving_scene(self, movers: Sequence[Array | None], eye: Array) -> "_Moving | None":
+        """The cars near the eye, ready for ray casting."""
+        meshes, ids, spheres = [], [], []
         for start, mesh, T in zip(self._starts, self._movers, movers, strict=True):
             if T is None or np.linalg.norm(T[:3, 3] - eye) > _SEEN_M:
                 continue
@@ -166,9 +176,27 @@ class Renderer:
             self._normals[index] = moved.normals
             meshes.append(moved)
             ids.append(index)
+            spheres.append([*T[:3, 3], 3.0])
         if not meshes:
             return None
-        return _raycasting(Mesh.joined(meshes), self._threads), np.concatenate(ids)
+        scene = _raycasting(Mesh.joined(meshes), self._threads)
+        return _Moving(scene, np.concatenate(ids), np.array(spheres))
+
+    def _rays_near(self, spheres: Array, T_map_camera: Array) -> NDArray[np.int64]:
+        """Indices of the rays that pass within some sphere (centre, radius) before the camera."""
+        chosen = np.zeros(len(self._rays), dtype=np.bool_)
+        centres = poses.transform(poses.invert(T_map_camera), spheres[:, :3])
+        for (x, y, z), radius in zip(centres, spheres[:, 3], strict=True):
+            if z < -radius:
+                continue
+            if z < 2.5 * radius:
+                chosen[:] = True
+                break
+            reach = 1.2 * radius / z  # of the sphere's silhouette at depth 1
+            chosen |= (np.abs(self._rays[:, 0] - x / z) < reach) & (
+                np.abs(self._rays[:, 1] - y / z) < reach
+            )
+        return np.flatnonzero(chosen)
 
     def _in_bands(self, work: Callable[[int, int], None]) -> None:
         """Run compiled work, which releases the interpreter's lock, over bands of rows."""
@@ -197,3 +225,11 @@ def _nearest(lamps: Array, T_map_camera: Array) -> Array:
     ahead = poses.transform(T_map_camera, np.array([0.0, 0.0, 16.0]))
     order = np.argsort(np.linalg.norm(lamps - ahead, axis=1), kind="stable")
     return np.ascontiguousarray(lamps[order[:_LAMPS]])
+
+
+def _near(spheres: Array, points: NDArray[np.float32]) -> NDArray[np.int64]:
+    """Indices of the points close enough to some sphere to lie in its shadow or mirror it."""
+    chosen = np.zeros(len(points), dtype=np.bool_)
+    for x, y, _, radius in spheres:
+        chosen |= (np.abs(points[:, 0] - x) < 4 * radius) & (np.abs(points[:, 1] - y) < 4 * radius)
+    return np.flatnonzero(chosen)

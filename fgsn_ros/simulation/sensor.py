@@ -3,11 +3,10 @@
 import math
 
 import cv2
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from fgsn_ros.simulation.noise import hash_integers
+from fgsn_ros.simulation.noise import hash_integers, kernel
 from fgsn_ros.simulation.seasons import Conditions
 
 _TABLE_SIZE = 4096
@@ -23,10 +22,10 @@ def _tone_table() -> NDArray[np.float32]:
 _TONES = _tone_table()
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def develop(
-    first: int, last: int, linear: NDArray, gain: float, noise: float, seed: int, tones: NDArray,  # type: ignore[type-arg]
-    image: NDArray,
+    first: int, last: int, linear: NDArray[np.float32], gain: float, noise: float, seed: int,
+    tones: NDArray[np.float32], image: NDArray[np.uint8],
 ) -> None:  # fmt: skip
     """Expose rows first..last of linear (H, W, 3) into image (H, W, 3) with sensor noise.
 

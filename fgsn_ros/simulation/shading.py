@@ -1,9 +1,7 @@
-"""Shading of ray hits: albedo, sun, sky, lamps, weather. One compiled kernel over rows of pixels."""
+"""Shading of ray hits, compiled: albedo, sun, sky, lamps, weather."""
 
 import math
-from typing import NamedTuple
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,37 +9,16 @@ from fgsn_ros.simulation import materials as mat
 from fgsn_ros.simulation import textures as tex
 from fgsn_ros.simulation.cover import headlight, lamp_light, litter_colour, puddle, snow_share
 from fgsn_ros.simulation.facades import GLASS_MARK, facade
+from fgsn_ros.simulation.hits import Hits, Tables
+from fgsn_ros.simulation.noise import Row, kernel
 from fgsn_ros.simulation.seasons import Conditions, Triple
 from fgsn_ros.simulation.sky import sky_colour
 from fgsn_ros.simulation.textures import Texel, mix
 
 
-class Tables(NamedTuple):
-    """The scene as the kernel reads it."""
-
-    uv: NDArray[np.float32]  # (T, 3, 2) surface coordinates of the triangles' corners [m]
-    normals: NDArray[np.float32]  # (T, 3) shading normals
-    surfaces: NDArray[np.int32]  # (T,) surface ids
-    rows: NDArray[np.float32]  # (S, 16) parameters of the surfaces
-    keys: NDArray[np.int64]  # (S, 3) material, seed, class of the surfaces
-    lamps: NDArray[np.float64]  # (L, 3) lamps near the camera [m]
-    vehicle: NDArray[np.float64]  # (4, 4) T_map_base
-
-
-class Hits(NamedTuple):
-    """Ray hits of one image, flattened to P pixels."""
-
-    origin: NDArray[np.float64]  # (3,) camera centre [m]
-    rays: NDArray[np.float32]  # (P, 3) directions in the map frame, 1 m deep along the optical axis
-    depth: NDArray[np.float32]  # (P,) depth along the optical axis [m], inf for sky
-    triangle: NDArray[np.int64]  # (P,)
-    inside: NDArray[np.float32]  # (P, 2) barycentric coordinates
-    blocked: NDArray[np.uint8]  # (P,) 1: no sun here; on wet ground: its mirror image is no sky
-
-
-@numba.njit(cache=True, nogil=True)
+@kernel
 def texel(
-    material: int, seed: int, u: float, v: float, row: NDArray, along: float, across: float,  # type: ignore[type-arg]
+    material: int, seed: int, u: float, v: float, row: Row, along: float, across: float,
     c: Conditions,
 ) -> Texel:  # fmt: skip
     """Albedo, class, gloss and emission of a surface at (u, v)."""
@@ -83,7 +60,7 @@ def texel(
     return tex.plain(u, v, seed, row, fine)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _covered_ground(
     material: int, style: int, u: float, v: float, x: float, y: float, up: float, fine: float,
     red: float, green: float, blue: float, c: Conditions,
@@ -96,8 +73,10 @@ def _covered_ground(
     if c.snow > 0.0:
         share = snow_share(material, style, u, v, x, y, up, fine, c)
         tone = 0.86 + 0.05 * math.sin(3.1 * x + 1.7 * y)
-        if material == mat.ASPHALT:  # slush and melt water darken the road
-            red, green, blue, tone = 0.55 * red, 0.55 * green, 0.58 * blue, 0.80 * tone
+        if material == mat.ASPHALT:  # grey slush over dark, wet asphalt
+            slush = 0.10 + 0.5 * share * share
+            red, green, blue = 0.6 * red + slush, 0.6 * green + slush, 0.62 * blue + slush
+            tone *= 0.72 + 0.2 * share
         red, green, blue = (
             mix(red, tone, share),
             mix(green, tone, share),
@@ -106,7 +85,7 @@ def _covered_ground(
     return red, green, blue
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _light(
     x: float, y: float, z: float, n: Triple, blocked: int, material: int, tables: Tables,
     c: Conditions,
@@ -139,7 +118,7 @@ def _light(
     return red, green, blue
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _mirror(
     d: Triple,
     n: Triple,
@@ -161,7 +140,7 @@ def _mirror(
     return mix(red, r, fresnel), mix(green, g, fresnel), mix(blue, b, fresnel)
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _shade_hit(
     i: int, d: Triple, distance: float, pixel: float, hits: Hits, tables: Tables, c: Conditions
 ) -> tuple[float, float, float, int]:
@@ -220,10 +199,10 @@ def _shade_hit(
     return red, green, blue, kind
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def shade(
     first: int, last: int, pixel: float, hits: Hits, tables: Tables, c: Conditions,
-    linear: NDArray, classes: NDArray,  # type: ignore[type-arg]
+    linear: NDArray[np.float32], classes: NDArray[np.uint8],
 ) -> None:  # fmt: skip
     """Shade pixels first..last into linear (P, 3) and classes (P,).
 
@@ -256,45 +235,3 @@ def shade(
             )
         linear[i, 0], linear[i, 1], linear[i, 2] = red, green, blue
         classes[i] = kind
-
-
-@numba.njit(cache=True, nogil=True)
-def second_rays(
-    first: int,
-    last: int,
-    hits: Hits,
-    tables: Tables,
-    c: Conditions,
-    rays: NDArray,
-    wanted: NDArray,  # type: ignore[type-arg]
-) -> None:
-    """Rays (P, 6) from the hits to the sun, or mirrored at wet ground; wanted (P,) marks them."""
-    sun = c.sun[0] > 0.0
-    for i in range(first, last):
-        wanted[i] = False
-        depth = float(hits.depth[i])
-        if not depth < 300.0:
-            continue
-        triangle = hits.triangle[i]
-        material = tables.keys[tables.surfaces[triangle], 0]
-        dx, dy, dz = float(hits.rays[i, 0]), float(hits.rays[i, 1]), float(hits.rays[i, 2])
-        nx, ny, nz = (
-            tables.normals[triangle, 0],
-            tables.normals[triangle, 1],
-            tables.normals[triangle, 2],
-        )
-        leafy = material == mat.LEAF or material == mat.NEEDLE
-        if dx * nx + dy * ny + dz * nz > 0.0 and not leafy:
-            nx, ny, nz = -nx, -ny, -nz
-        if sun:
-            sx, sy, sz = c.sun_direction
-            wanted[i] = nx * sx + ny * sy + nz * sz > (-0.4 if leafy else 0.0)
-        else:
-            wanted[i] = material == mat.ASPHALT or material == mat.SLABS
-            turn = 2.0 * (dx * nx + dy * ny + dz * nz)
-            sx, sy, sz = dx - turn * nx, dy - turn * ny, dz - turn * nz
-        off, ahead = (0.0, 0.22) if leafy else (0.02, 0.01)
-        rays[i, 0] = hits.origin[0] + depth * dx + off * nx + ahead * sx
-        rays[i, 1] = hits.origin[1] + depth * dy + off * ny + ahead * sy
-        rays[i, 2] = hits.origin[2] + depth * dz + off * nz + ahead * sz
-        rays[i, 3], rays[i, 4], rays[i, 5] = sx, sy, sz

@@ -1,15 +1,11 @@
 """The sky: a gradient with clouds that differ from drive to drive."""
 
-import math
-
-import numba
-
-from fgsn_ros.simulation.noise import fractal
+from fgsn_ros.simulation.noise import fractal, kernel
 from fgsn_ros.simulation.seasons import Conditions, Triple
 from fgsn_ros.simulation.textures import mix
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def sky_colour(dx: float, dy: float, dz: float, c: Conditions) -> Triple:
     """Colour of the sky in a unit direction of the map frame."""
     height = max(dz, 0.0)
@@ -38,7 +34,7 @@ def sky_colour(dx: float, dy: float, dz: float, c: Conditions) -> Triple:
     return red, green, blue
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def smooth(low: float, high: float, x: float) -> float:
     """Smooth step from 0 at low to 1 at high."""
     share = min(1.0, max(0.0, (x - low) / (high - low)))

@@ -1,6 +1,7 @@
 """The main street, a closed winding loop, its side streets, and the ground that they lie on."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -52,10 +53,12 @@ class Ground:
         """Unit normal (..., 3) at points (..., 2)."""
         xy = np.asarray(xy, dtype=float)
         d = 0.2
-        dx = self.height(xy + [d, 0]) - self.height(xy - [d, 0])
-        dy = self.height(xy + [0, d]) - self.height(xy - [0, d])
+        along, across = np.array([d, 0.0]), np.array([0.0, d])
+        dx = self.height(xy + along) - self.height(xy - along)
+        dy = self.height(xy + across) - self.height(xy - across)
         normal = np.stack([-dx, -dy, np.full_like(dx, 2 * d)], axis=-1)
-        return normal / np.linalg.norm(normal, axis=-1, keepdims=True)
+        result: Array = normal / np.linalg.norm(normal, axis=-1, keepdims=True)
+        return result
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,7 @@ def _closed_curve(rng: np.random.Generator, length: float) -> Array:
             break
         strength *= 0.9
     station = np.concatenate([[0.0], np.cumsum(step)[:-1]]) * length / step.sum()
-    count = int(round(length / _STEP))
+    count = round(length / _STEP)
     wanted = np.arange(count) * length / count
     return np.stack([np.interp(wanted, station, c, period=length) for c in curve.T], axis=1)
 
@@ -197,7 +200,7 @@ class _StreetBuilder:
         for station, half, _ in spans:
             cuts += [station - half, station + half]
         cuts = sorted(cuts)
-        for first, last in zip(cuts[:-1], cuts[1:], strict=True):
+        for first, last in pairwise(cuts):
             middle = (first + last) / 2
             kind = next((k for s, half, k in spans if abs(s - middle) < half), 0)
             origin = first if kind == 1 else 0.0
@@ -220,9 +223,9 @@ class _StreetBuilder:
     ) -> None:
         grass, slabs, kerb = surfaces
         edges = (ROAD_HALF_WIDTH, ROAD_HALF_WIDTH + 0.15, PAVEMENT_END, VERGE_END, 19.0)
-        profile = ((0.0, KERB_HEIGHT, kerb), (KERB_HEIGHT, KERB_HEIGHT, kerb))
-        profile += ((KERB_HEIGHT, KERB_HEIGHT, slabs), (KERB_HEIGHT, 0.05, grass))
-        profile += ((0.05, -0.05, grass),)
+        top = KERB_HEIGHT
+        profile = [(0.0, top, kerb), (top, top, kerb), (top, top, slabs), (top, 0.05, grass)]
+        profile += [(0.05, -0.05, grass)]
         inner = (edges[0], *edges[:-1])
         for low, high, (z0, z1, surface) in zip(inner, edges, profile, strict=True):
             lateral = (side * high, side * low) if side > 0 else (side * low, side * high)

@@ -2,12 +2,20 @@
 
 import math
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from fgsn_ros.simulation import materials as mat
-from fgsn_ros.simulation.noise import covered, fade, fractal, hash_integers, uniform, value_noise
+from fgsn_ros.simulation.noise import (
+    Row,
+    covered,
+    fade,
+    fractal,
+    hash_integers,
+    kernel,
+    uniform,
+    value_noise,
+)
 
 Triple = tuple[float, float, float]
 Texel = tuple[float, float, float, int, float, float]
@@ -17,24 +25,22 @@ _BRICK, _PLASTER, _STONE, _TIMBER = range(4)
 _LANE = 3.2
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def mix(a: float, b: float, share: float) -> float:
     """Blend of a and b."""
     return a + (b - a) * share
 
 
-@numba.njit(cache=True, nogil=True)
-def asphalt(u: float, v: float, seed: int, row: NDArray, along: float, across: float) -> Texel:  # type: ignore[type-arg]
+@kernel
+def asphalt(u: float, v: float, seed: int, row: Row, along: float, across: float) -> Texel:
     """Road with patches, cracks and lane markings; u along the street, v to the left [m]."""
     style = int(row[mat.STYLE])
     fine = math.sqrt(along * across)
-    grey = (
-        1.0
-        + 0.35 * fractal(u, v, seed, 0.16, 3, fine)
-        + 0.25 * fractal(u, v, seed + 9, 5.0, 4, fine)
-    )
+    grey = 1.0 + 0.7 * fractal(u, v, seed, 0.07, 3, 0.7 * fine)
+    grey += 0.30 * fractal(u, v, seed + 9, 4.0, 5, fine)
+    grey = max(0.35, grey)
     # Repairs: rectangles of other asphalt
-    cu, cv = int(math.floor(u / 7.0)), int(math.floor(v / 2.4))
+    cu, cv = math.floor(u / 7.0), math.floor(v / 2.4)
     if uniform(cu, cv, seed + 31) < 0.22:
         low, wide = uniform(cu, cv, seed + 32) * 3.0, 1.0 + 2.5 * uniform(cu, cv, seed + 33)
         inside = covered(u - 7.0 * cu, low, low + wide, along) * covered(
@@ -42,9 +48,9 @@ def asphalt(u: float, v: float, seed: int, row: NDArray, along: float, across: f
         )
         grey *= mix(1.0, 0.62 + 0.6 * uniform(cu, cv, seed + 34), inside)
     crack = abs(
-        value_noise(u * 0.45, v * 0.45, seed + 5) + 0.3 * value_noise(u * 2, v * 2, seed + 6)
+        value_noise(u * 0.35, v * 0.35, seed + 5) + 0.35 * value_noise(u * 3, v * 3, seed + 6)
     )
-    grey *= 1.0 - 0.45 * max(0.0, 1.0 - crack / 0.03) * fade(fine, 0.12)
+    grey *= 1.0 - 0.5 * max(0.0, 1.0 - crack / 0.018) * fade(fine, 0.10)
     red, green, blue = grey * row[0], grey * row[1], grey * row[2]
     paint = _road_paint(u, v, style, along, across)
     kind = mat.ROAD
@@ -55,7 +61,7 @@ def asphalt(u: float, v: float, seed: int, row: NDArray, along: float, across: f
         paint *= min(1.0, max(0.3, worn))
         red, green, blue = mix(red, 0.62, paint), mix(green, 0.62, paint), mix(blue, 0.60, paint)
     # Manholes and drains
-    mu, mv = int(math.floor(u / 23.0)), 1 if v > 0 else 0
+    mu, mv = math.floor(u / 23.0), 1 if v > 0 else 0
     du = u - 23.0 * mu - 4.0 - 14.0 * uniform(mu, mv, seed + 41)
     dv = v - (1.0 + 1.2 * uniform(mu, mv, seed + 42)) * (1.0 if v > 0 else -1.0)
     if style != 3 and du * du + dv * dv < 0.10:
@@ -66,7 +72,7 @@ def asphalt(u: float, v: float, seed: int, row: NDArray, along: float, across: f
     return red, green, blue, kind, 0.15, 0.0
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def _road_paint(u: float, v: float, style: int, along: float, across: float) -> float:
     a = abs(v)
     if style == 0:
@@ -82,12 +88,12 @@ def _road_paint(u: float, v: float, style: int, along: float, across: float) -> 
     return 0.0
 
 
-@numba.njit(cache=True, nogil=True)
-def slabs(u: float, v: float, seed: int, row: NDArray, fine: float) -> Texel:  # type: ignore[type-arg]
+@kernel
+def slabs(u: float, v: float, seed: int, row: Row, fine: float) -> Texel:
     """Pavement of slabs of 0.6 x 0.4 m."""
-    cv = int(math.floor(v / 0.4))
+    cv = math.floor(v / 0.4)
     shifted = u + 0.3 * (cv & 1)
-    cu = int(math.floor(shifted / 0.6))
+    cu = math.floor(shifted / 0.6)
     shade = 1.0 + 0.30 * (uniform(cu, cv, seed) - 0.5) * fade(fine, 0.5)
     shade += 0.22 * fractal(u, v, seed + 3, 0.25, 3, fine) + 0.2 * fractal(
         u, v, seed + 4, 4.0, 3, fine
@@ -99,8 +105,8 @@ def slabs(u: float, v: float, seed: int, row: NDArray, fine: float) -> Texel:  #
     return shade * row[0], shade * row[1], shade * row[2], -1, 0.08, 0.0
 
 
-@numba.njit(cache=True, nogil=True)
-def grass(u: float, v: float, seed: int, row: NDArray, fine: float, green: float) -> Texel:  # type: ignore[type-arg]
+@kernel
+def grass(u: float, v: float, seed: int, row: Row, fine: float, green: float) -> Texel:
     """Lawn with bare and dry patches; u and v are the map's x and y."""
     shade = (
         1.0 + 0.8 * fractal(u, v, seed, 0.14, 3, fine) + 0.4 * fractal(u, v, seed + 1, 1.7, 4, fine)
@@ -114,8 +120,8 @@ def grass(u: float, v: float, seed: int, row: NDArray, fine: float, green: float
     return shade * red, shade * grn, shade * mix(mix(row[2], 0.07, dry), 0.07, earth), -1, 0.02, 0.0
 
 
-@numba.njit(cache=True, nogil=True)
-def masonry(u: float, v: float, style: int, seed: int, row: NDArray, fine: float) -> Triple:  # type: ignore[type-arg]
+@kernel
+def masonry(u: float, v: float, style: int, seed: int, row: Row, fine: float) -> Triple:
     """Brick, plaster, stone blocks or boards."""
     stain = 1.0 + 0.28 * fractal(u, v, seed + 21, 2.5, 5, fine)
     stain += 0.10 * fractal(u * 3.0, v * 0.4, seed + 22, 1.2, 3, fine)
@@ -130,9 +136,9 @@ def masonry(u: float, v: float, style: int, seed: int, row: NDArray, fine: float
         tall, wide = 0.32, 0.62
     elif style == _TIMBER:
         tall, wide = 0.16, 3.1
-    cv = int(math.floor(v / tall))
+    cv = math.floor(v / tall)
     shifted = u + wide * (0.5 * (cv & 1) + (0.3 * uniform(cv, 3, seed) if style != _BRICK else 0.0))
-    cu = int(math.floor(shifted / wide))
+    cu = math.floor(shifted / wide)
     seen = fade(fine, tall * 1.2)
     varied = 1.0 + seen * 0.75 * (uniform(cu, cv, seed) - 0.5)
     hue = seen * 0.3 * (uniform(cu, cv, seed + 1) - 0.5)
@@ -147,12 +153,12 @@ def masonry(u: float, v: float, style: int, seed: int, row: NDArray, fine: float
     return mix(red, tone, share), mix(green, tone * 0.96, share), mix(blue, tone * 0.9, share)
 
 
-@numba.njit(cache=True, nogil=True)
-def tiles(u: float, v: float, seed: int, row: NDArray, fine: float) -> Texel:  # type: ignore[type-arg]
+@kernel
+def tiles(u: float, v: float, seed: int, row: Row, fine: float) -> Texel:
     """Roof tiles in rows of 0.3 m."""
-    cv = int(math.floor(v / 0.3))
+    cv = math.floor(v / 0.3)
     shifted = u + 0.11 * (cv & 1)
-    cu = int(math.floor(shifted / 0.22))
+    cu = math.floor(shifted / 0.22)
     seen = fade(fine, 0.3)
     shade = 1.0 + 0.55 * seen * (uniform(cu, cv, seed) - 0.5)
     shade += 0.5 * fractal(u, v, seed + 1, 3.0, 4, fine)
@@ -165,14 +171,14 @@ def tiles(u: float, v: float, seed: int, row: NDArray, fine: float) -> Texel:  #
     )  # fmt: skip
 
 
-@numba.njit(cache=True, nogil=True)
-def panel(u: float, v: float, seed: int, row: NDArray, fine: float) -> Texel:  # type: ignore[type-arg]
+@kernel
+def panel(u: float, v: float, seed: int, row: Row, fine: float) -> Texel:
     """Traffic signs (u, v about the centre) and number plates."""
     style = int(row[mat.STYLE])
     radius = math.sqrt(u * u + v * v)
     white = (0.75, 0.75, 0.75)
     colour = white
-    glyph = uniform(int(math.floor(u / 0.07)), int(math.floor(v / 0.09)), seed) < 0.5
+    glyph = uniform(math.floor(u / 0.07), math.floor(v / 0.09), seed) < 0.5
     if style == 0:  # round with a red ring
         if radius > 0.27:
             colour = (0.55, 0.02, 0.03)
@@ -189,7 +195,7 @@ def panel(u: float, v: float, seed: int, row: NDArray, fine: float) -> Texel:  #
         if abs(u) < 0.25 and abs(v) < 0.22 and glyph:
             colour = white
     else:
-        bar = uniform(int(math.floor(u / 0.06)), 0, seed)
+        bar = uniform(math.floor(u / 0.06), 0, seed)
         if bar < 0.6:
             colour = (0.05, 0.05, 0.06)
     plain = 1.0 - fade(fine, 0.25)
@@ -199,14 +205,14 @@ def panel(u: float, v: float, seed: int, row: NDArray, fine: float) -> Texel:  #
     )  # fmt: skip
 
 
-@numba.njit(cache=True, nogil=True)
+@kernel
 def leaf(
     depth: float,
     lot: float,
     seed: int,
-    row: NDArray,
+    row: Row,
     autumn: float,
-    material: int,  # type: ignore[type-arg]
+    material: int,
 ) -> Texel:
     """A leaf patch; depth in the crown 0 (inside) to 1, and a random number of the patch."""
     tint = 0.65 + 0.7 * lot
@@ -222,8 +228,8 @@ def leaf(
     return red * shade, green * shade, blue * shade, -1, 0.04, 0.0
 
 
-@numba.njit(cache=True, nogil=True)
-def bark(u: float, v: float, seed: int, row: NDArray, fine: float) -> Texel:  # type: ignore[type-arg]
+@kernel
+def bark(u: float, v: float, seed: int, row: Row, fine: float) -> Texel:
     """Furrows along the trunk."""
     shade = 0.9 + 0.8 * fractal(u * 3.0, v * 0.6, seed, 0.12, 3, 2.0 * fine)
     shade += 0.4 * fractal(u, v, seed + 1, 0.6, 3, fine)
@@ -231,36 +237,36 @@ def bark(u: float, v: float, seed: int, row: NDArray, fine: float) -> Texel:  # 
     return shade * row[0], shade * row[1], shade * row[2], -1, 0.02, 0.0
 
 
-@numba.njit(cache=True, nogil=True)
-def boards(u: float, v: float, seed: int, row: NDArray, fine: float) -> Texel:  # type: ignore[type-arg]
+@kernel
+def boards(u: float, v: float, seed: int, row: Row, fine: float) -> Texel:
     """Fence boards with grain."""
-    board = int(math.floor(u / 0.16))
+    board = math.floor(u / 0.16)
     shade = (
         0.85 + 0.3 * uniform(board, 0, seed) + 0.4 * fractal(u * 4, v * 0.5, seed, 0.2, 3, 2 * fine)
     )
     return shade * row[0], shade * row[1], shade * row[2], -1, 0.05, 0.0
 
 
-@numba.njit(cache=True, nogil=True)
-def plain(u: float, v: float, seed: int, row: NDArray, fine: float) -> Texel:  # type: ignore[type-arg]
+@kernel
+def plain(u: float, v: float, seed: int, row: Row, fine: float) -> Texel:
     """Painted metal or concrete with stickers and dirt on cabinets."""
     shade = 0.9 + 0.35 * fractal(u, v, seed, 0.8, 4, fine)
     if row[mat.STYLE] > 0.5:
-        cu, cv = int(math.floor(u / 0.3)), int(math.floor(v / 0.25))
+        cu, cv = math.floor(u / 0.3), math.floor(v / 0.25)
         if uniform(cu, cv, seed) < 0.3:
             shade *= 0.4 + 1.6 * uniform(cu, cv, seed + 1)
     return shade * row[0], shade * row[1], shade * row[2], -1, 0.2, 0.0
 
 
-@numba.njit(cache=True, nogil=True)
-def twigs(u: float, v: float, seed: int, row: NDArray, fine: float) -> Texel:  # type: ignore[type-arg]
+@kernel
+def twigs(u: float, v: float, seed: int, row: Row, fine: float) -> Texel:
     """The inside of a hedge between its leaves."""
     shade = max(0.15, 0.6 + 1.1 * fractal(u, v, seed, 0.18, 3, fine))
     return shade * row[0], shade * row[1], shade * row[2], -1, 0.02, 0.0
 
 
-@numba.njit(cache=True, nogil=True)
-def tyre(u: float, v: float, row: NDArray) -> Texel:  # type: ignore[type-arg]
+@kernel
+def tyre(u: float, v: float, row: Row) -> Texel:
     """Rubber with a spoked rim; rims have v about -10 (see cars.py)."""
     if v > -5.0:
         return row[0], row[1], row[2], -1, 0.05, 0.0

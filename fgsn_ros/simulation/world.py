@@ -59,6 +59,10 @@ class _TownBuilder:
         self.workshop = Workshop(self.solid, self.table)
         self.broad = [deciduous(self.rng) for _ in range(5)]
         self.spruces = [conifer(self.rng) for _ in range(3)]
+        self.distant = (
+            [deciduous(self.rng, distant=True) for _ in range(2)],
+            [conifer(self.rng, distant=True) for _ in range(2)],
+        )
         self.houses: list[Array] = []  # rectangles (4, 2)
         self.lamps: list[Array] = []
 
@@ -237,7 +241,7 @@ class _TownBuilder:
         distance = self.street.distance(points)
         for xy in points[distance > 27.0]:
             if not self._in_house(xy, 3.0):
-                trees = self.broad if self.rng.random() < 0.6 else self.spruces
+                trees = self.distant[int(self.rng.random() < 0.4)]
                 self._tree(trees, self._on_ground(xy, -0.4), float(self.rng.uniform(0.9, 1.4)))
 
 
