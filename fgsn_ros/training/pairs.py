@@ -132,9 +132,11 @@ def _crops(
     settings: TrainSettings,
     rng: np.random.Generator,
 ) -> tuple[Crop, Crop]:
-    """One crop of each image that show the same correspondence, both mirrored or neither."""
+    """One crop of each image that show the same correspondence.
+
+    Neither is mirrored: a label may tell a left edge from a right one, and a map needs that.
+    """
     centre = rng.integers(len(pair.weights))
-    flipped = bool(rng.random() < 0.5)
     low, high = np.log(settings.scale_min), np.log(settings.scale_max)
     crops = [
         random_crop(
@@ -143,7 +145,7 @@ def _crops(
             scale=float(np.exp(rng.uniform(low, high))),
             rng=rng,
             around=points[centre],
-            flipped=flipped,
+            flipped=False,
         )
         for shape, points in zip(shapes, (pair.reference_points, pair.target_points), strict=True)
     ]
