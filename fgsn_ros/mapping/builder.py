@@ -43,7 +43,7 @@ class MapSettings:
     """Images vote for a point up to this angle from its mean viewing direction [deg]. 0 to 180."""
     projected_weight: float = 0.5
     """Weight of an image that sees a point by projection alone, so perhaps hidden. 0 to 1."""
-    min_agreement: float = 0.3
+    min_agreement: float = 0.2
     """Points whose label has a smaller share of the votes are dropped. 0 to 1."""
     min_stationary: float | None = 0.5
     """Labels with a smaller share on stationary structure are dropped; None keeps all. 0 to 1."""

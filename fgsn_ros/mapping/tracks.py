@@ -15,7 +15,7 @@ Pixels = NDArray[np.float32]
 class TrackSettings:
     """How densely and how strictly features are tracked."""
 
-    cell_px: int = 14
+    cell_px: int = 10
     """Side of the grid cells [px]; a cell without a live track gets a new one. 4 to 256."""
     max_live: int = 2600
     """Most live tracks per image; the cells grow until the image has no more of them. >= 16."""
@@ -129,7 +129,7 @@ class FeatureTracker:
         kept = found & found_back
         kept &= np.linalg.norm(back - start, axis=1) < self._settings.forward_backward_px
         kept &= (moved >= 0.0).all(axis=1) & (moved <= (width - 1, height - 1)).all(axis=1)
-        kept = self._thinned(moved, kept)
+        kept = _thinned(moved, kept, max(2.0, self._cell_size(current.shape) / 3.0))
         self._live, self._ids = moved[kept], self._ids[kept]
         self._velocity = (moved - start)[kept]
 
@@ -153,16 +153,6 @@ class FeatureTracker:
     def _cell_size(self, shape: tuple[int, ...]) -> float:
         fewest = float(np.sqrt(shape[0] * shape[1] / self._settings.max_live))
         return max(float(self._settings.cell_px), fewest)
-
-    def _thinned(self, points: Pixels, kept: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Where tracks converged to within a third of a cell, only the oldest lives on."""
-        spacing = max(2.0, self._settings.cell_px / 3.0)
-        candidates = np.flatnonzero(kept)
-        cells = np.floor(points[candidates] / spacing).astype(np.int64)
-        _, first = np.unique(cells[:, 0] * (1 << 20) + cells[:, 1], return_index=True)
-        thinned = np.zeros(len(points), bool)
-        thinned[candidates[first]] = True
-        return thinned
 
     def _replenish(self, grey: NDArray[np.uint8]) -> None:
         corners = self._strongest_per_cell(grey)
@@ -189,3 +179,13 @@ class FeatureTracker:
         strong = cells[np.arange(len(cells)), best] >= self._settings.min_corner
         chosen: Pixels = points[free & strong].astype(np.float32)
         return chosen
+
+
+def _thinned(points: Pixels, kept: NDArray[np.bool_], spacing: float) -> NDArray[np.bool_]:
+    """Where kept tracks converged to one square of side `spacing`, the oldest (first) alone."""
+    candidates = np.flatnonzero(kept)
+    cells = np.floor(points[candidates] / spacing).astype(np.int64)
+    _, first = np.unique(cells[:, 0] * (1 << 20) + cells[:, 1], return_index=True)
+    thinned = np.zeros(len(points), bool)
+    thinned[candidates[first]] = True
+    return thinned
