@@ -97,11 +97,13 @@ def mean_and_covariance(T: Array, weights: Array) -> tuple[Array, Array]:
     """Mean (4, 4) and covariance (6, 6) of poses (N, 4, 4) with weights (N,) that sum to 1.
 
     Order x y z [m], then rotations about the map's x, y, z axes [rad] (roll pitch yaw of
-    geometry_msgs/PoseWithCovariance).
+    geometry_msgs/PoseWithCovariance). The position is the mean of positions: in SE(3) as a whole,
+    a spread in heading would pull it sideways.
     """
-    mean = poses.weighted_mean(T, weights)
-    rotations = poses.from_rotation_translation(T[:, :3, :3] @ mean[:3, :3].T, np.zeros(3))
-    deviations = np.concatenate([T[:, :3, 3] - mean[:3, 3], poses.log(rotations)[:, 3:]], axis=1)
+    mean = poses.weighted_mean(poses.from_rotation_translation(T[:, :3, :3], np.zeros(3)), weights)
+    mean[:3, 3] = weights @ T[:, :3, 3]
+    turned = poses.from_rotation_translation(T[:, :3, :3] @ mean[:3, :3].T, np.zeros(3))
+    deviations = np.concatenate([T[:, :3, 3] - mean[:3, 3], poses.log(turned)[:, 3:]], axis=1)
     covariance: Array = (deviations * weights[:, None]).T @ deviations
     return mean, covariance
 

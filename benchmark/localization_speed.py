@@ -1,0 +1,117 @@
+"""Frames per second of localization from labels, and where the time of a frame goes.
+
+    python benchmark/localization_speed.py
+
+A synthetic street: 50,000 labelled points on ground and walls; label maps of 80 x 60 cells are made
+by projecting the points at the true pose. 1,000 particles, 2,000 points a frame.
+"""
+
+import json
+import time
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.localization.localizer import Localizer, LocalizerSettings
+from fgsn_ros.localization.measurement import MeasurementSettings
+from fgsn_ros.mapping.semantic_map import SemanticMap
+from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
+from fgsn_ros.sequences.recording import T_BASE_OPTICAL, CameraMount
+
+FRAMES, WARM_UP, STEP_M, LABELS, STRIDE, POINTS = 120, 20, 0.8, 100, 8, 50_000
+SETTINGS = LocalizerSettings(
+    particles=1000, initial_particles=1000, measurement=MeasurementSettings(points=2000)
+)
+
+
+def street(rng: np.random.Generator) -> SemanticMap:
+    x = rng.uniform(0.0, FRAMES * STEP_M + 60.0, POINTS)
+    on_wall = rng.random(POINTS) < 0.6
+    wall_y = rng.choice([-9.0, 9.0], POINTS)
+    y = np.where(on_wall, wall_y, rng.uniform(-9.0, 9.0, POINTS))
+    z = np.where(on_wall, rng.uniform(0.0, 8.0, POINTS), 0.0)
+    points = np.stack([x, y, z], axis=1)
+    patch = np.floor(points / 2.0).astype(np.int64) @ [73856093, 19349663, 83492791]
+    directions = points - np.stack([x - 10.0, np.zeros(POINTS), np.full(POINTS, 1.5)], axis=1)
+    stations = np.arange(0.0, FRAMES * STEP_M + 60.0, 2.0)
+    return SemanticMap.from_points(
+        points,
+        patch % LABELS,
+        np.ones(POINTS),
+        directions / np.linalg.norm(directions, axis=1, keepdims=True),
+        np.full(POINTS, 4.0),
+        np.full(POINTS, 30.0),
+        poses.from_planar(stations, 0.0, 0.0),
+        np.full((len(stations), LABELS), 1.0 / LABELS),
+        "0" * 64,
+    )
+
+
+def seen_labels(
+    semantic_map: SemanticMap, T_map_camera: npt.NDArray[np.float64], grid: Camera
+) -> LabelMap:
+    """Labels of the nearest point in each cell, a quarter of them at random."""
+    rng = np.random.default_rng(1)
+    near = semantic_map.points_near(T_map_camera[:3, 3], 50.0)
+    in_camera = poses.transform(poses.invert(T_map_camera), semantic_map.points[near])
+    pixels, valid = grid.project(in_camera)
+    far_first = np.flatnonzero(valid)[np.argsort(-in_camera[valid, 2])]
+    cells = np.floor(pixels[far_first] + 0.5).astype(int)
+    labels = np.full((grid.height, grid.width), UNLABELLED, np.uint16)
+    labels[cells[:, 1], cells[:, 0]] = semantic_map.labels[near[far_first]]
+    wrong = (rng.random(labels.shape) < 0.25) & (labels != UNLABELLED)
+    labels[wrong] = rng.integers(0, LABELS, int(wrong.sum()))
+    return LabelMap(labels, np.ones(labels.shape, np.float32), STRIDE, LABELS)
+
+
+def log_ratio() -> npt.NDArray[np.float32]:
+    table = np.full((LABELS, LABELS), 0.4 / LABELS)
+    table[np.diag_indices(LABELS)] += 0.6
+    return np.log(table * LABELS).astype(np.float32)
+
+
+def main() -> None:
+    semantic_map = street(np.random.default_rng(0))
+    camera = Camera(640, 480, 512.0, 512.0, 319.5, 239.5, "plumb_bob", (-0.1, 0.02))
+    T_base_camera = poses.from_rotation_translation(np.eye(3), [0.0, 0.0, 1.5]) @ T_BASE_OPTICAL
+    mount = CameraMount(camera, T_base_camera, "camera_optical")
+    truth = poses.from_planar(10.0 + STEP_M * np.arange(FRAMES), 0.0, 0.0)
+    grid = camera.at_stride(STRIDE)
+    label_maps = [seen_labels(semantic_map, T @ T_base_camera, grid) for T in truth]
+
+    localizer = Localizer(semantic_map, log_ratio(), {"camera": mount}, SETTINGS)
+    localizer.initialize(0.0, truth[0], np.array([0.5, 0.5, 0.1, 0.01, 0.01, 0.03]))
+    seconds, errors, layers = [], [], []
+    for index, (T, label_map) in enumerate(zip(truth, label_maps, strict=True)):
+        if index == WARM_UP:
+            localizer.seconds.clear()
+        start = time.perf_counter()
+        localizer.add_odometry(0.1 * index, T)
+        estimate = localizer.add_labels(0.1 * index, "camera", label_map)
+        seconds.append(time.perf_counter() - start)
+        assert estimate is not None
+        errors.append(float(np.linalg.norm(estimate.T_map_base[:2, 3] - T[:2, 3])))
+        layers.append(estimate.layers)
+    measured = np.array(seconds[WARM_UP:])
+    counted = FRAMES - WARM_UP
+    report = {
+        "particles": SETTINGS.particles,
+        "points": SETTINGS.measurement.points,
+        "threads": numba.get_num_threads(),
+        "frames_per_second": round(float(1.0 / measured.mean()), 1),
+        "milliseconds_median": round(1e3 * float(np.median(measured)), 2),
+        "milliseconds_95_percent": round(1e3 * float(np.quantile(measured, 0.95)), 2),
+        "milliseconds_by_step": {
+            step: round(1e3 * total / counted, 2) for step, total in localizer.seconds.items()
+        },
+        "layers_mean": round(float(np.mean(layers[WARM_UP:])), 2),
+        "position_error_median_m": round(float(np.median(errors[WARM_UP:])), 3),
+    }
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()

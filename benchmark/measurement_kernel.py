@@ -1,0 +1,121 @@
+"""Speed of the compiled measurement kernel against the NumPy reference, and against the machine.
+
+    python benchmark/measurement_kernel.py
+
+Prints times, ns per projection of a point for a particle, their ratio in the same run, and two
+bounds of the machine: its memory ports (each projection reads one cell index and one table entry,
+wherever they are) and its arithmetic (the projection alone).
+"""
+
+import json
+import time
+from collections.abc import Callable
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from fgsn_ros.localization import kernel
+
+PARTICLES, POINTS, LABELS, HEIGHT, WIDTH = 2000, 5000, 200, 60, 80
+
+
+def seconds(call: Callable[[], object], repeats: int) -> float:
+    call()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def problem(rng: np.random.Generator) -> tuple[npt.NDArray[np.float64], tuple[npt.NDArray, ...]]:
+    """Particles around a camera that sees the points, a metre and some degrees apart."""
+    angles = rng.normal(0.0, 0.03, PARTICLES)
+    T = np.zeros((PARTICLES, 3, 4))
+    T[:, 0, 0] = T[:, 2, 2] = np.cos(angles)
+    T[:, 0, 2], T[:, 2, 0], T[:, 1, 1] = np.sin(angles), -np.sin(angles), 1.0
+    T[:, [0, 2], 3] = rng.normal(0.0, 0.5, (PARTICLES, 2))
+    matrix = np.array([[64.0, 0.0, 39.5], [0.0, 64.0, 29.5], [0.0, 0.0, 1.0]])
+    depth = rng.uniform(4.0, 40.0, POINTS)
+    uv = rng.uniform([0.0, 0.0], [WIDTH, HEIGHT], (POINTS, 2))
+    rays = np.column_stack([(uv - [39.5, 29.5]) / 64.0, np.ones(POINTS)])
+    labels = rng.integers(0, LABELS, POINTS).astype(np.int32)
+    log_ratio = np.vstack([rng.normal(size=(LABELS, LABELS)), np.zeros(LABELS)])
+    grid = rng.integers(0, LABELS, (HEIGHT, WIDTH)).astype(np.int32)
+    weights = rng.uniform(0.5, 1.0, POINTS)
+    return matrix @ T, (rays * depth[:, None], labels, weights, log_ratio, grid)
+
+
+@numba.njit(parallel=True, fastmath=True)
+def read_bound(cells: npt.NDArray[np.uint32], table: npt.NDArray[np.float32], rounds: int) -> float:
+    """Nothing but the reads of the kernel, from the L1 cache."""
+    total = np.float32(0)
+    for _ in numba.prange(rounds):
+        part = np.float32(0)
+        for i in range(cells.shape[0]):
+            part += table[cells[i]]
+        total += part
+    return total
+
+
+@numba.njit(parallel=True, fastmath=True, error_model="numpy")
+def arithmetic_bound(x: npt.NDArray[np.float32], rounds: int) -> float:
+    """Nothing but the arithmetic of the kernel: 18 operations and a division, on registers."""
+    total = np.float32(0)
+    for r in numba.prange(rounds):
+        part = np.float32(0)
+        c = np.float32(r)
+        for i in range(x.shape[0]):
+            a = x[i]
+            d = np.float32(1) / (a * c + a * a + (a + c))
+            u = min(max((a * a + a * c + c) * d, np.float32(0)), c)
+            v = min(max((a * c + c * a + a) * d, np.float32(0)), c)
+            part += np.floor(v) * c + u
+        total += part
+    return total
+
+
+def main() -> None:
+    rng = np.random.default_rng(0)
+    projections, arguments = problem(rng)
+    single = tuple(a.astype(np.float32) if a.dtype == np.float64 else a for a in arguments)
+    evidence = kernel.Evidence(*arguments)
+    compiled_scores = evidence.scores(projections)
+    plain_scores = kernel.score_particles_numpy(projections, *arguments)
+    agreement = float(np.corrcoef(compiled_scores, plain_scores)[0, 1])
+    times = {
+        "numpy": seconds(lambda: kernel.score_particles_numpy(projections, *arguments), 3),
+        "numpy_float32": seconds(
+            lambda: kernel.score_particles_numpy(projections.astype(np.float32), *single), 3
+        ),
+        "compiled": seconds(lambda: evidence.scores(projections), 30),
+        "compiled_with_layout": seconds(
+            lambda: kernel.Evidence(*arguments).scores(projections), 30
+        ),
+    }
+    cells = rng.integers(0, 4000, 4096).astype(np.uint32)
+    table = rng.normal(size=5000).astype(np.float32)
+    values = rng.uniform(1.0, 2.0, 4096).astype(np.float32)
+    work, rounds = PARTICLES * POINTS, 2000
+    bounds = {
+        "reads": seconds(lambda: read_bound(cells, table, rounds), 10) / (rounds * 4096),
+        "arithmetic": seconds(lambda: arithmetic_bound(values, rounds), 10) / (rounds * 4096),
+    }
+    report = {
+        "particles": PARTICLES,
+        "points": POINTS,
+        "threads": numba.get_num_threads(),
+        "correlation_with_numpy": round(agreement, 6),
+        "milliseconds": {name: round(1e3 * value, 2) for name, value in times.items()},
+        "ns_per_projection": {name: round(1e9 * t / work, 3) for name, t in times.items()},
+        "machine_bound_ns": {name: round(1e9 * value, 3) for name, value in bounds.items()},
+        "speedup": round(times["numpy"] / times["compiled_with_layout"], 1),
+        "speedup_over_float32": round(times["numpy_float32"] / times["compiled_with_layout"], 1),
+    }
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()
