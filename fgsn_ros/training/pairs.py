@@ -145,7 +145,6 @@ def _crops(
             scale=float(np.exp(rng.uniform(low, high))),
             rng=rng,
             around=points[centre],
-            flipped=False,
         )
         for shape, points in zip(shapes, (pair.reference_points, pair.target_points), strict=True)
     ]
