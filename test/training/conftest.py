@@ -56,7 +56,7 @@ def write_pair(folder: CorrespondenceFolder, index: int, rng: np.random.Generato
         reference_image=f"{index}_summer.png",
         target_image=f"{index}_winter.png",
         reference_points=points,
-        target_points=points + (SHIFT, 0),
+        target_points=points + np.array([SHIFT, 0.0]),
         distance=np.zeros(len(points)),
     )
     name = file_name(0, (0, 1), (index, index))

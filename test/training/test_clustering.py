@@ -43,7 +43,9 @@ def test_whitening_gives_unit_covariance_and_leaves_out_dead_dimensions():
     features = (rng.normal(size=(500, 4)) @ rng.normal(size=(4, 10)) + 3).astype(np.float32)
     mean, projection = whitening(features, 8)
     assert projection.shape == (10, 4)
-    np.testing.assert_allclose(np.cov(((features - mean) @ projection).T, ddof=0), np.eye(4), atol=1e-3)
+    np.testing.assert_allclose(
+        np.cov(((features - mean) @ projection).T, ddof=0), np.eye(4), atol=1e-3
+    )
 
 
 def test_more_clusters_than_distinct_features_still_assigns_every_feature():

@@ -97,9 +97,7 @@ def test_semantic_training_on_camvid_ignores_unknown_ids_and_names_its_labels(ca
 
 def test_semantic_network_gets_statistics_without_a_change_of_its_labels(camvid, folder, tmp_path):
     semantic = train(quick(camvid, tmp_path / "semantic", objective="semantic", iterations=1))
-    counted = train(
-        quick(folder.root, tmp_path / "counted", objective="statistics", init=semantic)
-    )
+    counted = train(quick(folder.root, tmp_path / "counted", objective="statistics", init=semantic))
     before, after = load_checkpoint(semantic), load_checkpoint(counted)
     assert after.fingerprint == before.fingerprint
     assert after.kind == "semantic"
