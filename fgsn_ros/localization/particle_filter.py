@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
 
 from fgsn_ros.config import require
 from fgsn_ros.geometry import poses
@@ -68,13 +67,15 @@ class ParticleSet:
 
 def normalize(log_weights: Array) -> Array:
     """Log-weights (N,) whose exponentials sum to 1."""
-    normalized: Array = log_weights - logsumexp(log_weights)
+    shifted = log_weights - log_weights.max()
+    normalized: Array = shifted - np.log(np.exp(shifted).sum())
     return normalized
 
 
 def effective_sample_size(log_weights: Array) -> float:
     """1 / sum of squared normalised weights (Kong, Liu, Wong, JASA 1994): from 1 to N."""
-    return float(np.exp(2.0 * logsumexp(log_weights) - logsumexp(2.0 * log_weights)))
+    weights = np.exp(log_weights - log_weights.max())
+    return float(weights.sum() ** 2 / (weights @ weights))
 
 
 def systematic_resample(
