@@ -6,14 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgsn_ros.simulation import materials as mat
-from fgsn_ros.simulation.noise import fade, fractal, kernel, uniform
+from fgsn_ros.simulation.noise import fade, fractal, inlined, uniform
 from fgsn_ros.simulation.seasons import Conditions, Triple
 from fgsn_ros.simulation.sky import smooth
 
 _TRACKS = (0.85, 2.35)  # wheel tracks: distance from the centre line [m]
 
 
-@kernel
+@inlined
 def snow_share(
     material: int, style: int, u: float, v: float, x: float, y: float, up: float, fine: float,
     c: Conditions,
@@ -41,7 +41,7 @@ def snow_share(
     return smooth(0.22, 0.5, level)
 
 
-@kernel
+@inlined
 def litter_colour(
     material: int, v: float, x: float, y: float, fine: float, c: Conditions
 ) -> tuple[float, float, float, float]:
@@ -62,13 +62,13 @@ def litter_colour(
     return 0.62 - 0.16 * hue, 0.42 - 0.32 * hue, 0.05 - 0.02 * hue, share
 
 
-@kernel
+@inlined
 def puddle(x: float, y: float, fine: float, c: Conditions) -> float:
     """Share of standing water on the ground."""
     return smooth(0.10, 0.32, fractal(x, y, c.seed + 15, 4.5, 4, fine)) * c.wetness
 
 
-@kernel
+@inlined
 def lamp_light(
     x: float,
     y: float,
@@ -91,7 +91,7 @@ def lamp_light(
     return total
 
 
-@kernel
+@inlined
 def headlight(
     x: float,
     y: float,

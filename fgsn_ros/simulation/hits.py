@@ -34,6 +34,21 @@ class Hits(NamedTuple):
 
 
 @kernel
+def primary_rays(
+    first: int, last: int, directions: NDArray[np.float32], T_map_camera: NDArray[np.float64],
+    rays: NDArray[np.float32],
+) -> None:  # fmt: skip
+    """Rays (P, 6) in the map frame of a camera's pixels first..last, directions (P, 3)."""
+    for i in range(first, last):
+        for row in range(3):
+            rays[i, row] = T_map_camera[row, 3]
+            total = 0.0
+            for column in range(3):
+                total += T_map_camera[row, column] * directions[i, column]
+            rays[i, 3 + row] = total
+
+
+@kernel
 def second_rays(
     first: int,
     last: int,

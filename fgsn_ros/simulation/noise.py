@@ -10,14 +10,23 @@ from numpy.typing import NDArray
 
 Row = NDArray[np.float32]
 """A surface's parameters, see materials.Surface.row."""
+_COMPILATION: dict[str, Any] = {
+    "cache": True,
+    "nogil": True,
+    "error_model": "numpy",
+    "fastmath": {"contract", "arcp", "nsz", "reassoc"},
+}
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def kernel(function: Function) -> Function:
     """Compile a function that releases the interpreter's lock; infinities keep their meaning."""
-    safe = {"contract", "arcp", "nsz", "reassoc"}
-    compiled = numba.njit(cache=True, nogil=True, error_model="numpy", fastmath=safe)(function)
-    return cast(Function, compiled)
+    return cast(Function, numba.njit(**_COMPILATION)(function))
+
+
+def inlined(function: Function) -> Function:
+    """As `kernel`, into its caller: for functions that take many arguments and have one caller."""
+    return cast(Function, numba.njit(forceinline=True, **_COMPILATION)(function))
 
 
 _X = 0x1B873593CC9E2D51

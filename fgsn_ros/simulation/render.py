@@ -13,7 +13,7 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.simulation import sensor, shading
 from fgsn_ros.simulation.cars import placed
-from fgsn_ros.simulation.hits import Hits, Tables, second_rays
+from fgsn_ros.simulation.hits import Hits, Tables, primary_rays, second_rays
 from fgsn_ros.simulation.materials import SurfaceTable
 from fgsn_ros.simulation.meshes import Mesh
 from fgsn_ros.simulation.seasons import Conditions
@@ -99,7 +99,13 @@ class Renderer:
         """
         near = _nearest(self._lamps, T_map_camera)
         tables = Tables(
-            self._uv, self._normals, self._surfaces, self._rows, self._keys, near, T_map_base
+            self._uv,
+            self._normals,
+            self._surfaces,
+            self._rows,
+            self._keys,
+            near,
+            np.ascontiguousarray(T_map_base),
         )
         hits = self._cast(T_map_camera, movers, tables)
         count = len(self._rays)
@@ -122,8 +128,8 @@ class Renderer:
     def _cast(self, T_map_camera: Array, movers: Sequence[Array | None], tables: Tables) -> Hits:
         count = len(self._rays)
         rays = np.empty((count, 6), dtype=np.float32)
-        rays[:, :3] = T_map_camera[:3, 3]
-        rays[:, 3:] = self._rays @ T_map_camera[:3, :3].T.astype(np.float32)
+        pose = np.ascontiguousarray(T_map_camera)
+        self._in_bands(lambda first, last: primary_rays(first, last, self._rays, pose, rays))
         tensor = o3d.core.Tensor.from_numpy(rays)
         found = self._standing.cast_rays(tensor, nthreads=self._threads)
         depth = found["t_hit"].numpy()

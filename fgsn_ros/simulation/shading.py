@@ -10,13 +10,13 @@ from fgsn_ros.simulation import textures as tex
 from fgsn_ros.simulation.cover import headlight, lamp_light, litter_colour, puddle, snow_share
 from fgsn_ros.simulation.facades import GLASS_MARK, facade
 from fgsn_ros.simulation.hits import Hits, Tables
-from fgsn_ros.simulation.noise import Row, kernel
+from fgsn_ros.simulation.noise import Row, inlined, kernel
 from fgsn_ros.simulation.seasons import Conditions, Triple
 from fgsn_ros.simulation.sky import sky_colour
 from fgsn_ros.simulation.textures import Texel, mix
 
 
-@kernel
+@inlined
 def texel(
     material: int, seed: int, u: float, v: float, row: Row, along: float, across: float,
     c: Conditions,
@@ -60,7 +60,7 @@ def texel(
     return tex.plain(u, v, seed, row, fine)
 
 
-@kernel
+@inlined
 def _covered_ground(
     material: int, style: int, u: float, v: float, x: float, y: float, up: float, fine: float,
     red: float, green: float, blue: float, c: Conditions,
@@ -85,7 +85,7 @@ def _covered_ground(
     return red, green, blue
 
 
-@kernel
+@inlined
 def _light(
     x: float, y: float, z: float, n: Triple, blocked: int, material: int, tables: Tables,
     c: Conditions,
@@ -118,7 +118,7 @@ def _light(
     return red, green, blue
 
 
-@kernel
+@inlined
 def _mirror(
     d: Triple,
     n: Triple,
@@ -140,7 +140,7 @@ def _mirror(
     return mix(red, r, fresnel), mix(green, g, fresnel), mix(blue, b, fresnel)
 
 
-@kernel
+@inlined
 def _shade_hit(
     i: int, d: Triple, distance: float, pixel: float, hits: Hits, tables: Tables, c: Conditions
 ) -> tuple[float, float, float, int]:

@@ -66,11 +66,11 @@ class MovingCar:
 def moving_cars(
     town: Town, table: SurfaceTable, start_m: float, rng: np.random.Generator
 ) -> list[MovingCar]:
-    """Oncoming cars, spread around the loop."""
-    cars = []
-    for _ in range(int(rng.integers(5, 10))):
-        mesh = build_car(table, rng)
-        ahead = float(rng.uniform(25.0, town.street.length))
-        speed = -float(rng.uniform(6.0, 11.0))
-        cars.append(MovingCar(mesh, start_m + ahead, speed, LANE_WIDTH / 2))
-    return cars
+    """Oncoming cars, spread around the loop; all as fast, so that none drives through another."""
+    places = np.arange(25.0, town.street.length - 12.0, 12.0)
+    taken = rng.choice(len(places), size=int(rng.integers(5, 10)), replace=False)
+    speed = -float(rng.uniform(6.0, 11.0))
+    return [
+        MovingCar(build_car(table, rng), start_m + float(place), speed, LANE_WIDTH / 2)
+        for place in places[taken] + rng.uniform(-2.0, 2.0, len(taken))
+    ]
