@@ -30,7 +30,8 @@ test: lint
 	$(ONE_THREAD) $(VENV)/bin/python -m pytest -n 2
 
 bench: setup
-	@set -e; for script in benchmark/quick_*.py; do echo "== $$script"; $(VENV)/bin/python $$script; done
+	$(VENV)/bin/python benchmark/measurement_kernel.py
+	$(VENV)/bin/python benchmark/localization_speed.py
 
 clean:
 	rm -rf $(VENV) build install log demo
