@@ -31,7 +31,7 @@ class RenderedFrame:
     image: NDArray[np.uint8]  # (H, W, 3) RGB
     classes: NDArray[np.uint8]  # (H, W) ids of CLASS_NAMES
     depth: NDArray[np.float32]  # (H, W) along the optical axis [m], inf for sky
-    surfaces: NDArray[np.int32]  # (H, W) ids of surfaces, -1 for sky; moving cars from `moving` on
+    surfaces: NDArray[np.int32]  # (H, W) ids of surfaces in the scene's table, -1 for sky
 
 
 @dataclass(frozen=True)
