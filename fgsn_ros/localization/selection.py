@@ -27,10 +27,13 @@ class SelectionSettings:
     """A point is used from 1/slack of its shortest to slack times its longest range, >= 1."""
     view_angle_deg: float = 45.0
     """Largest angle to the direction that the point was mapped from [deg], (0, 180]."""
-    buckets: int = 12
+    buckets: int = 24
     """The image is cut into buckets x buckets, which are drawn from in turn, >= 1."""
-    spread_margin: float = 1.0
-    """Margin at the image's border, in standard deviations of the prediction, >= 0."""
+    spread_margin: float = 3.0
+    """Margin at the image's border, in standard deviations of the prediction, >= 0.
+
+    Without one, particles further back keep more points in view and gain by it: in a synthetic
+    street the estimate then lags 0.08 m."""
 
     def __post_init__(self) -> None:
         require(self.radius_m > 0.0, "selection: radius_m must be above 0")
