@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ EXIT_INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; errors that a user can act on become one line on stderr and exit code 2."""
+    # numba finds the older TBB that open3d brings, and takes another threading layer
+    warnings.filterwarnings("ignore", message="The TBB threading layer requires")
     try:
         _run(list(sys.argv[1:] if arguments is None else arguments))
     except KeyboardInterrupt:

@@ -1,0 +1,78 @@
+"""The commands one after the other, on what the one before has written."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from fgsn_ros.cli import main
+from fgsn_ros.mapping.map_files import load_map
+from fgsn_ros.segmentation.checkpoint import load_checkpoint
+from fgsn_ros.sequences.open import open_recording
+
+
+def run(*arguments: object) -> None:
+    assert main([str(argument) for argument in arguments]) == 0
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("simulated") / "drive"
+    size = ("--width", 200, "--height", 150)
+    options = ("--town-seed", 3, "--duration-s", 2, "--rate-hz", 5, "--threads", 1)
+    run("simulate", "drive", *options, *size, "--no-stops", "--output", path)
+    return path
+
+
+def test_a_simulated_drive_is_a_recording(drive: Path) -> None:
+    recording = open_recording(drive)
+    assert recording.frame_count == len(list(recording.frames()))
+    assert recording.odometry is not None
+    assert recording.ground_truth is not None
+    assert recording.cameras["camera"].camera.width == 200
+
+
+def test_a_drive_is_mapped_localized_and_evaluated(
+    drive: Path, workplace: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    semantic_map, result = tmp_path / "map", tmp_path / "result"
+    ply = tmp_path / "map.ply"
+    run("map", drive, workplace.checkpoint, "--output", semantic_map, "--ply", ply)
+    mapped = load_map(semantic_map)
+    assert mapped.fingerprint == load_checkpoint(workplace.checkpoint).fingerprint
+    assert ply.read_bytes().startswith(b"ply\n")
+
+    options = ("--map", semantic_map, "--checkpoint", workplace.checkpoint, "--output", result)
+    run("localize", drive, *options, "--start.std-m", 0.1, "--start.std-deg", 0.5)
+    metrics = json.loads((result / "metrics.json").read_text())
+    assert metrics["localized"]["height_m"]["median"] < 0.1
+
+    capsys.readouterr()
+    run("evaluate", result / "trajectory.tum", result / "trajectory.tum")
+    position = next(
+        line for line in capsys.readouterr().out.splitlines() if line.startswith("position")
+    )
+    assert position.split()[-4:] == ["0.000"] * 4
+
+
+def test_images_are_labelled_on_the_networks_grid(workplace: Any, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("b.png", "a.jpg"):
+        cv2.imwrite(str(images / name), rng.integers(0, 255, (70, 100, 3), np.uint8))
+
+    run("segment", images, workplace.checkpoint, "--output", tmp_path / "labels")
+
+    names = sorted(path.name for path in (tmp_path / "labels").iterdir())
+    assert names == ["a.png", "a_overlay.jpg", "b.png", "b_overlay.jpg"]
+    labels = cv2.imread(str(tmp_path / "labels" / "a.png"), cv2.IMREAD_UNCHANGED)
+    assert labels is not None
+    assert (labels.shape, labels.dtype) == ((9, 13), np.uint16)
+    assert labels.max() < 8
+    overlay = cv2.imread(str(tmp_path / "labels" / "a_overlay.jpg"))
+    assert overlay is not None
+    assert overlay.shape == (70, 100, 3)
