@@ -27,8 +27,8 @@ class MeasurementSettings:
     """Most map points per frame, >= 1."""
     outlier_share: float = 0.1
     """Share of observations that say nothing, [0, 1); bounds what one point can cost."""
-    independent_points: float = 100.0
-    """A frame counts as this many independent points at most, > 0."""
+    independent_points: float = 60.0
+    """A frame counts as this many independent points at most, > 0. Less follows odometry more."""
     independent_distance_m: float = 1.0
     """Frames closer than this tell the same again and share that evidence [m], >= 0."""
     independent_angle_rad: float = 0.3

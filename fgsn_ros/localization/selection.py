@@ -144,11 +144,14 @@ class PointSelector:
         return visible[valid], uv[valid], distance[visible][valid].astype(np.float64)
 
     def _margin(self, distance: Array, covariance: Array, camera: Camera) -> Array:
-        """Cells that a point may move for the prediction's spread, half the image at most."""
+        """Cells that a point may move for the prediction's spread, a tenth of the image at most.
+
+        With more, a wide spread would leave only points far ahead, which say little of position.
+        """
         position = np.sqrt(np.trace(covariance[:3, :3]) / 2.0)
         heading = np.sqrt(covariance[5, 5])
         cells = self._settings.spread_margin * camera.fx * (position / distance + heading)
-        margin: Array = np.minimum(cells, 0.25 * min(camera.width, camera.height))
+        margin: Array = np.minimum(cells, 0.1 * min(camera.width, camera.height))
         return margin
 
 

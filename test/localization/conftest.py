@@ -125,10 +125,10 @@ def drifting_odometry(truth, scale=1.02, yaw_per_metre=0.002):
 
 @pytest.fixture(scope="session")
 def drive():
-    """Six seconds of driving: 60 label maps at 10 Hz of a camera of 320 x 240 px."""
+    """Six seconds of driving: 60 label maps at 10 Hz of a camera of 512 x 320 px."""
     rng = np.random.default_rng(7)
     truth = weaving_drive(6.0)
-    camera = Camera(320, 240, 240.0, 240.0, 159.5, 119.5, "plumb_bob", (-0.2, 0.05))
+    camera = Camera(512, 320, 400.0, 400.0, 255.5, 159.5, "plumb_bob", (-0.2, 0.05))
     T_base_camera = poses.from_rotation_translation(np.eye(3), [0.5, 0.0, 1.5]) @ T_BASE_OPTICAL
     stamps = np.arange(0.0, 6.0, 0.1) + 0.005
     grid = camera.at_stride(STRIDE)

@@ -18,7 +18,7 @@ STD = np.array([0.3, 0.3, 0.1, 0.01, 0.01, 0.02])
 def recording(drive, first=0, last=20, odometry=True):
     """Frames hold their index in place of a picture."""
     frames = [
-        Frame(float(drive.stamps[i]), "camera", np.full((240, 320, 3), i, np.uint8))
+        Frame(float(drive.stamps[i]), "camera", np.full((320, 512, 3), i, np.uint8))
         for i in range(first, last)
     ]
     return SimpleNamespace(

@@ -43,7 +43,7 @@ def test_points_are_chosen_by_range_viewing_direction_and_image():
 
 
 def test_points_that_the_spread_may_carry_out_of_the_image_are_left_out():
-    points = [[10.0, 5.0, 0.0], [10.0, 0.0, 0.0]]
+    points = [[10.0, 6.0, 0.0], [10.0, 0.0, 0.0]]
     directions = [[1.0, 0.0, 0.0]] * 2
     assert len(selected_x(points, directions)) == 2
     spread = np.diag([1.0, 1.0, 0, 0, 0, 0.1**2])
