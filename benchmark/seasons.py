@@ -15,6 +15,7 @@ hold what they were made with, and used again. Remove the folder after a change 
 import dataclasses
 import hashlib
 import json
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -89,13 +90,20 @@ class Seasons:
     def run(self) -> None:
         """Drive, map, localize; print and write the tables."""
         runs: list[Run] = []
+        for of_town in self._all_runs():
+            runs += of_town
+            text = "\n\n".join([season_table(runs), run_table(runs), self._note()])
+            write_results(self.output, "seasons", text, [run.values() for run in runs])
+        print(text)
+
+    def _all_runs(self) -> Iterator[list[Run]]:
+        """The runs of each town, as they are done."""
+        if self.jobs == 1:
+            yield from (_runs(self, town) for town in self.towns)
+            return
         # Spawned: a fork of a process with OpenMP threads may hang.
         with ProcessPoolExecutor(self.jobs, mp_context=get_context("spawn")) as pool:
-            for of_town in pool.map(_runs, [self] * len(self.towns), self.towns):
-                runs += of_town
-                text = "\n\n".join([season_table(runs), run_table(runs), self._note()])
-                write_results(self.output, "seasons", text, [run.values() for run in runs])
-        print(text)
+            yield from pool.map(_runs, [self] * len(self.towns), self.towns)
 
     def _note(self) -> str:
         return (
