@@ -47,7 +47,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FgsnError as error:
         return _report(f"error: {error}", EXIT_ERROR)
     except MemoryError:
-        return _report("error: out of memory; use a smaller recording or map", EXIT_ERROR)
+        return _report("error: out of memory; give it less at once", EXIT_ERROR)
+    except RuntimeError as error:
+        if "out of memory" not in str(error):  # as PyTorch says it, of a GPU
+            raise
+        return _report("error: out of GPU memory; give it less at once", EXIT_ERROR)
     except ModuleNotFoundError as error:
         return _report(f"error: {error}; pip install it", EXIT_ERROR)
     except BrokenPipeError:

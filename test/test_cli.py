@@ -53,6 +53,7 @@ def trajectory(path: Path, x_m: float = 0.0) -> Path:
     [
         (KeyboardInterrupt(), "fgsn: interrupted\n", 130),
         (MemoryError(), "fgsn: error: out of memory", 2),
+        (RuntimeError("CUDA out of memory. Tried"), "fgsn: error: out of GPU memory", 2),
         (OSError(28, "No space left on device", "/disk/x"), "fgsn: error: /disk/x: No space", 2),
         (ModuleNotFoundError("No module named 'h5py'"), "fgsn: error: No module named 'h5py'", 2),
     ],
@@ -73,6 +74,15 @@ def test_what_stops_a_command_ends_it_in_one_line(
     message = capsys.readouterr().err
     assert message.startswith(line)
     assert message.count("\n") == 1
+
+
+def test_an_error_of_the_program_itself_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(path: Path) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr("fgsn_ros.commands.evaluate.read_tum", fail)
+    with pytest.raises(RuntimeError, match="a mistake"):
+        run("evaluate", "a", "b")
 
 
 def test_flags_override_the_settings_file(tmp_path: Path) -> None:
