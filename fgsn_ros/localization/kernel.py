@@ -19,12 +19,16 @@ import numpy.typing as npt
 Array = npt.NDArray[np.floating]
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
+Cells = npt.NDArray[np.uint32]
 
 NEAR_M = 1e-3
 """Points with a smaller depth in front of the camera are not projected [m]."""
 
 BLOCK = 128
 """Particles that a thread works on at once: 12 x 128 floats stay in the L1 cache."""
+
+GROUP = 4
+"""Points that are projected before their evidence is gathered."""
 
 
 def score_particles_numpy(
@@ -82,15 +86,16 @@ class Evidence:
         grid: Int32,
     ) -> None:
         """Arguments as in `score_particles_numpy`."""
-        order = np.argsort(labels, kind="stable")
-        map_labels, image_of_point = np.unique(labels[order], return_inverse=True)
+        order = np.argsort(labels.astype(np.uint16), kind="stable")  # 16 bits: a radix sort
+        in_use = np.bincount(labels, minlength=log_ratio.shape[1]) > 0
+        image_of_point = (np.cumsum(in_use) - 1)[labels[order]]
         # A border of unlabelled cells around the grid takes every point that is not in the image.
         bordered = np.pad(grid, 1, constant_values=log_ratio.shape[0] - 1).astype(np.uint32)
-        rows = np.ascontiguousarray(log_ratio.T[map_labels], np.float32)
+        rows = np.ascontiguousarray(log_ratio.T[in_use], np.float32)
         self._shape = bordered.shape
-        self._points = _even(points[order].astype(np.float32))
-        self._weights = _even(weights[order].astype(np.float32))
-        self._image_of_point = _even(image_of_point.astype(np.int32))
+        self._points = _whole_groups(points[order].astype(np.float32))
+        self._weights = _whole_groups(weights[order].astype(np.float32))
+        self._image_of_point = _whole_groups(image_of_point.astype(np.int32))
         self._images = _evidence_images(rows, bordered.ravel())
 
     def scores(self, projections: Array) -> Float32:
@@ -113,19 +118,20 @@ class Evidence:
             self._image_of_point,
             self._weights,
             self._images,
-            np.array([width, width - 1, height - 1], np.float32),
+            np.array([width, width - 1, height - 1], np.uint32),
             scores,
         )
         return scores.ravel()[:count]
 
 
-def _even(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The array with a zero (a point of weight 0) appended if its length is odd."""
-    return np.concatenate([values, np.zeros((len(values) % 2, *values.shape[1:]), values.dtype)])
+def _whole_groups(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The array with zeros (points of weight 0) appended up to whole groups."""
+    missing = -len(values) % GROUP
+    return np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)])
 
 
 @numba.njit(parallel=True, cache=True)
-def _evidence_images(rows: Float32, cells: npt.NDArray[np.uint32]) -> Float32:
+def _evidence_images(rows: Float32, cells: Cells) -> Float32:
     """Log-ratio of each map label in use at each cell: (U, K + 1), (C,) -> (U, C)."""
     images = np.empty((rows.shape[0], cells.shape[0]), np.float32)
     for row in numba.prange(rows.shape[0]):
@@ -135,44 +141,44 @@ def _evidence_images(rows: Float32, cells: npt.NDArray[np.uint32]) -> Float32:
 
 
 @numba.njit(fastmath=True, error_model="numpy", cache=True)
-def _project_two(
-    lanes: Float32, points: Float32, i: int, size: Float32, cells: npt.NDArray[np.uint32]
+def _project(
+    lanes: Float32, points: Float32, i: int, size: Cells, cells: Cells, row_of_cells: int
 ) -> None:
-    """Cells (2, BLOCK) of points i and i + 1 for a block of particles.
+    """Cells (BLOCK,) of point i for a block of particles; a loop of its own, so that it vectorises.
 
-    A loop of its own, so that it vectorises over particles; two points, so that the twelve numbers
-    of a particle are loaded half as often.
+    `size` is row length, last column and last row of the bordered grid. Truncated to integers and
+    read as unsigned, coordinates before the first cell are huge: one `min` clamps both ends.
     """
     row_length, last_u, last_v = size[0], size[1], size[2]
-    zero, tiny, one = np.float32(0), np.float32(NEAR_M), np.float32(1)
+    x, y, z = points[i, 0], points[i, 1], points[i, 2]
     for p in range(BLOCK):
-        a, b, c, d = lanes[0, p], lanes[1, p], lanes[2, p], lanes[3, p]
-        e, f, g, h = lanes[4, p], lanes[5, p], lanes[6, p], lanes[7, p]
-        k, l, m, n = lanes[8, p], lanes[9, p], lanes[10, p], lanes[11, p]  # noqa: E741
-        for j in range(2):
-            x, y, z = points[i + j, 0], points[i + j, 1], points[i + j, 2]
-            # Behind the camera both numerators, divided by a tiny depth, end on the border.
-            inverse = one / max(k * x + l * y + m * z + n, tiny)
-            u = min(max((a * x + b * y + c * z + d) * inverse, zero), last_u)
-            v = min(max((e * x + f * y + g * z + h) * inverse, zero), last_v)
-            cells[j, p] = np.int32(np.floor(v) * row_length + u)
+        depth = lanes[8, p] * x + lanes[9, p] * y + lanes[10, p] * z + lanes[11, p]
+        # Behind the camera, numerators over a tiny depth land far outside, which is the border.
+        inverse = np.float32(1) / max(depth, np.float32(NEAR_M))
+        u = (lanes[0, p] * x + lanes[1, p] * y + lanes[2, p] * z + lanes[3, p]) * inverse
+        v = (lanes[4, p] * x + lanes[5, p] * y + lanes[6, p] * z + lanes[7, p]) * inverse
+        column = min(np.uint32(np.int32(u)), last_u)
+        row = min(np.uint32(np.int32(v)), last_v)
+        cells[row_of_cells, p] = row * row_length + column
 
 
 @numba.njit(fastmath=True, error_model="numpy", cache=True)
-def _gather_two(
-    images: Float32,
-    image_of_point: Int32,
-    weights: Float32,
-    i: int,
-    cells: npt.NDArray[np.uint32],
-    sums: Float32,
+def _gather(
+    images: Float32, image_of_point: Int32, weights: Float32, i: int, cells: Cells, sums: Float32
 ) -> None:
-    """Add the evidence of points i and i + 1. Unsigned cells spare the test for negative ones."""
-    first, second = image_of_point[i], image_of_point[i + 1]
-    first_weight, second_weight = weights[i], weights[i + 1]
+    """Add the evidence of points i to i + 3: the sums are loaded and stored once for four."""
+    image_0, image_1 = image_of_point[i], image_of_point[i + 1]
+    image_2, image_3 = image_of_point[i + 2], image_of_point[i + 3]
+    weight_0, weight_1, weight_2, weight_3 = (
+        weights[i],
+        weights[i + 1],
+        weights[i + 2],
+        weights[i + 3],
+    )
     for p in range(BLOCK):
-        near = first_weight * images[first, cells[0, p]]
-        sums[p] += near + second_weight * images[second, cells[1, p]]
+        first = weight_0 * images[image_0, cells[0, p]] + weight_1 * images[image_1, cells[1, p]]
+        second = weight_2 * images[image_2, cells[2, p]] + weight_3 * images[image_3, cells[3, p]]
+        sums[p] += first + second
 
 
 @numba.njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
@@ -182,15 +188,16 @@ def _score_blocks(
     image_of_point: Int32,
     weights: Float32,
     images: Float32,
-    size: Float32,
+    size: Cells,
     scores: Float32,
 ) -> None:
-    """Points sorted by image keep one image at a time in the L1 cache; their number is even."""
+    """Points, whole groups, sorted by image: one image at a time is in the L1 cache."""
     for block in numba.prange(lanes.shape[0]):
-        cells = np.zeros((2, BLOCK), np.uint32)
+        cells = np.zeros((GROUP, BLOCK), np.uint32)
         sums = np.zeros(BLOCK, np.float32)
         lane = lanes[block]
-        for i in range(0, points.shape[0], 2):
-            _project_two(lane, points, i, size, cells)
-            _gather_two(images, image_of_point, weights, i, cells, sums)
+        for i in range(0, points.shape[0], GROUP):
+            for j in range(GROUP):
+                _project(lane, points, i + j, size, cells, j)
+            _gather(images, image_of_point, weights, i, cells, sums)
         scores[block] = sums
