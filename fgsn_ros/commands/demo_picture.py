@@ -28,7 +28,7 @@ _AGREES, _DISAGREES = (40, 220, 60), (235, 40, 40)  # RGB
 _POINTS_DRAWN = 1000
 _NEAR_M, _FAR_M = 3.0, 50.0
 _MARGIN_M = 20.0
-_START_SHOWN_S = 2.5
+_START_SHOWN_S = 1.5
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def agreement_image(scene: Scene) -> NDArray[np.uint8]:
     A point is green where its label and the one that is seen at it are likelier together than
     apart (log-ratio above zero), else red.
     """
-    image = np.ascontiguousarray(overlay(scene.image, scene.label_map, 0.45))
+    image = np.ascontiguousarray(overlay(scene.image, scene.label_map, 0.3))
     pixels, labels = _expected(scene)
     favoured = scene.log_ratio[_observed(scene.label_map, pixels), labels] > 0.0
     for (u, v), agrees in zip(np.rint(pixels).astype(int), favoured, strict=True):
