@@ -200,7 +200,7 @@ class _PoseFilter:
 
     def _log_likelihood(self, states: FloatArray, measured: FloatArray) -> FloatArray:
         std = np.array([self._sift.std_m, self._sift.std_m, np.radians(self._sift.std_deg)])
-        difference = states - measured
+        difference = states[:, :3] - measured
         difference[:, 2] = poses.wrap_angle(difference[:, 2])
         gaussian = -0.5 * np.square(difference / std).sum(axis=1)
         floored: FloatArray = np.logaddexp(gaussian, np.log(self._sift.floor))

@@ -35,6 +35,10 @@ class MotionSettings:
     """Heading [rad after 1 m]."""
     yaw_per_radian: float = 0.05
     """Heading [rad after 1 rad]."""
+    scale: float = 0.03
+    """Share by which odometry's distances are wrong, at the start; planar model only."""
+    scale_per_metre: float = 0.001
+    """How that share wanders [share after 1 m]; planar model only."""
     vertical_per_metre: float = 0.02
     """Height, spatial model only [m after 1 m]."""
     tilt_per_metre: float = 0.003
@@ -89,7 +93,11 @@ class MotionModel(Protocol):
 
 
 class PlanarMotion:
-    """States (N, 3): x, y [m] and yaw [rad] in the map; the ground gives the rest of the pose."""
+    """States (N, 4): x, y [m] and yaw [rad] in the map, and true metres per metre of odometry.
+
+    The ground gives the rest of the pose. Wheels wear and tyres lose air: with a scale that is not
+    estimated, the estimate lags by what each frame leaves uncorrected.
+    """
 
     def __init__(self, settings: MotionSettings, ground: Ground) -> None:
         self._settings = settings
@@ -102,27 +110,30 @@ class PlanarMotion:
         return np.square([0.0, 0.0, height, tilt, tilt, 0.0])
 
     def sample(self, T_map_base: Array, std: Array, count: int, rng: np.random.Generator) -> Array:
-        """States (N, 3); only x, y and yaw of the pose and of std matter."""
-        mean = np.array([*T_map_base[:2, 3], poses.to_rpy(T_map_base)[2]])
-        return mean + std[[0, 1, 5]] * rng.standard_normal((count, 3))
+        """States (N, 4); only x, y and yaw of the pose and of std matter."""
+        mean = np.array([*T_map_base[:2, 3], poses.to_rpy(T_map_base)[2], 1.0])
+        spread = np.array([*std[[0, 1, 5]], self._settings.scale])
+        return mean + spread * rng.standard_normal((count, 4))
 
     def propagate(self, states: Array, T_delta: Array, rng: np.random.Generator) -> Array:
-        """States (N, 3) moved by x, y and yaw of the increment, with noise in the robot's axes."""
-        noise = self._settings.std(T_delta)[[0, 1, 5]] * rng.standard_normal((len(states), 3))
-        return _move_planar(states, _planar(T_delta) + noise)
+        """States (N, 4) moved by x, y and yaw of the increment, with noise in the robot's axes."""
+        metres = float(np.linalg.norm(T_delta[:3, 3]))
+        scale = self._settings.scale_per_metre * np.sqrt(metres)
+        std = np.array([*self._settings.std(T_delta)[[0, 1, 5]], scale])
+        return _move_planar(states, _planar(T_delta), std * rng.standard_normal(states.shape))
 
     def displace(self, states: Array, T_delta: Array) -> Array:
-        """States (N, 3) moved by x, y and yaw of the increment."""
-        return _move_planar(states, _planar(T_delta)[None])
+        """States (N, 4) moved by x, y and yaw of the increment."""
+        return _move_planar(states, _planar(T_delta), np.zeros((1, 4)))
 
     def poses(self, states: Array) -> Array:
         """T_map_base (N, 4, 4) standing on the ground."""
-        return self._ground.poses(states)
+        return self._ground.poses(states[:, :3])
 
     def jitter(self, states: Array, bandwidth: float, rng: np.random.Generator) -> Array:
-        """States (N, 3) spread by a kernel that keeps their mean and covariance."""
+        """States (N, 4) spread by a kernel that keeps their mean and covariance."""
         # Headings are averaged around one of them, so that the wrap at pi does no harm.
-        reference = np.array([0.0, 0.0, states[0, 2]])
+        reference = np.array([0.0, 0.0, states[0, 2], 0.0])
         offsets = states - reference
         offsets[:, 2] = poses.wrap_angle(offsets[:, 2])
         return reference + kernel_shrinkage(offsets, bandwidth, rng)
@@ -185,8 +196,11 @@ def _planar(T_delta: Array) -> Array:
     return np.array([T_delta[0, 3], T_delta[1, 3], np.arctan2(T_delta[1, 0], T_delta[0, 0])])
 
 
-def _move_planar(states: Array, increments: Array) -> Array:
+def _move_planar(states: Array, increment: Array, noise: Array) -> Array:
+    """States (N, 4) moved by x, y, yaw (3,), scaled by each state's scale; noise (N or 1, 4)."""
+    forward, left = (states[:, 3] * increment[k] + noise[:, k] for k in (0, 1))
     cosine, sine = np.cos(states[:, 2]), np.sin(states[:, 2])
-    x = states[:, 0] + cosine * increments[:, 0] - sine * increments[:, 1]
-    y = states[:, 1] + sine * increments[:, 0] + cosine * increments[:, 1]
-    return np.stack([x, y, poses.wrap_angle(states[:, 2] + increments[:, 2])], axis=1)
+    x = states[:, 0] + cosine * forward - sine * left
+    y = states[:, 1] + sine * forward + cosine * left
+    yaw = poses.wrap_angle(states[:, 2] + increment[2] + noise[:, 2])
+    return np.stack([x, y, yaw, states[:, 3] + noise[:, 3]], axis=1)

@@ -23,8 +23,8 @@ class SegmenterSettings:
 
     device: str = "auto"
     """"auto" (a GPU where there is one), "cpu" or "cuda"."""
-    stride: int = 8
-    """Pixels per label cell: 4, 8 or 16 (the network's own grid is 8)."""
+    stride: int = 4
+    """Pixels per label cell: 4, 8 or 16 (the network's own grid is 8; finer, it is interpolated)."""
 
     def __post_init__(self) -> None:
         require(self.device in ("auto", "cpu", "cuda"), "device must be auto, cpu or cuda")

@@ -85,7 +85,7 @@ class FineGrainedObjective:
     def validate(self, network: FgsnNetwork) -> dict[str, float]:
         """Consistency and use of the labels on held-out pairs."""
         device = "cuda" if self._device.type == "cuda" else "cpu"
-        segmenter = Segmenter(Checkpoint(network), SegmenterSettings(device=device))
+        segmenter = Segmenter(Checkpoint(network), SegmenterSettings(device=device, stride=STRIDE))
         return label_pairs(segmenter, self._validation, self._cache).summary()
 
     def state(self) -> dict[str, Tensor]:

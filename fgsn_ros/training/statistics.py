@@ -12,7 +12,7 @@ from tqdm import tqdm
 from fgsn_ros.errors import TrainingError
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.networks import STRIDE
-from fgsn_ros.segmentation.segmenter import Segmenter
+from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 from fgsn_ros.sequences.correspondences import NO_CLASS, CorrespondenceFolder
 from fgsn_ros.training.images import ImageCache
 from fgsn_ros.training.pairs import IGNORED, Pair, labels_at, read_pairs
@@ -66,7 +66,9 @@ def with_statistics(checkpoint: Checkpoint, root: Path, cache: ImageCache) -> Ch
     """
     folder = CorrespondenceFolder(root)
     pairs = read_pairs(root, folder.validation_files())
-    counted = label_pairs(Segmenter(checkpoint), pairs, cache, folder)
+    counted = label_pairs(
+        Segmenter(checkpoint, SegmenterSettings(stride=STRIDE)), pairs, cache, folder
+    )
     if not counted.counts.any():
         raise TrainingError(f"no validation correspondence in {root} lies inside its images")
     return dataclasses.replace(
