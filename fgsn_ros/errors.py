@@ -14,7 +14,7 @@ class CameraError(FgsnError):
 
 
 class TrajectoryError(FgsnError):
-    """A pose was asked for at a time that a trajectory does not cover, or stamps are not ordered."""
+    """A pose was asked for outside a trajectory's time, or stamps are not ordered."""
 
 
 class RecordingError(FgsnError):

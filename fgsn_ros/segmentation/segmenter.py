@@ -24,7 +24,7 @@ class SegmenterSettings:
     device: str = "auto"
     """"auto" (a GPU where there is one), "cpu" or "cuda"."""
     stride: int = 4
-    """Pixels per label cell: 4, 8 or 16 (the network's own grid is 8; finer, it is interpolated)."""
+    """Pixels per label cell: 4 (features interpolated), 8 (the network's own grid) or 16."""
 
     def __post_init__(self) -> None:
         require(self.device in ("auto", "cpu", "cuda"), "device must be auto, cpu or cuda")

@@ -12,7 +12,7 @@ from fgsn_ros.localization.motion import (
 )
 from fgsn_ros.mapping.ground import Ground
 
-NOISELESS = MotionSettings(*[0.0] * 8)
+NOISELESS = MotionSettings(*[0.0] * 10)
 COUNT = 20000
 
 
@@ -54,7 +54,7 @@ def test_spatial_motion_without_noise_is_exact_dead_reckoning():
 
 def test_planar_noise_has_the_stated_variance_in_the_robots_axes():
     rng = np.random.default_rng(2)
-    settings = MotionSettings(0.05, 0.03, 0.02, 0.04, 0.004, 0.05)
+    settings = MotionSettings(0.05, 0.03, 0.02, 0.04, 0.004, 0.05, scale=0.0, scale_per_metre=0.0)
     motion = PlanarMotion(settings, flat_ground())
     start = poses.from_planar(10.0, -2.0, 3.0)
     step = poses.from_planar(4.0, 0.0, 0.25)
@@ -66,6 +66,25 @@ def test_planar_noise_has_the_stated_variance_in_the_robots_axes():
     assert_variance(along, 0.05**2 * 4.0 + 0.03**2 * 0.25)
     assert_variance(across, 0.02**2 * 4.0 + 0.04**2 * 0.25)
     assert_variance(poses.wrap_angle(states[:, 2] - 3.25), 0.004**2 * 4.0 + 0.05**2 * 0.25)
+
+
+def test_each_state_moves_by_its_own_scale_of_the_odometry():
+    motion = PlanarMotion(NOISELESS, flat_ground())
+    states = np.array([[1.0, 2.0, np.pi / 2, 1.0], [1.0, 2.0, np.pi / 2, 1.1]])
+    moved = motion.propagate(states, poses.from_planar(2.0, 0.5, 0.1), np.random.default_rng(0))
+    np.testing.assert_allclose(
+        moved, [[0.5, 4.0, np.pi / 2 + 0.1, 1.0], [0.45, 4.2, np.pi / 2 + 0.1, 1.1]]
+    )
+
+
+def test_the_scale_starts_around_one_and_wanders_with_the_distance():
+    rng = np.random.default_rng(6)
+    motion = PlanarMotion(MotionSettings(scale=0.03, scale_per_metre=0.01), flat_ground())
+    states = motion.sample(np.eye(4), np.zeros(6), COUNT, rng)
+    assert abs(states[:, 3].mean() - 1.0) < 5 * 0.03 / np.sqrt(COUNT)
+    assert_variance(states[:, 3], 0.03**2)
+    moved = motion.propagate(states, poses.from_planar(9.0, 0.0, 0.0), rng)
+    assert_variance(moved[:, 3], 0.03**2 + 0.01**2 * 9.0)
 
 
 def test_noise_does_not_depend_on_how_a_distance_is_cut_into_frames():
@@ -98,7 +117,7 @@ def test_initial_samples_have_the_stated_spread_in_the_maps_axes():
     std = np.array([0.5, 0.2, 0.1, 0.01, 0.02, 0.05])
     T = poses.from_xyz_rpy([5.0, 6.0, 0.0], [0.0, 0.0, 1.2])
     planar = PlanarMotion(NOISELESS, flat_ground()).sample(T, std, COUNT, rng)
-    for values, expected in zip(planar.T, std[[0, 1, 5]], strict=True):
+    for values, expected in zip(planar.T[:3], std[[0, 1, 5]], strict=True):
         assert_variance(values, expected**2)
     spatial = SpatialMotion(NOISELESS).sample(T, std, COUNT, rng)
     for axis in range(3):

@@ -27,7 +27,7 @@ def test_label_map_is_the_soft_max_of_the_network_before_folding(checkpoint, ima
     with torch.inference_mode():
         batch = torch.tensor(scaled, dtype=torch.float32).permute(2, 0, 1)[None]
         expected = checkpoint.network(batch)[0].softmax(dim=0)
-    label_map = Segmenter(checkpoint, SegmenterSettings(device="cpu")).segment(image)
+    label_map = Segmenter(checkpoint, SegmenterSettings("cpu", 8)).segment(image)
     assert label_map.labels.shape == (6, 11)
     assert label_map.label_count == 15
     chosen = expected.gather(0, torch.from_numpy(label_map.labels.astype(np.int64))[None])[0]

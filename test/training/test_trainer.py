@@ -48,7 +48,7 @@ def test_fine_grained_training_lowers_the_loss_and_writes_statistics(trained):
     assert checkpoint.training["label_count"] == 8
     assert "consistency" in checkpoint.training["statistics"]
     image = np.zeros((64, 96, 3), np.uint8)
-    labels = Segmenter(checkpoint, SegmenterSettings("cpu")).segment(image).labels
+    labels = Segmenter(checkpoint, SegmenterSettings("cpu", 8)).segment(image).labels
     assert labels.shape == (8, 12)
 
 
