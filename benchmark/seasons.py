@@ -129,7 +129,7 @@ class _Town:
         self._settings = settings
         self._town = town
         self._segmenter = Segmenter(load_checkpoint(settings.checkpoint))
-        self._fingerprint = self._segmenter.checkpoint.fingerprint[:12]
+        self._labelling = self._segmenter.checkpoint.fingerprint, self._segmenter.stride
         length = MAP_LONGER * settings.duration_s
         self._summer = DriveSettings(
             town_seed=town, season=Season.SUMMER, drive_seed=1, duration_s=length, stops=False
@@ -179,7 +179,7 @@ class _Town:
 
     @cached_property
     def _map(self) -> SemanticMap:
-        path = self._path("map", self._summer, self._fingerprint, self._settings.map)
+        path = self._path("map", self._summer, self._labelling, self._settings.map)
         if not path.exists():
             recording = self._recording(self._summer)
             save_map(path, build_map(recording, self._segmenter, self._settings.map))
@@ -193,7 +193,7 @@ class _Town:
         self, recording: Recording, drive: DriveSettings, initial: InitialPose
     ) -> tuple[Trajectory, float]:
         """T_map_base, and the median frame's rate [frames/s] without segmentation."""
-        cache = self._path("labels", drive, self._fingerprint).with_suffix(".npz")
+        cache = self._path("labels", drive, self._labelling).with_suffix(".npz")
         spent = [0.0]
         run = localize(
             recording,
