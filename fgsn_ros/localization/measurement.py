@@ -25,7 +25,7 @@ class MeasurementSettings:
 
     points: int = 3000
     """Most map points per frame, >= 1."""
-    outlier_share: float = 0.1
+    outlier_share: float = 0.35
     """Share of observations that say nothing, [0, 1); bounds what one point can cost."""
     independent_points: float = 60.0
     """A frame counts as this many independent points at most, > 0. Less follows odometry more."""
