@@ -21,6 +21,9 @@ Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 Cells = npt.NDArray[np.uint32]
 
+# OpenMP is what would serve anyway; asked first, an old TBB beside it is no reason for a warning.
+numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # type: ignore[attr-defined]
+
 NEAR_M = 1e-3
 """Points with a smaller depth in front of the camera are not projected [m]."""
 
