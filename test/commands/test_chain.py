@@ -58,7 +58,7 @@ def test_a_drive_is_mapped_localized_and_evaluated(
     assert position.split()[-4:] == ["0.000"] * 4
 
 
-def test_images_are_labelled_on_the_networks_grid(workplace: Any, tmp_path: Path) -> None:
+def test_images_are_labelled_on_a_grid_of_stride_4(workplace: Any, tmp_path: Path) -> None:
     images = tmp_path / "images"
     images.mkdir()
     rng = np.random.default_rng(0)
@@ -71,7 +71,7 @@ def test_images_are_labelled_on_the_networks_grid(workplace: Any, tmp_path: Path
     assert names == ["a.png", "a_overlay.jpg", "b.png", "b_overlay.jpg"]
     labels = cv2.imread(str(tmp_path / "labels" / "a.png"), cv2.IMREAD_UNCHANGED)
     assert labels is not None
-    assert (labels.shape, labels.dtype) == ((9, 13), np.uint16)
+    assert (labels.shape, labels.dtype) == ((18, 25), np.uint16)
     assert labels.max() < 8
     overlay = cv2.imread(str(tmp_path / "labels" / "a_overlay.jpg"))
     assert overlay is not None
