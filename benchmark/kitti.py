@@ -1,6 +1,6 @@
 """KITTI 00: map of a road's first pass, localization of the second, from a wrong start.
 
-    python benchmark/kitti.py --data shared/data/kitti00_two_pass \
+    python benchmark/kitti.py --data kitti00 \
         --checkpoint K100=k100/checkpoint.safetensors --checkpoint K20=k20/checkpoint.safetensors
 
 The map is of frames 110-212; frames 1566-1640 start 1.5 m and 3 deg off, with odometry derived from
@@ -43,7 +43,7 @@ class Kitti:
 
     checkpoint: Annotated[tuple[str, ...], tyro.conf.UseAppendAction]
     """NAME=PATH of a checkpoint; may be given several times"""
-    data: Path = Path("../shared/data/kitti00_two_pass")
+    data: Path
     """folder with image_0, calib.txt, times.txt, poses_00.txt and pass2_reference_tum.txt"""
     correspondences: Path | None = None
     """correspondence folder of pass 1, to count the statistics of checkpoints that have none"""
