@@ -40,31 +40,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; errors that a user can act on become one line on stderr and exit code 2."""
     # numba finds the older TBB that open3d brings, and takes another threading layer
     warnings.filterwarnings("ignore", message="The TBB threading layer requires")
+    # Reported when the error's frames are gone: a progress bar in them ends its line first.
+    message, exit_code = _attempt(list(sys.argv[1:] if arguments is None else arguments))
+    if message:
+        print("fgsn:", " ".join(message.split()), file=sys.stderr)
+    return exit_code
+
+
+def _attempt(arguments: list[str]) -> tuple[str, int]:
+    """Run one command; what to report, empty if all went well, and the exit code."""
     try:
-        _run(list(sys.argv[1:] if arguments is None else arguments))
+        _run(arguments)
     except KeyboardInterrupt:
-        return _report("interrupted", EXIT_INTERRUPTED)
+        return "interrupted", EXIT_INTERRUPTED
     except FgsnError as error:
-        return _report(f"error: {error}", EXIT_ERROR)
+        return f"error: {error}", EXIT_ERROR
     except MemoryError:
-        return _report("error: out of memory; give it less at once", EXIT_ERROR)
+        return "error: out of memory; give it less at once", EXIT_ERROR
     except RuntimeError as error:
         if "out of memory" not in str(error):  # as PyTorch says it, of a GPU
             raise
-        return _report("error: out of GPU memory; give it less at once", EXIT_ERROR)
+        return "error: out of GPU memory; give it less at once", EXIT_ERROR
     except ModuleNotFoundError as error:
-        return _report(f"error: {error}; pip install it", EXIT_ERROR)
+        return f"error: {error}; pip install it", EXIT_ERROR
     except BrokenPipeError:
-        return EXIT_ERROR  # whoever read the output has left
+        return "", EXIT_ERROR  # whoever read the output has left
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
-        return _report(f"error: {name}{error.strerror or error}", EXIT_ERROR)
-    return 0
-
-
-def _report(message: str, exit_code: int) -> int:
-    print("fgsn:", " ".join(message.split()), file=sys.stderr)
-    return exit_code
+        return f"error: {name}{error.strerror or error}", EXIT_ERROR
+    return "", 0
 
 
 def _run(arguments: list[str]) -> None:

@@ -5,8 +5,10 @@ import time
 from pathlib import Path
 
 import pytest
+from tqdm import tqdm
 
 from fgsn_ros import cli
+from fgsn_ros.errors import FgsnError
 
 
 def run(*arguments: object) -> int:
@@ -128,3 +130,16 @@ def test_a_wrong_settings_file_ends_in_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_an_error_has_its_own_line_below_a_progress_bar(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail_halfway(_: list[str]) -> None:
+        bar = iter(tqdm(range(2)))
+        next(bar)
+        raise FgsnError("it broke")
+
+    monkeypatch.setattr(cli, "_run", fail_halfway)
+    assert run("demo") == 2
+    assert capsys.readouterr().err.splitlines()[-1] == "fgsn: error: it broke"
