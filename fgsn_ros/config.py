@@ -1,8 +1,13 @@
 """Settings: checked frozen dataclasses, filled from YAML files and the command line."""
 
+import ast
 import dataclasses
-from collections.abc import Sequence
+import inspect
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
@@ -12,6 +17,16 @@ import yaml
 from fgsn_ros.errors import SettingsError
 
 Settings = TypeVar("Settings")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One leaf field of a settings dataclass."""
+
+    name: str  # dotted through nested dataclasses
+    annotation: Any
+    default: object
+    description: str  # the string literal below the field, on one line; may be empty
 
 
 def require(condition: bool, message: str) -> None:
@@ -64,6 +79,46 @@ def override(settings: Settings, values: dict[str, object], source: str) -> Sett
         else:
             changes[name] = _converted(annotations[name], value, where)
     return dataclasses.replace(settings, **changes)
+
+
+def leaves(settings: object, prefix: str = "") -> Iterator[Setting]:
+    """Every leaf field of a settings dataclass instance, nested dataclasses included, in order."""
+    annotations = get_type_hints(type(settings))
+    descriptions = _descriptions(type(settings))
+    for field in dataclasses.fields(cast(Any, settings)):
+        value = getattr(settings, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from leaves(value, f"{prefix}{field.name}.")
+        elif field.init:
+            name, annotation = prefix + field.name, annotations[field.name]
+            yield Setting(name, annotation, value, descriptions.get(field.name, ""))
+
+
+def nested(values: dict[str, object]) -> dict[str, object]:
+    """Mapping of mappings, as `override` takes it, of dotted names to values."""
+    tree: dict[str, Any] = {}
+    for name, value in values.items():
+        *parents, leaf = name.split(".")
+        branch = tree
+        for parent in parents:
+            branch = branch.setdefault(parent, {})
+        branch[leaf] = value
+    return tree
+
+
+def _descriptions(kind: type) -> dict[str, str]:
+    """Field name to the string literal that follows it in the source of a dataclass."""
+    definition = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
+    body = definition.body if isinstance(definition, ast.ClassDef) else []
+    return {
+        field.target.id: " ".join(text.value.value.split())
+        for field, text in pairwise(body)
+        if isinstance(field, ast.AnnAssign)
+        and isinstance(field.target, ast.Name)
+        and isinstance(text, ast.Expr)
+        and isinstance(text.value, ast.Constant)
+        and isinstance(text.value.value, str)
+    }
 
 
 def _converted(annotation: Any, value: Any, source: str) -> Any:

@@ -5,7 +5,7 @@ from typing import Literal
 
 import pytest
 
-from fgsn_ros.config import load_yaml, override, require
+from fgsn_ros.config import Setting, leaves, load_yaml, nested, override, require
 from fgsn_ros.errors import SettingsError
 
 
@@ -17,6 +17,8 @@ class Weather(Enum):
 @dataclasses.dataclass(frozen=True)
 class Noise:
     scale: float = 0.5
+    """Share of the signal,
+    at least 0."""
 
     def __post_init__(self) -> None:
         require(self.scale >= 0, "scale must not be negative")
@@ -101,3 +103,31 @@ def test_an_empty_file_changes_nothing(tmp_path: Path) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="absent.yaml"):
         load_yaml(tmp_path / "absent.yaml")
+
+
+def test_leaves_are_named_through_nested_dataclasses_and_described() -> None:
+    settings = Filter(particles=20, noise=Noise(2.0))
+
+    listed = list(leaves(settings))
+
+    assert [leaf.name for leaf in listed] == [
+        "particles",
+        "noise.scale",
+        "output",
+        "start",
+        "names",
+        "weather",
+        "device",
+        "resample",
+    ]
+    assert listed[0] == Setting("particles", int, 20, "")
+    assert listed[1] == Setting("noise.scale", float, 2.0, "Share of the signal, at least 0.")
+    assert listed[3].annotation == tuple[float, float]
+
+
+def test_leaves_fill_the_dataclass_again() -> None:
+    settings = Filter(particles=20, noise=Noise(2.0), weather=Weather.RAIN, names=("a",))
+    values = {leaf.name: leaf.default for leaf in leaves(settings)}
+    values["weather"] = "rain"
+    values["output"] = None
+    assert override(Filter(), nested(values), "test") == settings
