@@ -6,8 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fgsn_ros.errors import RecordingError
+
 UNLABELLED = 65535
 """Label of a cell that has none."""
+BYTE_LABELS = 255
+"""Up to this many labels fit a byte, beside the value for unlabelled."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,37 @@ class LabelMap:
             raise ValueError("confidence must be a float32 array of the shape of labels")
         if self.stride < 1 or not 1 <= self.label_count < UNLABELLED:
             raise ValueError("stride must be positive and label_count in [1, 65534]")
+
+
+def label_pixels(label_map: LabelMap) -> NDArray[np.uint8] | NDArray[np.uint16]:
+    """Labels (H, W) as an image: uint8 (unlabelled 255) up to 255 labels, else uint16 (65535)."""
+    if label_map.label_count > BYTE_LABELS:
+        return label_map.labels
+    return label_map.labels.astype(np.uint8)  # 65535 wraps to 255
+
+
+def label_map_of(
+    pixels: NDArray[np.uint8] | NDArray[np.uint16], label_count: int, stride: int
+) -> LabelMap:
+    """Label map of `label_pixels`; they carry no confidence, so it is 1 where there is a label.
+
+    Raises:
+        RecordingError: the pixels are of another type than the label count asks, or above it.
+    """
+    expected = np.uint8 if label_count <= BYTE_LABELS else np.uint16
+    if pixels.dtype != expected:
+        raise RecordingError(
+            f"{label_count} labels are {np.dtype(expected)} pixels, not {pixels.dtype}"
+        )
+    labels = pixels.astype(np.uint16)
+    labels[pixels == np.iinfo(expected).max] = UNLABELLED
+    labelled = labels != UNLABELLED
+    if labels[labelled].max(initial=0) >= label_count:
+        raise RecordingError(
+            f"the label image holds label {labels[labelled].max()}, but there are {label_count}; "
+            "is it of another checkpoint?"
+        )
+    return LabelMap(labels, labelled.astype(np.float32), stride, label_count)
 
 
 def palette(label_count: int) -> NDArray[np.uint8]:

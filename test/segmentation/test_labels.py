@@ -1,7 +1,16 @@
 import numpy as np
 import pytest
 
-from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap, colourize, overlay, palette
+from fgsn_ros.errors import RecordingError
+from fgsn_ros.segmentation.labels import (
+    UNLABELLED,
+    LabelMap,
+    colourize,
+    label_map_of,
+    label_pixels,
+    overlay,
+    palette,
+)
 
 
 def make_map(labels: np.ndarray, stride: int = 8, label_count: int = 300) -> LabelMap:
@@ -42,3 +51,22 @@ def test_overlay_colours_exactly_the_pixels_of_each_cell():
 def test_label_map_refuses_confidence_of_another_shape():
     with pytest.raises(ValueError, match="confidence"):
         LabelMap(np.zeros((2, 3), np.uint16), np.ones((3, 2), np.float32), 8, 10)
+
+
+@pytest.mark.parametrize(("label_count", "kind", "none"), [(255, "u1", 255), (256, "u2", 65535)])
+def test_label_pixels_are_bytes_up_to_255_labels_and_come_back(label_count, kind, none):
+    label_map = make_map(np.array([[0, label_count - 1, UNLABELLED]]), 4, label_count)
+    pixels = label_pixels(label_map)
+    assert pixels.dtype == np.dtype(kind)
+    assert pixels.tolist() == [[0, label_count - 1, none]]
+    back = label_map_of(pixels, label_count, 4)
+    np.testing.assert_array_equal(back.labels, label_map.labels)
+    assert back.confidence.tolist() == [[1.0, 1.0, 0.0]]
+    assert (back.stride, back.label_count) == (4, label_count)
+
+
+def test_label_pixels_that_do_not_fit_the_label_count_are_refused():
+    with pytest.raises(RecordingError, match="holds label 20, but there are 20"):
+        label_map_of(np.full((2, 3), 20, np.uint8), 20, 1)
+    with pytest.raises(RecordingError, match="uint16 pixels, not uint8"):
+        label_map_of(np.zeros((2, 3), np.uint8), 300, 1)
