@@ -22,8 +22,8 @@ from fgsn_ros.commands.start import Start
 from fgsn_ros.config import require
 from fgsn_ros.evaluation.trajectory_errors import dead_reckoning
 from fgsn_ros.geometry.trajectory import Trajectory
-from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.pipeline import InitialPose, Labels, localize
+from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.builder import MapSettings, build_map
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.checkpoint import Checkpoint, load_checkpoint
@@ -117,7 +117,7 @@ class Kitti:
         reference: Trajectory,
         seed: int,
     ) -> Result:
-        settings = dataclasses.replace(self.localizer, seed=seed)
+        settings = dataclasses.replace(self.localizer, random_seed=seed)
         run = localize(
             recording,
             case.semantic_map,

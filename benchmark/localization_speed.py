@@ -15,8 +15,9 @@ import numpy.typing as npt
 
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import Camera
-from fgsn_ros.localization.localizer import Localizer, LocalizerSettings
+from fgsn_ros.localization.localizer import Localizer
 from fgsn_ros.localization.measurement import MeasurementSettings
+from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 from fgsn_ros.sequences.recording import T_BASE_OPTICAL, CameraMount
@@ -83,7 +84,7 @@ def main() -> None:
     label_maps = [seen_labels(semantic_map, T @ T_base_camera, grid) for T in truth]
 
     localizer = Localizer(semantic_map, log_ratio(), {"camera": mount}, SETTINGS)
-    localizer.initialize(0.0, truth[0], np.array([0.5, 0.5, 0.1, 0.01, 0.01, 0.03]))
+    localizer.initialize(0.0, truth[0], np.diag(np.square([0.5, 0.5, 0.1, 0.01, 0.01, 0.03])))
     seconds, errors, layers = [], [], []
     for index, (T, label_map) in enumerate(zip(truth, label_maps, strict=True)):
         if index == WARM_UP:

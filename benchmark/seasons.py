@@ -34,8 +34,9 @@ from fgsn_ros.commands.start import Start
 from fgsn_ros.config import require
 from fgsn_ros.evaluation.trajectory_errors import dead_reckoning
 from fgsn_ros.geometry.trajectory import Trajectory, read_tum, write_tum
-from fgsn_ros.localization.localizer import Localizer, LocalizerSettings
+from fgsn_ros.localization.localizer import Localizer
 from fgsn_ros.localization.pipeline import InitialPose, localize
+from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.builder import MapSettings, build_map
 from fgsn_ros.mapping.map_files import load_map, save_map
 from fgsn_ros.mapping.semantic_map import SemanticMap
@@ -208,7 +209,7 @@ class _Town:
 
     @property
     def _localizer(self) -> LocalizerSettings:
-        return dataclasses.replace(self._settings.localizer, seed=self._settings.seed)
+        return dataclasses.replace(self._settings.localizer, random_seed=self._settings.seed)
 
     def _by_sift(
         self, recording: Recording, drive: DriveSettings, initial: InitialPose

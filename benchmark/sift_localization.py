@@ -19,7 +19,6 @@ from tqdm import tqdm
 
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import Trajectory
-from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.motion import MotionModel, PlanarMotion
 from fgsn_ros.localization.particle_filter import (
     ParticleSet,
@@ -28,6 +27,7 @@ from fgsn_ros.localization.particle_filter import (
     update,
 )
 from fgsn_ros.localization.pipeline import InitialPose
+from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.ground import Ground
 from fgsn_ros.sequences.recording import CameraMount, Frame, Recording, require_odometry
 
@@ -162,7 +162,7 @@ class _PoseFilter:
         self._settings = settings
         self._sift = sift
         self._motion: MotionModel = PlanarMotion(settings.motion, ground)
-        self._rng = np.random.default_rng(settings.seed)
+        self._rng = np.random.default_rng(settings.random_seed)
         count = settings.initial_particles
         states = self._motion.sample(initial.T_map_base, initial.std, count, self._rng)
         self._particles = ParticleSet.uniform(states)

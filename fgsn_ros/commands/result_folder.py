@@ -11,8 +11,8 @@ from fgsn_ros.commands.start import Start
 from fgsn_ros.evaluation.report import Metrics, write_report
 from fgsn_ros.evaluation.trajectory_errors import dead_reckoning
 from fgsn_ros.geometry.trajectory import Trajectory
-from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.pipeline import InitialPose, Labels, LocalizationRun, localize
+from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap
 from fgsn_ros.segmentation.segmenter import Segmenter
@@ -51,7 +51,7 @@ class Localization:
             LocalizationError: no initial pose is known, or no frame could be used.
             OutputError: the folder cannot be written.
         """
-        rng = np.random.default_rng(self.settings.seed)
+        rng = np.random.default_rng(self.settings.random_seed)
         initial = self.start.initial(self.recording, self.reference, rng)
         run = self._localized(initial, folder / "bag" if bag else None)
         reckoned = dead_reckoning(

@@ -13,7 +13,9 @@ class Estimate:
     """Pose after a label map, with what is needed to judge it."""
 
     stamp: float
-    """Capture time of the label map [s]."""
+    """Time of the pose [s]: the capture time of the newest label map so far."""
+    labels_stamp: float
+    """Capture time of this label map [s]: before `stamp` if it came late."""
     camera: str
     """Camera that it came from."""
     T_map_base: Array
@@ -30,5 +32,7 @@ class Estimate:
     """Of them, those on labelled cells at the estimate."""
     match_score: float
     """Their mean log-ratio [nat]: above 0 the labels speak for the estimate."""
+    match_quality: float
+    """The score from 0, as by chance, to 1, as expected of a right pose; see `Match.quality`."""
     unlabelled_share: float
     """Share of the label map's cells without a label."""

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from fgsn_ros.config import require
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.localization import kernel
 from fgsn_ros.localization.pinhole_grid import Grid, PinholeGrid
 from fgsn_ros.localization.selection import PointSelector, SelectedPoints, SelectionSettings
@@ -74,22 +75,40 @@ def robust_log_ratio(
     return np.vstack([robust, np.zeros((1, table.shape[1]))]).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Match:
+    """How the labels of one frame fit the map at one pose."""
+
+    visible_points: int
+    """Points on labelled cells."""
+    score: float
+    """Their mean log-ratio [nat]: above 0 the labels speak for the pose."""
+    quality: float
+    """Score on a scale from 0, labels scattered at random over this image, to 1, labels that agree
+    as they did on the correspondences that the statistics were counted on; not clipped. NaN
+    without visible points."""
+
+
 class FrameLikelihood:
     """Log-likelihood of base poses given one frame's labels and the points chosen for it."""
 
     def __init__(
         self,
         pinhole: PinholeGrid,
+        T_base_camera: Array,
         grid: Grid,
         selected: SelectedPoints,
+        statistics: npt.NDArray[np.floating],
         log_ratio: npt.NDArray[np.float32],
         power: float,
     ) -> None:
-        """`power` scales the sum over points (beta)."""
+        """`log_ratio`: `robust_log_ratio` of the statistics; `power` (beta) scales the sum."""
         self.power = power
         self.selected = selected
         self._pinhole = pinhole
+        self._T_base_camera = T_base_camera
         self._grid = grid
+        self._statistics = statistics
         self._log_ratio = log_ratio
         # Relative to a point nearby, float32 resolves micrometres anywhere on the map.
         self._origin = selected.points.mean(axis=0) if len(selected) else np.zeros(3)
@@ -99,20 +118,44 @@ class FrameLikelihood:
 
     def __call__(self, T_map_base: Array) -> Array:
         """(N,) log-likelihoods of poses (N, 4, 4), up to a constant."""
-        projections = self._pinhole.projections(T_map_base, self._origin)
+        projections = self._projections(T_map_base)
         return self.power * self._evidence.scores(projections).astype(np.float64)
 
-    def match(self, T_map_base: Array) -> tuple[int, float]:
-        """Number of points on labelled cells at one pose (4, 4), and their mean log-ratio."""
-        projection = self._pinhole.projections(T_map_base[None], self._origin)[0]
+    def match(self, T_map_base: Array) -> Match:
+        """How the labels fit at one pose (4, 4)."""
+        projection = self._projections(T_map_base[None])[0]
         homogeneous = projection[:, :3] @ self._points.T + projection[:, 3:]
         cells, inside = kernel.project_to_cells(homogeneous, self._grid.shape)
         observed = self._grid.ravel()[np.where(inside, cells, 0)]
         seen = inside & (observed < self._log_ratio.shape[1])
         if not seen.any():
-            return 0, 0.0
-        ratios = self._log_ratio[observed[seen], self.selected.labels[seen]]
-        return int(seen.sum()), float(ratios.mean())
+            return Match(0, 0.0, float("nan"))
+        labels = self.selected.labels[seen]
+        score = float(self._log_ratio[observed[seen], labels].mean())
+        chance, expected = self._score_range(labels)
+        quality = (score - chance) / max(expected - chance, 1e-6)
+        return Match(int(seen.sum()), score, quality)
+
+    def _projections(self, T_map_base: Array) -> Array:
+        T_map_camera = poses.compose(T_map_base, self._T_base_camera)
+        return self._pinhole.projections(T_map_camera, self._origin)
+
+    def _score_range(self, labels: npt.NDArray[np.int32]) -> tuple[float, float]:
+        """Mean log-ratio of points (M,) expected by chance, and if the pose is right.
+
+        By chance a point of map label m meets the labels o of this image as often as they occur in
+        it, h(o); else as often as h(o) exp(statistics(o, m)), normalised.
+        """
+        label_count = self._log_ratio.shape[1]
+        occurs = np.bincount(self._grid.ravel(), minlength=label_count + 1)[:label_count]
+        points = np.bincount(labels, minlength=label_count)
+        present = np.flatnonzero(points)
+        ratios = self._log_ratio[:-1, present].astype(np.float64)
+        chances = occurs / occurs.sum() @ ratios
+        likely = occurs[:, None] * np.exp(self._statistics[:, present].astype(np.float64))
+        rights = (likely * ratios).sum(axis=0) / likely.sum(axis=0)
+        share = points[present] / len(labels)
+        return float(share @ chances), float(share @ rights)
 
 
 class LabelMeasurement:
@@ -125,25 +168,33 @@ class LabelMeasurement:
         mounts: Mapping[str, CameraMount],
         settings: MeasurementSettings,
     ) -> None:
-        """For label statistics (K, K) [observed, map] and cameras by name.
+        """For label statistics (K, K) [observed, map] and the cameras known so far, by name.
 
         Raises:
-            LocalizationError: the statistics do not fit the map, or there is no camera.
+            LocalizationError: the statistics do not fit the map.
         """
         self._settings = settings
         self._label_count = semantic_map.label_count
+        self._statistics = log_ratio
         self._log_ratio = robust_log_ratio(log_ratio, settings.outlier_share)
         if self._log_ratio.shape[1] != self._label_count:
             raise LocalizationError(
                 f"label statistics for {self._log_ratio.shape[1]} labels do not fit a map of "
                 f"{self._label_count}; use the checkpoint that labelled the map"
             )
-        if not mounts:
-            raise LocalizationError("no camera is mounted; give at least one camera's mounting")
         self._mounts = dict(mounts)
         self._selector = PointSelector(semantic_map, settings.selection)
-        self._grids: dict[tuple[str, int], PinholeGrid] = {}
+        self._grids: dict[tuple[Camera, int], PinholeGrid] = {}
         self._used_at: dict[str, Array] = {}
+
+    @property
+    def mounts(self) -> Mapping[str, CameraMount]:
+        """Cameras by name."""
+        return self._mounts
+
+    def set_mount(self, camera: str, mount: CameraMount) -> None:
+        """Mount a camera, or say where it is now."""
+        self._mounts[camera] = mount
 
     def restart(self) -> None:
         """Forget the frames before: the next one of each camera is evidence in full."""
@@ -152,7 +203,7 @@ class LabelMeasurement:
     def require_camera(self, camera: str) -> None:
         """Raise LocalizationError for a camera that is not mounted."""
         if camera not in self._mounts:
-            known = ", ".join(sorted(self._mounts))
+            known = ", ".join(sorted(self._mounts)) or "none"
             raise LocalizationError(f"labels of unknown camera '{camera}'; known: {known}")
 
     def likelihood(
@@ -175,15 +226,18 @@ class LabelMeasurement:
         Raises:
             LocalizationError: the label map does not fit the camera or the map.
         """
-        pinhole = self._grid(camera, label_map.stride)
+        mount = self._mounts[camera]
+        pinhole = self._grid(mount.camera, label_map.stride)
         grid = pinhole.labels(label_map, self._label_count)
         T_map_base, covariance = prediction
-        T_map_camera = poses.compose(T_map_base, pinhole.T_base_camera)
+        T_map_camera = poses.compose(T_map_base, mount.T_base_camera)
         selected = self._selector.select(
             T_map_camera, covariance, pinhole.camera, self._settings.points, rng
         )
         power = self._power(camera, T_odom_base, selected)
-        return FrameLikelihood(pinhole, grid, selected, self._log_ratio, power)
+        return FrameLikelihood(
+            pinhole, mount.T_base_camera, grid, selected, self._statistics, self._log_ratio, power
+        )
 
     def _power(self, camera: str, T_odom_base: Array, selected: SelectedPoints) -> float:
         """Power [0, 1] of the likelihood: dependent points and frames do not count in full.
@@ -200,8 +254,8 @@ class LabelMeasurement:
         new = self._settings.evidence_share(T_since)
         return new * min(1.0, self._settings.independent_points / total)
 
-    def _grid(self, camera: str, stride: int) -> PinholeGrid:
+    def _grid(self, camera: Camera, stride: int) -> PinholeGrid:
         key = (camera, stride)
         if key not in self._grids:
-            self._grids[key] = PinholeGrid(self._mounts[camera], stride)
+            self._grids[key] = PinholeGrid(camera, stride)
         return self._grids[key]

@@ -7,7 +7,7 @@ increments added as variances.)
 """
 
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -76,8 +76,10 @@ class MotionModel(Protocol):
     def unmodelled_variance(self) -> Array:
         """Variances (6,) x y z roll pitch yaw of what the states leave out [m^2, rad^2]."""
 
-    def sample(self, T_map_base: Array, std: Array, count: int, rng: np.random.Generator) -> Array:
-        """States around a pose with std (6,) x y z [m] roll pitch yaw [rad], in the map frame."""
+    def sample(
+        self, T_map_base: Array, covariance: Array, count: int, rng: np.random.Generator
+    ) -> Array:
+        """States around a pose; covariance (6, 6) x y z [m] roll pitch yaw [rad], map's axes."""
 
     def propagate(self, states: Array, T_delta: Array, rng: np.random.Generator) -> Array:
         """States moved by an odometry increment (4, 4) with noise."""
@@ -90,6 +92,15 @@ class MotionModel(Protocol):
 
     def jitter(self, states: Array, bandwidth: float, rng: np.random.Generator) -> Array:
         """States spread by a kernel that keeps their mean and covariance (`kernel_shrinkage`)."""
+
+
+def motion_model(
+    name: Literal["planar", "spatial"], settings: MotionSettings, keyframe_poses: Array
+) -> MotionModel:
+    """The named motion model; the planar one stands on the ground of key frames (F, 4, 4)."""
+    if name == "spatial":
+        return SpatialMotion(settings)
+    return PlanarMotion(settings, Ground(keyframe_poses))
 
 
 class PlanarMotion:
@@ -109,11 +120,16 @@ class PlanarMotion:
         height, tilt = self._settings.ground_height, self._settings.ground_tilt
         return np.square([0.0, 0.0, height, tilt, tilt, 0.0])
 
-    def sample(self, T_map_base: Array, std: Array, count: int, rng: np.random.Generator) -> Array:
-        """States (N, 4); only x, y and yaw of the pose and of std matter."""
+    def sample(
+        self, T_map_base: Array, covariance: Array, count: int, rng: np.random.Generator
+    ) -> Array:
+        """States (N, 4); only x, y and yaw of the pose and of the covariance matter."""
         mean = np.array([*T_map_base[:2, 3], poses.to_rpy(T_map_base)[2], 1.0])
-        spread = np.array([*std[[0, 1, 5]], self._settings.scale])
-        return mean + spread * rng.standard_normal((count, 4))
+        spread = np.zeros((4, 4))
+        spread[:3, :3] = square_root(covariance[np.ix_([0, 1, 5], [0, 1, 5])])
+        spread[3, 3] = self._settings.scale
+        states: Array = mean + rng.standard_normal((count, 4)) @ spread.T
+        return states
 
     def propagate(self, states: Array, T_delta: Array, rng: np.random.Generator) -> Array:
         """States (N, 4) moved by x, y and yaw of the increment, with noise in the robot's axes."""
@@ -150,9 +166,11 @@ class SpatialMotion:
         """Zeros (6,): the states are whole poses."""
         return np.zeros(6)
 
-    def sample(self, T_map_base: Array, std: Array, count: int, rng: np.random.Generator) -> Array:
-        """States (N, 4, 4); std are taken along and around the map's axes."""
-        noise = std * rng.standard_normal((count, 6))
+    def sample(
+        self, T_map_base: Array, covariance: Array, count: int, rng: np.random.Generator
+    ) -> Array:
+        """States (N, 4, 4); the covariance is along and around the map's axes."""
+        noise = rng.standard_normal((count, 6)) @ square_root(covariance).T
         states = poses.exp(np.concatenate([np.zeros((count, 3)), noise[:, 3:]], axis=1))
         states[:, :3, :3] = states[:, :3, :3] @ T_map_base[:3, :3]
         states[:, :3, 3] = T_map_base[:3, 3] + noise[:, :3]
@@ -185,11 +203,24 @@ def kernel_shrinkage(values: Array, bandwidth: float, rng: np.random.Generator) 
     covariance stay (Liu and West, in "Sequential Monte Carlo Methods in Practice", 2001, Ch. 10.3).
     """
     mean = values.mean(axis=0)
-    variances, axes = np.linalg.eigh(np.cov(values, rowvar=False, bias=True))
-    spread = axes * np.sqrt(np.maximum(variances, 0.0))
+    spread = square_root(np.cov(values, rowvar=False, bias=True))
     noise = rng.standard_normal(values.shape) @ spread.T
     shrunken: Array = mean + np.sqrt(1.0 - bandwidth**2) * (values - mean) + bandwidth * noise
     return shrunken
+
+
+def is_covariance(matrix: Array) -> bool:
+    """Whether a finite (n, n) matrix is symmetric and positive semi-definite, up to rounding."""
+    tolerance = 1e-9 * max(float(np.abs(matrix).max()), 1e-12)
+    symmetric = np.allclose(matrix, matrix.T, rtol=1e-6, atol=tolerance)
+    return bool(symmetric and np.linalg.eigvalsh(matrix).min() >= -tolerance)
+
+
+def square_root(covariance: Array) -> Array:
+    """Matrix A (n, n) with A A^T a covariance (n, n), which may be singular."""
+    variances, axes = np.linalg.eigh(covariance)
+    root: Array = axes * np.sqrt(np.maximum(variances, 0.0))
+    return root
 
 
 def _planar(T_delta: Array) -> Array:

@@ -14,12 +14,20 @@ Array = npt.NDArray[np.float64]
 class OdometryBuffer:
     """T_odom_base over a sliding window of time."""
 
-    def __init__(self, length_s: float, max_speed_m_s: float) -> None:
+    def __init__(self, length_s: float = 10.0, max_speed_m_s: float = 70.0) -> None:
         """Keep `length_s` of samples; a change faster than `max_speed_m_s` is a jump."""
-        self._length_s = length_s
-        self._max_speed_m_s = max_speed_m_s
+        self.limit(length_s, max_speed_m_s)
         self._stamps: list[float] = []
         self._poses: list[Array] = []
+
+    def limit(self, length_s: float, max_speed_m_s: float) -> None:
+        """Other limits from now on."""
+        self._length_s = length_s
+        self._max_speed_m_s = max_speed_m_s
+
+    def clear(self) -> None:
+        """Forget all samples."""
+        self._stamps, self._poses = [], []
 
     def add(self, stamp: float, T_odom_base: Array) -> None:
         """Append a sample; one with the stamp of the last is dropped.

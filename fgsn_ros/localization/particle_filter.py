@@ -11,8 +11,7 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.localization.motion import MotionModel
 
 Array = npt.NDArray[np.float64]
-LogLikelihood = Callable[[Array], Array]
-"""States (N, ...) to log-likelihoods (N,)."""
+Indices = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,15 @@ class ParticleSet:
     """(N, ...) as the motion model has them."""
     log_weights: Array
     """(N,) normalised: their exponentials sum to 1."""
+    ancestors: Indices
+    """(N,) which particle each came from, of those that an update began with."""
 
     @staticmethod
-    def uniform(states: Array) -> "ParticleSet":
-        """States of equal weight."""
-        return ParticleSet(states, np.full(len(states), -np.log(len(states))))
+    def uniform(states: Array, ancestors: Indices | None = None) -> "ParticleSet":
+        """States of equal weight; without `ancestors` each is its own."""
+        if ancestors is None:
+            ancestors = np.arange(len(states))
+        return ParticleSet(states, np.full(len(states), -np.log(len(states))), ancestors)
 
     @property
     def weights(self) -> Array:
@@ -57,12 +60,21 @@ class ParticleSet:
 
     def weighed(self, log_likelihood: Array) -> "ParticleSet":
         """The set with each weight multiplied by its likelihood (Bayes' rule)."""
-        return ParticleSet(self.states, normalize(self.log_weights + log_likelihood))
+        weights = normalize(self.log_weights + log_likelihood)
+        return ParticleSet(self.states, weights, self.ancestors)
+
+    def begun(self, states: Array) -> "ParticleSet":
+        """The same weights on other states, each particle its own ancestor."""
+        return ParticleSet(states, self.log_weights, np.arange(len(states)))
 
     def resampled(self, rng: np.random.Generator, count: int | None = None) -> "ParticleSet":
         """`count` (default: as many) states of equal weight drawn by weight."""
         kept = systematic_resample(self.weights, count or len(self.states), rng)
-        return ParticleSet.uniform(self.states[kept])
+        return ParticleSet.uniform(self.states[kept], self.ancestors[kept])
+
+
+LogLikelihood = Callable[[ParticleSet], Array]
+"""Particles to log-likelihoods (N,)."""
 
 
 def normalize(log_weights: Array) -> Array:
@@ -147,12 +159,13 @@ def update(
     least_samples = settings.layer_share * len(particles.states)
     remaining = 1.0
     for layer in range(1, settings.layers + 1):
-        values = remaining * log_likelihood(particles.states)
+        values = remaining * log_likelihood(particles)
         share = tempered_share(particles.log_weights, values, least_samples)
         particles = particles.weighed(share * values)
         remaining *= 1.0 - share
         if remaining <= 0.0 or layer == settings.layers:
             return particles, layer
-        states = particles.resampled(rng).states
-        particles = ParticleSet.uniform(motion.jitter(states, settings.bandwidth, rng))
+        drawn = particles.resampled(rng)
+        states = motion.jitter(drawn.states, settings.bandwidth, rng)
+        particles = ParticleSet.uniform(states, drawn.ancestors)
     raise AssertionError("unreachable: settings.layers is at least 1")

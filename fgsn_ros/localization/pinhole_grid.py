@@ -7,7 +7,6 @@ from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.segmentation.labels import LabelMap
-from fgsn_ros.sequences.recording import CameraMount
 
 Array = npt.NDArray[np.float64]
 Grid = npt.NDArray[np.int32]
@@ -16,10 +15,9 @@ Grid = npt.NDArray[np.int32]
 class PinholeGrid:
     """Label grid of one camera without its distortion: points project as into a pinhole."""
 
-    def __init__(self, mount: CameraMount, stride: int) -> None:
-        self.distorted = mount.camera.at_stride(stride)
+    def __init__(self, camera: Camera, stride: int) -> None:
+        self.distorted = camera.at_stride(stride)
         self.camera: Camera = self.distorted.undistorted()
-        self.T_base_camera = mount.T_base_camera
         self._source = self._source_cells() if self.distorted.is_distorted else None
 
     def labels(self, label_map: LabelMap, label_count: int) -> Grid:
@@ -39,9 +37,9 @@ class PinholeGrid:
             return labels
         return np.append(labels.ravel(), np.int32(label_count))[self._source]
 
-    def projections(self, T_map_base: Array, origin: Array) -> Array:
+    def projections(self, T_map_camera: Array, origin: Array) -> Array:
         """(N, 3, 4) from points relative to `origin` (3,) in the map to homogeneous grid pixels."""
-        T_camera_map = poses.invert(poses.compose(T_map_base, self.T_base_camera))
+        T_camera_map = poses.invert(T_map_camera)
         T_camera_map[:, :3, 3] += T_camera_map[:, :3, :3] @ origin
         return self.camera.matrix @ T_camera_map[:, :3]
 

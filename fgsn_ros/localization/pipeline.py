@@ -11,12 +11,9 @@ from tqdm import tqdm
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.estimate import Estimate
-from fgsn_ros.localization.localizer import (
-    Localizer,
-    LocalizerSettings,
-    check_fingerprint,
-)
-from fgsn_ros.mapping.semantic_map import SemanticMap
+from fgsn_ros.localization.localizer import Localizer
+from fgsn_ros.localization.settings import LocalizerSettings
+from fgsn_ros.mapping.semantic_map import SemanticMap, check_fingerprint
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.labels import LabelMap
 from fgsn_ros.segmentation.segmenter import Segmenter
@@ -110,7 +107,7 @@ def localize(
         LocalizationError: the checkpoint has no label statistics, the odometry is unusable, or no
             frame could be used.
     """
-    check_fingerprint(semantic_map, checkpoint)
+    check_fingerprint(semantic_map, checkpoint.fingerprint)
     if checkpoint.log_ratio is None:
         raise LocalizationError(
             "the checkpoint has no label statistics; finish it with `fgsn train`"
@@ -159,7 +156,7 @@ def replay(
             return
         if not localizer.initialized:
             stamp = frame.stamp if initial.stamp is None else initial.stamp
-            localizer.initialize(stamp, initial.T_map_base, initial.std)
+            localizer.initialize(stamp, initial.T_map_base, np.diag(initial.std**2))
         if initial.stamp is not None and frame.stamp < initial.stamp:
             localizer.skipped["before the initial pose"] += 1
             continue

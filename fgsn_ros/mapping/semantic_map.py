@@ -173,6 +173,20 @@ def _require_coordinates(points: Float32Array) -> None:
         )
 
 
+def check_fingerprint(semantic_map: SemanticMap, fingerprint: str) -> None:
+    """Refuse a map that another checkpoint labelled than the one of a fingerprint.
+
+    Raises:
+        MapError: the fingerprints differ; names both.
+    """
+    if semantic_map.fingerprint != fingerprint:
+        raise MapError(
+            f"the map was labelled by checkpoint {semantic_map.fingerprint[:12]}, "
+            f"not by the given {fingerprint[:12]}; "
+            "give that checkpoint or build the map again with `fgsn map`"
+        )
+
+
 def _check_shapes(m: SemanticMap) -> None:
     n = len(m.points)
     k = m.label_count

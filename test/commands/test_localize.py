@@ -86,7 +86,7 @@ def test_map_to_odom_to_base_is_the_estimate(workplace: Any, tmp_path: Path) -> 
 def test_the_same_seed_gives_the_same_trajectory_to_the_bit(workplace: Any, tmp_path: Path) -> None:
     options = ("--no-bag", "--start.offset-m", "1", "--start.offset-deg", "3")
     for name, seed in (("a", "5"), ("b", "5"), ("c", "6")):
-        assert localize(workplace, tmp_path / name, *options, "--localizer.seed", seed) == 0
+        assert localize(workplace, tmp_path / name, *options, "--localizer.random-seed", seed) == 0
 
     a, b, c = ((tmp_path / name / "trajectory.tum").read_bytes() for name in "abc")
     assert a == b

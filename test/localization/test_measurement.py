@@ -65,17 +65,28 @@ def test_the_points_count_as_at_most_the_independent_ones(drive):
 
 def test_the_match_score_is_high_at_the_truth_and_low_elsewhere(drive):
     T, likelihood = frame_likelihood(drive)
-    visible, score = likelihood.match(T)
-    assert visible > 0.95 * len(likelihood.selected)
-    _, elsewhere = likelihood.match(T @ poses.from_planar(3.0, 1.0, 0.3))
-    assert score > 0.8
-    assert elsewhere < 0.3
-    behind, nothing = likelihood.match(T @ poses.from_planar(0.0, 0.0, np.pi))
-    assert (behind, nothing) == (0, 0.0)
+    there = likelihood.match(T)
+    assert there.visible_points > 0.95 * len(likelihood.selected)
+    elsewhere = likelihood.match(T @ poses.from_planar(3.0, 1.0, 0.3))
+    assert there.score > 0.8
+    assert elsewhere.score < 0.3
+    behind = likelihood.match(T @ poses.from_planar(0.0, 0.0, np.pi))
+    assert (behind.visible_points, behind.score) == (0, 0.0)
+
+
+def test_the_match_quality_is_near_one_at_the_truth_and_nothing_by_chance(drive):
+    """The statistics leave out the cells that labels share at their borders: 1 is not reached."""
+    T, likelihood = frame_likelihood(drive)
+    assert 0.6 < likelihood.match(T).quality < 1.05
+    assert np.isnan(likelihood.match(T @ poses.from_planar(0.0, 0.0, np.pi)).quality)
+    rng = np.random.default_rng(3)
+    moved = [
+        likelihood.match(T @ poses.from_planar(*rng.uniform(-8.0, 8.0, 2), rng.uniform(-0.6, 0.6)))
+        for _ in range(40)
+    ]
+    assert abs(np.mean([match.quality for match in moved])) < 0.35
 
 
 def test_statistics_of_another_label_count_are_refused(drive):
     with pytest.raises(LocalizationError, match="do not fit a map"):
         LabelMeasurement(drive.semantic_map, np.zeros((7, 7)), drive.mounts, MeasurementSettings())
-    with pytest.raises(LocalizationError, match="camera"):
-        LabelMeasurement(drive.semantic_map, drive.log_ratio, {}, MeasurementSettings())

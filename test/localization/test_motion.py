@@ -33,7 +33,7 @@ def test_planar_motion_without_noise_is_exact_dead_reckoning():
     )
     motion = PlanarMotion(NOISELESS, flat_ground())
     T = poses.from_planar(3.0, 4.0, 2.5)
-    states = motion.sample(T, np.zeros(6), 3, rng)
+    states = motion.sample(T, np.zeros((6, 6)), 3, rng)
     for step in steps:
         states = motion.propagate(states, step, rng)
         T = T @ step
@@ -45,7 +45,7 @@ def test_spatial_motion_without_noise_is_exact_dead_reckoning():
     steps = poses.exp(rng.normal(0.0, 0.5, (50, 6)))
     motion = SpatialMotion(NOISELESS)
     T = poses.exp(rng.normal(size=6))
-    states = motion.sample(T, np.zeros(6), 3, rng)
+    states = motion.sample(T, np.zeros((6, 6)), 3, rng)
     for step in steps:
         states = motion.propagate(states, step, rng)
         T = T @ step
@@ -58,7 +58,7 @@ def test_planar_noise_has_the_stated_variance_in_the_robots_axes():
     motion = PlanarMotion(settings, flat_ground())
     start = poses.from_planar(10.0, -2.0, 3.0)
     step = poses.from_planar(4.0, 0.0, 0.25)
-    states = motion.propagate(motion.sample(start, np.zeros(6), COUNT, rng), step, rng)
+    states = motion.propagate(motion.sample(start, np.zeros((6, 6)), COUNT, rng), step, rng)
     along, across = (
         np.array([[np.cos(3.0), np.sin(3.0)], [-np.sin(3.0), np.cos(3.0)]])
         @ (states[:, :2] - (start @ step)[:2, 3]).T
@@ -80,7 +80,7 @@ def test_each_state_moves_by_its_own_scale_of_the_odometry():
 def test_the_scale_starts_around_one_and_wanders_with_the_distance():
     rng = np.random.default_rng(6)
     motion = PlanarMotion(MotionSettings(scale=0.03, scale_per_metre=0.01), flat_ground())
-    states = motion.sample(np.eye(4), np.zeros(6), COUNT, rng)
+    states = motion.sample(np.eye(4), np.zeros((6, 6)), COUNT, rng)
     assert abs(states[:, 3].mean() - 1.0) < 5 * 0.03 / np.sqrt(COUNT)
     assert_variance(states[:, 3], 0.03**2)
     moved = motion.propagate(states, poses.from_planar(9.0, 0.0, 0.0), rng)
@@ -96,7 +96,7 @@ def test_noise_does_not_depend_on_how_a_distance_is_cut_into_frames():
 def test_a_robot_that_stands_still_gets_no_noise():
     rng = np.random.default_rng(3)
     for motion in (PlanarMotion(MotionSettings(), flat_ground()), SpatialMotion(MotionSettings())):
-        states = motion.sample(np.eye(4), np.full(6, 0.1), 10, rng)
+        states = motion.sample(np.eye(4), 0.01 * np.eye(6), 10, rng)
         np.testing.assert_allclose(motion.propagate(states, np.eye(4), rng), states, atol=1e-12)
 
 
@@ -106,7 +106,7 @@ def test_spatial_noise_has_the_stated_variance():
     T = poses.exp([1.0, 2.0, 3.0, 0.3, -0.2, 2.0])
     step = poses.from_planar(1.0, 0.0, 0.0)
     motion = SpatialMotion(settings)
-    states = motion.propagate(motion.sample(T, np.zeros(6), COUNT, rng), step, rng)
+    states = motion.propagate(motion.sample(T, np.zeros((6, 6)), COUNT, rng), step, rng)
     twists = poses.log(poses.invert(T @ step) @ states)
     for axis, std in enumerate(settings.std(step)):
         assert_variance(twists[:, axis], std**2)
@@ -116,15 +116,23 @@ def test_initial_samples_have_the_stated_spread_in_the_maps_axes():
     rng = np.random.default_rng(5)
     std = np.array([0.5, 0.2, 0.1, 0.01, 0.02, 0.05])
     T = poses.from_xyz_rpy([5.0, 6.0, 0.0], [0.0, 0.0, 1.2])
-    planar = PlanarMotion(NOISELESS, flat_ground()).sample(T, std, COUNT, rng)
+    planar = PlanarMotion(NOISELESS, flat_ground()).sample(T, np.diag(std**2), COUNT, rng)
     for values, expected in zip(planar.T[:3], std[[0, 1, 5]], strict=True):
         assert_variance(values, expected**2)
-    spatial = SpatialMotion(NOISELESS).sample(T, std, COUNT, rng)
+    spatial = SpatialMotion(NOISELESS).sample(T, np.diag(std**2), COUNT, rng)
     for axis in range(3):
         assert_variance(spatial[:, axis, 3], std[axis] ** 2)
     rotations = poses.from_rotation_translation(spatial[:, :3, :3] @ T[:3, :3].T, np.zeros(3))
     for axis in range(3):
         assert_variance(poses.log(rotations)[:, 3 + axis], std[3 + axis] ** 2)
+
+
+def test_initial_samples_keep_the_covariance_between_axes():
+    rng = np.random.default_rng(7)
+    root = rng.normal(0.0, 0.1, (6, 6))
+    planar = PlanarMotion(NOISELESS, flat_ground()).sample(np.eye(4), root @ root.T, COUNT, rng)
+    kept = np.ix_([0, 1, 5], [0, 1, 5])
+    np.testing.assert_allclose(np.cov(planar[:, :3].T), (root @ root.T)[kept], rtol=0.1, atol=2e-3)
 
 
 def test_kernel_shrinkage_keeps_mean_and_covariance_of_any_distribution():
@@ -145,7 +153,7 @@ def test_kernel_shrinkage_keeps_mean_and_covariance_of_any_distribution():
 def test_jitter_keeps_the_mean_pose_also_across_the_wrap_of_the_heading(yaw):
     rng = np.random.default_rng(7)
     T = poses.from_planar(1.0, 2.0, yaw)
-    std = np.array([0.3, 0.3, 0.1, 0.01, 0.01, 0.05])
+    std = np.diag(np.square([0.3, 0.3, 0.1, 0.01, 0.01, 0.05]))
     for motion in (PlanarMotion(NOISELESS, flat_ground()), SpatialMotion(NOISELESS)):
         states = motion.sample(T, std, 2000, rng)
         moved = motion.jitter(states, 0.4, rng)

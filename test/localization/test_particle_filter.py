@@ -72,11 +72,11 @@ def test_layers_find_a_gaussian_posterior_that_one_importance_step_cannot(layers
     rng = np.random.default_rng(0)
     motion = PlanarMotion(MotionSettings(), Ground(poses.from_planar(np.arange(9.0), 0.0, 0.0)))
     std = np.array([2.0, 2.0, 0.0, 0.0, 0.0, 0.05])
-    particles = ParticleSet.uniform(motion.sample(np.eye(4), std, 1000, rng))
+    particles = ParticleSet.uniform(motion.sample(np.eye(4), np.diag(std**2), 1000, rng))
     peak = np.array([3.0, -2.0])
 
-    def log_likelihood(states):
-        return -0.5 * (((states[:, :2] - peak) / 0.1) ** 2).sum(axis=1)
+    def log_likelihood(particles):
+        return -0.5 * (((particles.states[:, :2] - peak) / 0.1) ** 2).sum(axis=1)
 
     settings = FilterSettings(layers=layers)
     posterior, used = update(particles, log_likelihood, motion, settings, rng)
@@ -84,6 +84,9 @@ def test_layers_find_a_gaussian_posterior_that_one_importance_step_cannot(layers
     mean = weights @ posterior.states[:, :2]
     deviation = np.sqrt(weights @ (posterior.states[:, :2] - mean) ** 2)
     assert used <= layers
+    # Each still knows the prior sample that it came from, however often it was drawn again.
+    near = np.linalg.norm(posterior.states - particles.states[posterior.ancestors], axis=1)
+    assert np.median(near) < (1e-12 if layers == 1 else 1.0)
     if layers == 1:
         assert (deviation > 0.3).all()  # it stops at what the samples can stand
     else:
@@ -94,9 +97,11 @@ def test_layers_find_a_gaussian_posterior_that_one_importance_step_cannot(layers
 def test_a_mild_likelihood_takes_one_layer_and_leaves_the_states_alone():
     rng = np.random.default_rng(1)
     motion = PlanarMotion(MotionSettings(), Ground(np.eye(4)[None]))
-    states = motion.sample(np.eye(4), np.full(6, 0.1), 500, rng)
+    states = motion.sample(np.eye(4), 0.01 * np.eye(6), 500, rng)
     before = ParticleSet.uniform(states)
-    after, used = update(before, lambda s: -10.0 * s[:, 0] ** 2, motion, FilterSettings(), rng)
+    after, used = update(
+        before, lambda p: -10.0 * p.states[:, 0] ** 2, motion, FilterSettings(), rng
+    )
     assert used == 1
     assert after.states is states
     np.testing.assert_allclose(after.log_weights, normalize(-10.0 * states[:, 0] ** 2))

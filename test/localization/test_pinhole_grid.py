@@ -5,7 +5,6 @@ from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.localization.pinhole_grid import PinholeGrid
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
-from fgsn_ros.sequences.recording import CameraMount
 
 CAMERAS = {
     "none": Camera(323, 240, 250.0, 240.0, 160.0, 118.0),
@@ -29,7 +28,7 @@ def label_map(labels):
 
 @pytest.mark.parametrize("name", CAMERAS)
 def test_undistorted_labels_are_those_of_the_rays_of_a_pinhole(name):
-    grid = PinholeGrid(CameraMount(CAMERAS[name], np.eye(4), "optical"), 8)
+    grid = PinholeGrid(CAMERAS[name], 8)
     labels = grid.labels(label_map(quadrants(grid.distorted)), 7)
     expected = quadrants(grid.camera).astype(np.int32)
     assert labels.shape == (30, 41)
@@ -40,14 +39,14 @@ def test_undistorted_labels_are_those_of_the_rays_of_a_pinhole(name):
 
 
 def test_pinhole_cells_outside_a_distorted_image_are_unlabelled():
-    grid = PinholeGrid(CameraMount(CAMERAS["pincushion"], np.eye(4), "optical"), 8)
+    grid = PinholeGrid(CAMERAS["pincushion"], 8)
     labels = grid.labels(label_map(np.zeros((30, 41), np.uint16)), 7)
     assert labels[0, 0] == 7
     assert labels[15, 20] == 0
 
 
 def test_a_label_map_of_another_size_or_label_set_is_refused():
-    grid = PinholeGrid(CameraMount(CAMERAS["barrel"], np.eye(4), "optical"), 8)
+    grid = PinholeGrid(CAMERAS["barrel"], 8)
     with pytest.raises(LocalizationError, match="does not fit"):
         grid.labels(label_map(np.zeros((41, 30), np.uint16)), 7)
     with pytest.raises(LocalizationError, match="does not fit"):
@@ -55,6 +54,6 @@ def test_a_label_map_of_another_size_or_label_set_is_refused():
 
 
 def test_labels_beyond_the_label_count_are_unlabelled():
-    grid = PinholeGrid(CameraMount(CAMERAS["none"], np.eye(4), "optical"), 8)
+    grid = PinholeGrid(CAMERAS["none"], 8)
     labels = grid.labels(label_map(np.full((30, 41), UNLABELLED, np.uint16)), 7)
     assert (labels == 7).all()

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from fgsn_ros.errors import LocalizationError, MapError, RecordingError
-from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.measurement import MeasurementSettings
 from fgsn_ros.localization.pipeline import InitialPose, localize
+from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.sequences.recording import Frame
 
 SETTINGS = LocalizerSettings(
