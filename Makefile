@@ -1,7 +1,10 @@
 # make setup | demo | test | lint | bench; each runs the set-up first, which costs nothing the second time.
-PYTHON ?= python3
+# Where ROS 2 is (sourced, or in /opt/ros), the set-up is made for it and `make test` runs its tests too.
+ROS_SETUP := $(firstword $(wildcard /opt/ros/$(or $(ROS_DISTRO),*)/setup.bash) $(if $(ROS_DISTRO),/dev/null))
+KIND := $(if $(ROS_SETUP),ros,plain)
+PYTHON ?= $(if $(ROS_SETUP),/usr/bin/python3,python3)
 VENV := .venv
-STAMP := $(VENV)/set-up-done
+STAMP := $(VENV)/set-up-$(KIND)
 # One thread a test process: two processes share the cores.
 ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
@@ -10,10 +13,9 @@ ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
 setup: $(STAMP)
 
-$(STAMP): setup.py setup.cfg pyproject.toml tools/system_packages.sh
+$(STAMP): setup.py setup.cfg pyproject.toml tools/system_packages.sh tools/make_environment.sh tools/ros_constraints.txt
 	@tools/system_packages.sh
-	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	@tools/make_environment.sh $(VENV) $(PYTHON) $(KIND)
 	@touch $@
 
 demo: setup
@@ -22,12 +24,15 @@ demo: setup
 lint: setup
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy
+	$(if $(ROS_SETUP),MYPYPATH=$(VENV)/numpy2) $(VENV)/bin/mypy
 
 test: lint
-	@[ -n "$$ROS_DISTRO" ] || ls /opt/ros/*/setup.bash >/dev/null 2>&1 || \
-		echo "no ROS 2 found: its launch tests were skipped"
-	$(ONE_THREAD) $(VENV)/bin/python -m pytest -n 2
+	$(ONE_THREAD) $(VENV)/bin/python -m pytest -n 2 --ignore=test/launch
+ifdef ROS_SETUP
+	$(ONE_THREAD) tools/launch_tests.sh $(VENV) $(ROS_SETUP)
+else
+	@echo "no ROS 2 found: its launch tests were skipped"
+endif
 
 bench: setup
 	$(VENV)/bin/python benchmark/measurement_kernel.py

@@ -21,7 +21,8 @@ setup(
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (f"share/{PACKAGE}", ["package.xml"]),
-        (f"share/{PACKAGE}/config", sorted(glob("config/*.yaml"))),
+        (f"share/{PACKAGE}/config", sorted(glob("config/*.yaml") + glob("config/*.rviz"))),
+        (f"share/{PACKAGE}/launch", sorted(glob("launch/*.launch.py"))),
     ],
     python_requires=">=3.10,<3.13",
     install_requires=[
@@ -46,5 +47,11 @@ setup(
         "test": ["hypothesis>=6.80", "mypy>=1.11", "pytest>=7.4", "pytest-xdist>=3.3", "ruff>=0.6"],
     },
     zip_safe=False,
-    entry_points={"console_scripts": ["fgsn = fgsn_ros.cli:main"]},
+    entry_points={
+        "console_scripts": [
+            "fgsn = fgsn_ros.cli:main",
+            "segmentation_node = fgsn_ros.nodes.segmentation_node:main",
+            "localization_node = fgsn_ros.nodes.localization_node:main",
+        ]
+    },
 )

@@ -72,7 +72,7 @@ def _packed(message: Image, encoding: str) -> Image:
 def _bytes_of(pixels: NDArray[Any]) -> "array.array[int]":
     """The bytes of an array, copied once, in the type that rclpy takes without looking at each."""
     data = array.array("B")
-    data.frombytes(np.ascontiguousarray(pixels).data)
+    data.frombytes(np.ascontiguousarray(pixels).reshape(-1).view(np.uint8))
     return data
 
 

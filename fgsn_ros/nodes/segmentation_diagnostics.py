@@ -32,7 +32,7 @@ class SegmentationDiagnostics:
         self._statistics = statistics
         self._reported: Counter[str] = Counter()
         updater = Updater(node)
-        updater.setHardwareID("none")
+        updater.setHardwareID(node.get_namespace())  # tells the cameras apart
         updater.add("images", self._images)
         updater.add("labels", self._labels)
 
@@ -56,6 +56,7 @@ class SegmentationDiagnostics:
         published = self._statistics.counts["published"]
         _summarize(status, [], "labels are published" if published else "no labels yet")
         status.add("published", str(published))
+        status.add("overlays", str(self._statistics.counts["overlays"]))
         for step, seconds in self._statistics.median_times().items():
             status.add(f"{step} time, median [ms]", f"{1e3 * seconds:.2f}")
         status.add("unlabelled share", f"{self.unlabelled_share:.4f}")

@@ -180,6 +180,7 @@ class SegmentationNode(Node):
         if _has_subscriber(self._confidence):
             self._confidence.publish(conversions.confidence_message(header, label_map))
         if _has_subscriber(self._overlay):
+            self._statistics.count("overlays")
             self._overlay.publish(conversions.bgr_message(header, overlay(image, label_map)))
 
     @contextmanager

@@ -1,0 +1,130 @@
+"""What the tests that need ROS 2 share: processes under launch, and a node to talk to them.
+
+Without ROS 2 nothing here is collected.
+"""
+
+import asyncio
+import importlib.util
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+if importlib.util.find_spec("rclpy") is None:
+    collect_ignore_glob = ["test_*.py"]
+
+# Nobody else's nodes are heard: another domain for each test process, on this machine alone.
+os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+if os.environ.get("ROS_DISTRO") == "humble":
+    os.environ["ROS_LOCALHOST_ONLY"] = "1"
+
+PATIENCE_S = 120.0
+"""How long a test waits for what must happen; machines are slow."""
+
+
+class Ros:
+    """Processes started by launch and a node beside them, both run by whoever waits.
+
+    launch's service takes the main thread, where pytest's tests are: so it advances while a test
+    waits, and no thread is needed.
+    """
+
+    def __init__(self) -> None:
+        import rclpy
+        from launch import LaunchDescription, LaunchService
+        from launch.actions import RegisterEventHandler
+        from launch.event_handlers import OnProcessExit, OnProcessIO, OnProcessStart
+        from launch_testing.io_handler import ActiveIoHandler
+        from launch_testing.proc_info_handler import ActiveProcInfoHandler
+
+        rclpy.init()
+        self.node = rclpy.create_node("test")
+        self.executor = rclpy.executors.SingleThreadedExecutor()
+        self.executor.add_node(self.node)
+        self.processes, self.output = ActiveProcInfoHandler(), ActiveIoHandler()
+        handlers = [
+            OnProcessStart(on_start=lambda event, _: self.processes.append(event)),
+            OnProcessStart(on_start=lambda event, _: self.output.track(event.process_name)),
+            OnProcessExit(on_exit=lambda event, _: self.processes.append(event)),
+            OnProcessIO(on_stdout=self.output.append, on_stderr=self.output.append),
+        ]
+        self._loop = asyncio.new_event_loop()
+        self._service = LaunchService(noninteractive=True)
+        self._service.include_launch_description(
+            LaunchDescription([RegisterEventHandler(handler) for handler in handlers])
+        )
+        self._task = self._loop.create_task(self._service.run_async(shutdown_when_idle=False))
+
+    def start(self, *actions: Any) -> None:
+        """Start actions: nodes, or whole launch descriptions."""
+        from launch import LaunchDescription
+
+        self._service.include_launch_description(LaunchDescription(actions))
+
+    def turn(self) -> None:
+        """Let launch and the node do what is due."""
+        self._loop.run_until_complete(asyncio.sleep(0.0))
+        self.executor.spin_once(timeout_sec=0.01)
+
+    def until(
+        self, condition: Callable[[], Any], what: str, repeat: Callable[[], None] = int
+    ) -> Any:
+        """Wait for a condition, calling `repeat` every 0.2 s; its value."""
+        end, next_time = time.monotonic() + PATIENCE_S, 0.0
+        while not (value := condition()):
+            assert time.monotonic() < end, f"waited in vain for {what}"
+            if time.monotonic() >= next_time:
+                repeat()
+                next_time = time.monotonic() + 0.2
+            self.turn()
+        return value
+
+    def exit_code(self, process: Any) -> int:
+        """Wait for a process to end; its exit code."""
+        from launch.events.process import ProcessExited
+
+        def ended() -> bool:
+            known = process in self.processes.processes()
+            return known and isinstance(self.processes[process], ProcessExited)
+
+        self.until(ended, "a process to end")
+        return int(self.processes[process].returncode)
+
+    def stderr(self, process: Any) -> str:
+        """What a process has written to stderr."""
+        events = self.output[process]
+        return "".join(event.text.decode() for event in events if event.from_stderr)
+
+    def interrupt(self, process: Any) -> None:
+        """Send SIGINT."""
+        from launch.events import matches_action
+        from launch.events.process import SignalProcess
+
+        event = SignalProcess(signal_number="SIGINT", process_matcher=matches_action(process))
+        self._service.emit_event(event)
+
+    def close(self) -> None:
+        """End every process and the node."""
+        import rclpy
+
+        self._service.shutdown()
+        self._loop.run_until_complete(self._task)
+        self._loop.close()
+        self.executor.shutdown()
+        self.node.destroy_node()
+        rclpy.try_shutdown()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _ros_log(tmp_path_factory: pytest.TempPathFactory) -> None:
+    os.environ["ROS_LOG_DIR"] = str(tmp_path_factory.mktemp("log"))
+
+
+@pytest.fixture(scope="module")
+def ros(_ros_log: None) -> Iterator[Ros]:
+    made = Ros()
+    yield made
+    made.close()

@@ -1,0 +1,268 @@
+"""The segmentation node as its users meet it: through topics, parameters and its exit code."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from launch_ros.actions import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+from vision_msgs.msg import LabelInfo
+
+import fgsn_ros
+from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.nodes import conversions
+from fgsn_ros.segmentation.checkpoint import load_checkpoint
+from fgsn_ros.segmentation.labels import overlay
+from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
+from fgsn_ros.sequences.messages import camera_of, stamp_of
+
+CHECKPOINT = Path(fgsn_ros.__file__).parent / "data" / "town.safetensors"
+CAMERA = Camera(202, 150, 180.0, 182.0, 100.0, 74.0, "plumb_bob", (0.1, -0.05, 0.0, 0.001, 0.0))
+LATCHED = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+
+
+def node_of(namespace: str, **parameters: object) -> Node:
+    return Node(
+        package="fgsn_ros",
+        executable="segmentation_node",
+        namespace=namespace,
+        parameters=[parameters],
+    )
+
+
+class Talk:
+    """A camera driver and a subscriber of one segmentation node."""
+
+    def __init__(self, ros: Any, namespace: str, process: Node, kind: type, topic: str) -> None:
+        self.ros, self.namespace, self.process = ros, namespace, process
+        self.labels: list[Image] = []
+        self.cameras: list[CameraInfo] = []
+        self.statuses: dict[str, Any] = {}
+        node = ros.node
+        self.images = node.create_publisher(kind, f"{namespace}/{topic}", 1)
+        self.infos = node.create_publisher(CameraInfo, f"{namespace}/camera_info", 1)
+        self.listen(Image, "labels", self.labels.append)
+        self.listen(CameraInfo, "labels/camera_info", self.cameras.append)
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._diagnostics, 10)
+
+    def listen(self, kind: type, topic: str, callback: Callable[[Any], None]) -> Any:
+        return self.ros.node.create_subscription(kind, f"{self.namespace}/{topic}", callback, 10)
+
+    def send(self, message: Any, camera: Camera = CAMERA) -> None:
+        self.infos.publish(conversions.camera_info_message(message.header, camera))
+        self.images.publish(message)
+
+    def answer(self, message: Any) -> Image:
+        """Send an image until its labels come."""
+        stamp = message.header.stamp
+        return self.ros.until(
+            lambda: next((m for m in self.labels if m.header.stamp == stamp), None),
+            f"labels of the image at {stamp}",
+            lambda: self.send(message),
+        )
+
+    def until_diagnosed(self, key: str, repeat: Callable[[], None] = int, above: int = 0) -> int:
+        """Wait until a count in the diagnostics is above a value."""
+        return self.ros.until(
+            lambda: self.count(key) > above and self.count(key), f"{key} in diagnostics", repeat
+        )
+
+    def count(self, key: str) -> int:
+        return int(self.value("images", key) or self.value("labels", key) or 0)
+
+    def value(self, task: str, key: str) -> str:
+        values = self.statuses[task].values if task in self.statuses else []
+        return next((pair.value for pair in values if pair.key == key), "")
+
+    def _diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:  # the hardware id tells the namespaces apart
+            if status.hardware_id == self.namespace and status.name.startswith("segmentation_node"):
+                self.statuses[status.name.split(": ")[1]] = status
+
+
+@pytest.fixture(scope="module")
+def talks(ros: Any) -> dict[str, Any]:
+    """Every process at once: each takes its seconds to import torch."""
+    nodes = {
+        "/raw": node_of("/raw", checkpoint=str(CHECKPOINT), image_reliability="reliable"),
+        "/jpeg": node_of(
+            "/jpeg", checkpoint=str(CHECKPOINT), image_transport="compressed", use_sim_time=True
+        ),
+        "/absent": node_of("/absent", checkpoint="/absent.safetensors"),
+        "/none": node_of("/none"),
+    }
+    ros.start(*nodes.values())
+    return {
+        "/raw": Talk(ros, "/raw", nodes["/raw"], Image, "image"),
+        "/jpeg": Talk(ros, "/jpeg", nodes["/jpeg"], CompressedImage, "image/compressed"),
+        "/absent": nodes["/absent"],
+        "/none": nodes["/none"],
+    }
+
+
+@pytest.fixture
+def raw(talks: dict[str, Any]) -> Talk:
+    return talks["/raw"]
+
+
+@pytest.fixture(scope="module")
+def segmenter() -> Segmenter:
+    return Segmenter(load_checkpoint(CHECKPOINT), SegmenterSettings("cpu"))
+
+
+def picture(seed: int, height: int = CAMERA.height, width: int = CAMERA.width) -> np.ndarray:
+    """Coarse random blobs: several labels."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), np.uint8)
+    return cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+
+
+def message_of(image: np.ndarray, seconds: float) -> Image:
+    header = Header(stamp=conversions.stamp_message(seconds), frame_id="left_optical")
+    return conversions.image_message(header, "rgb8", image)
+
+
+def test_labels_are_the_segmenters_with_stamp_and_frame_kept(raw: Talk, segmenter: Any) -> None:
+    expected = segmenter.segment(picture(1))
+    labels = raw.answer(message_of(picture(1), 100.25))
+    assert (labels.header.frame_id, stamp_of(labels)) == ("left_optical", 100.25)
+    assert labels.encoding == "mono8"
+    received = conversions.label_map_from(labels, segmenter.label_count)
+    np.testing.assert_array_equal(received.labels, expected.labels)
+    assert len(np.unique(received.labels)) > 3
+
+
+def test_camera_info_of_the_labels_fits_their_grid(raw: Talk) -> None:
+    labels = raw.answer(message_of(picture(2), 101.5))
+    info = raw.ros.until(
+        lambda: next((m for m in raw.cameras if m.header == labels.header), None), "camera_info"
+    )
+    assert (info.height, info.width) == (labels.height, labels.width) == (38, 51)
+    assert camera_of(info, False, "labels") == CAMERA.at_stride(4)
+
+
+def test_late_subscriber_gets_the_label_info(raw: Talk, segmenter: Any) -> None:
+    received: list[LabelInfo] = []
+    raw.ros.node.create_subscription(LabelInfo, "/raw/labels/info", received.append, LATCHED)
+    raw.ros.until(lambda: received, "label info")
+    assert conversions.fingerprint_of(received[0]) == segmenter.checkpoint.fingerprint
+    assert [c.class_id for c in received[0].class_map] == list(range(segmenter.label_count))
+
+
+def test_best_effort_subscriber_gets_labels_too(raw: Talk) -> None:
+    received: list[Image] = []
+    qos = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+    raw.ros.node.create_subscription(Image, "/raw/labels", received.append, qos)
+    raw.ros.until(lambda: received, "labels", lambda: raw.send(message_of(picture(3), 102.0)))
+
+
+def test_overlay_and_confidence_are_made_while_someone_listens(raw: Talk, segmenter: Any) -> None:
+    node, image = raw.ros.node, picture(4)
+    raw.answer(message_of(image, 103.0))
+    raw.until_diagnosed("published")
+    assert raw.value("labels", "overlays") == "0"
+    received: dict[str, list[Image]] = {"overlay": [], "confidence": []}
+    subscriptions = [raw.listen(Image, topic, got.append) for topic, got in received.items()]
+    send = lambda: raw.send(message_of(image, 104.0))  # noqa: E731
+    raw.ros.until(lambda: all(received.values()), "overlay and confidence", send)
+    label_map = segmenter.segment(image)
+    shown = conversions.rgb_of(received["overlay"][0])
+    np.testing.assert_array_equal(shown, overlay(image, label_map))
+    assert received["overlay"][0].encoding == "bgr8"
+    confidence = np.asarray(received["confidence"][0].data).reshape(label_map.labels.shape)
+    np.testing.assert_allclose(confidence / 255.0, label_map.confidence, atol=0.005)
+    for subscription in subscriptions:
+        node.destroy_subscription(subscription)
+    made = raw.until_diagnosed("overlays")
+    published = raw.until_diagnosed("published", send, above=raw.count("published") + 4)
+    assert raw.count("overlays") - made < published
+
+
+def test_image_of_another_size_is_skipped_and_counted(raw: Talk) -> None:
+    wrong = message_of(picture(5, 120, 160), 105.0)
+    raw.until_diagnosed("image size differs from camera_info", lambda: raw.send(wrong))
+    assert not [m for m in raw.labels if m.header.stamp == wrong.header.stamp]
+    raw.answer(message_of(picture(5), 106.0))
+    assert "the image is 160x120 but its camera is 202x150" in raw.ros.stderr(raw.process)
+
+
+def test_damaged_image_is_skipped_and_said(raw: Talk) -> None:
+    damaged = message_of(picture(6), 107.0)
+    damaged.data = damaged.data[:999]
+    raw.until_diagnosed("damaged images", lambda: raw.send(damaged))
+    raw.answer(message_of(picture(6), 108.0))
+    assert "the image is damaged: 999 bytes" in raw.ros.stderr(raw.process)
+
+
+def test_newest_image_wins_and_drops_are_counted(raw: Talk) -> None:
+    stamps = iter(np.arange(200.0, 10_000.0, 0.25))
+    large, camera = picture(7, 480, 640), CAMERA.scaled(640, 480)
+
+    def flood() -> None:
+        for _ in range(10):
+            raw.send(message_of(large, next(stamps)), camera)
+            raw.ros.turn()
+
+    raw.until_diagnosed("dropped for a newer one", flood)
+    last = conversions.stamp_message(next(stamps) - 0.25)
+    raw.ros.until(lambda: raw.labels[-1].header.stamp == last, "the newest image's labels")
+    times = [stamp_of(m) for m in raw.labels if stamp_of(m) >= 200.0]
+    assert times == sorted(times)
+
+
+def test_compressed_images_are_labelled(talks: dict[str, Any], segmenter: Any) -> None:
+    data = cv2.imencode(".png", picture(8)[..., ::-1])[1].tobytes()
+    message = CompressedImage(header=message_of(picture(8), 50.5).header, format="png")
+    message.data.frombytes(data)
+    labels = talks["/jpeg"].answer(message)
+    received = conversions.label_map_from(labels, segmenter.label_count)
+    np.testing.assert_array_equal(received.labels, segmenter.segment(picture(8)).labels)
+
+
+def test_simulated_clock_may_jump_back(talks: dict[str, Any], ros: Any) -> None:
+    jpeg = talks["/jpeg"]
+    publisher = ros.node.create_publisher(Clock, "/clock", 1)
+    seconds = 60.0
+
+    def tick() -> None:
+        nonlocal seconds
+        seconds += 0.5
+        publisher.publish(Clock(clock=conversions.stamp_message(seconds)))
+
+    def stamped_since(start: float) -> Callable[[], bool]:
+        return lambda: start < float(jpeg.value("images", "age [s]") or "nan") + 50.5 < start + 40
+
+    ros.until(stamped_since(60.0), "diagnostics in simulated time", tick)
+    seconds = 10.0
+    jpeg.statuses.clear()
+    ros.until(lambda: jpeg.value("images", "rate [Hz]"), "diagnostics after the jump", tick)
+    assert jpeg.value("images", "age [s]") == ""  # the images before are of another time
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("/absent", "cannot read checkpoint /absent.safetensors"), ("/none", "'checkpoint' needs")],
+)
+def test_bad_checkpoint_ends_with_one_line(
+    talks: dict[str, Any], ros: Any, name: str, reason: str
+) -> None:
+    process = talks[name]
+    assert ros.exit_code(process) == 2
+    (line,) = [line for line in ros.stderr(process).splitlines() if line.strip()]
+    assert line.startswith("segmentation_node: error: ")
+    assert reason in line
+
+
+def test_interrupt_ends_the_node_cleanly(talks: dict[str, Any], ros: Any) -> None:
+    process = talks["/jpeg"].process
+    ros.interrupt(process)
+    assert ros.exit_code(process) == 0
+    assert "Traceback" not in ros.stderr(process)

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Makes or renews the virtual environment: make_environment.sh FOLDER PYTHON plain|ros
+# For ROS 2 it is made by the Python that ROS was built for and sees its system packages.
+set -euo pipefail
+folder=$1 python=$2 kind=$3
+unset PYTHONPATH # a sourced ROS must not decide what is installed
+
+system=false
+[ "$kind" = ros ] && system=true
+if [ -e "$folder" ] && ! grep -qs "include-system-site-packages = $system" "$folder/pyvenv.cfg"; then
+    echo "set-up: making $folder again, $([ "$kind" = ros ] && echo with || echo without) ROS 2"
+    rm -rf "$folder"
+fi
+if [ "$kind" = plain ]; then
+    [ -x "$folder/bin/pip" ] || "$python" -m venv "$folder"
+    exec "$folder/bin/pip" install --quiet --disable-pip-version-check --editable '.[test]'
+fi
+[ -x "$folder/bin/pip" ] || "$python" -m venv --system-site-packages "$folder"
+export PIP_CONSTRAINT=$PWD/tools/ros_constraints.txt
+"$folder/bin/pip" install --quiet --disable-pip-version-check --editable '.[test]' \
+    colcon-common-extensions setuptools transforms3d
+# mypy looks at numpy 2's types, which are better than those of numpy 1
+PIP_CONSTRAINT='' "$folder/bin/pip" install --quiet --disable-pip-version-check \
+    --no-deps --upgrade --target "$folder/numpy2" 'numpy>=2'
