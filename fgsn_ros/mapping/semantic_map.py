@@ -1,5 +1,6 @@
 """The semantic map: labelled 3D points ordered by tile, and key frames."""
 
+import hashlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,6 +64,14 @@ class SemanticMap:
 
     def __len__(self) -> int:
         return len(self.points)
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 (hex) of key frames and tiles: tells maps apart without reading their points."""
+        digest = hashlib.sha256(self.fingerprint.encode())
+        for array in (self.keyframe_poses, self.tile_keys, self.tile_starts):
+            digest.update(np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
 
     @staticmethod
     def from_points(

@@ -1,0 +1,206 @@
+import numpy as np
+import pytest
+
+from fgsn_ros.geometry import poses
+from fgsn_ros.localization.localizer import Localizer
+from fgsn_ros.localization.measurement import MeasurementSettings
+from fgsn_ros.localization.online import MAX_WAITING, OnlineLocalizer, OnlineSettings, Start
+from fgsn_ros.localization.settings import LocalizerSettings
+
+FAST = LocalizerSettings(
+    particles=400, initial_particles=1200, measurement=MeasurementSettings(points=800)
+)
+COVARIANCE = np.diag(np.square([1.0, 1.0, 0.1, 0.01, 0.01, np.deg2rad(4.0)]))
+
+
+def online_localizer(drive, mounting=None, settings=None):
+    localizer = Localizer(drive.semantic_map, drive.log_ratio, {}, FAST)
+    return OnlineLocalizer(localizer, mounting or (lambda name, _: drive.mounts[name]), settings)
+
+
+def home(drive, stamp=None):
+    return Start(drive.truth.at(drive.stamps[0]), COVARIANCE, stamp)
+
+
+def messages(drive, seconds, odometry_delay=0.0, labels_delay=0.0, shift=0.0):
+    """Odometry and labels in the order in which they arrive; `shift` moves all their stamps."""
+    until = drive.stamps[0] + seconds
+    queue = [
+        (stamp + odometry_delay, 0, stamp + shift, T)
+        for stamp, T in zip(drive.odometry.stamps, drive.odometry.poses, strict=True)
+        if stamp <= until
+    ]
+    queue += [
+        (stamp + labels_delay, 1, stamp + shift, labels)
+        for stamp, labels in zip(drive.stamps, drive.label_maps, strict=True)
+        if stamp <= until - 0.1
+    ]
+    return sorted(queue, key=lambda item: item[:2])
+
+
+def play(online, queue):
+    estimates = []
+    for _, is_labels, stamp, content in queue:
+        if is_labels:
+            estimates += online.add_labels(stamp, "camera", content)
+        else:
+            estimates += online.add_odometry(stamp, content)
+    return estimates
+
+
+def errors(drive, estimates, shift=0.0):
+    truth = drive.truth.at([e.stamp - shift for e in estimates])
+    found = np.stack([e.T_map_base for e in estimates])
+    return np.linalg.norm(found[:, :2, 3] - truth[:, :2, 3], axis=1)
+
+
+def test_messages_late_and_early_give_the_very_estimates_of_a_replay(drive):
+    localizer = Localizer(drive.semantic_map, drive.log_ratio, drive.mounts, FAST)
+    localizer.initialize(drive.stamps[0], drive.truth.at(drive.stamps[0]), COVARIANCE)
+    for stamp, T in zip(drive.odometry.stamps, drive.odometry.poses, strict=True):
+        localizer.add_odometry(stamp, T)
+    replayed = [
+        localizer.add_labels(stamp, "camera", labels).T_map_base
+        for stamp, labels in zip(drive.stamps, drive.label_maps, strict=True)
+        if stamp <= drive.stamps[0] + 2.0
+    ]
+    for odometry_delay, labels_delay in ((0.0, 0.0), (0.3, 0.0), (0.0, 0.5)):
+        online = online_localizer(drive)
+        online.initialize(home(drive, drive.stamps[0]))
+        queue = messages(drive, 2.1, odometry_delay, labels_delay)
+        found = [estimate.T_map_base for estimate in play(online, queue)]
+        np.testing.assert_array_equal(np.stack(found), np.stack(replayed[: len(found)]))
+        assert len(found) >= len(replayed) - 1
+        assert not online.counts
+
+
+def test_an_initial_pose_of_the_past_is_carried_on_and_one_of_the_future_does_not_freeze(drive):
+    for stamp in (drive.stamps[0], None, drive.stamps[0] + 1000.0):
+        online = online_localizer(drive)
+        late = messages(drive, 1.0)
+        play(online, late)
+        assert online.T_map_odom is None
+        pose = drive.truth.at(drive.stamps[0] if stamp == drive.stamps[0] else late[-1][2])
+        online.initialize(Start(pose, COVARIANCE, stamp))
+        assert online.T_map_odom is not None
+        rest = [m for m in messages(drive, 3.0) if m[2] > late[-1][2]]
+        estimates = play(online, rest)
+        assert len(estimates) > 10
+        assert errors(drive, estimates)[-5:].max() < 0.4
+
+
+def test_labels_before_any_pose_are_counted_not_kept(drive):
+    online = online_localizer(drive)
+    assert play(online, messages(drive, 0.5)) == []
+    assert online.counts["labels without an initial pose"] >= 4
+
+
+def test_map_to_odom_follows_the_estimate(drive):
+    online = online_localizer(drive)
+    online.initialize(home(drive))
+    estimate = play(online, messages(drive, 1.0))[-1]
+    T_odom_base = drive.odometry.at(estimate.stamp)
+    np.testing.assert_allclose(online.T_map_odom @ T_odom_base, estimate.T_map_base, atol=1e-9)
+
+
+def test_time_that_starts_anew_resets_the_buffers_and_goes_home(drive, caplog):
+    online = online_localizer(drive)
+    online.initialize(home(drive))
+    online.home = home(drive)
+    play(online, messages(drive, 3.0))
+    estimates = play(online, messages(drive, 3.0))
+    assert "time went back" in caplog.text
+    assert online.counts["time jumps"] == 1
+    assert len(estimates) > 20
+    assert errors(drive, estimates)[-5:].max() < 0.4
+
+
+def test_without_a_pose_to_go_home_to_it_waits_for_one(drive):
+    online = online_localizer(drive)
+    online.initialize(home(drive))
+    play(online, messages(drive, 1.0))
+    assert play(online, messages(drive, 1.0, shift=-50.0)) == []
+    assert online.T_map_odom is None
+    assert not online.localizer.initialized
+
+
+def test_a_jump_forward_does_not_freeze_the_filter(drive):
+    online = online_localizer(drive)
+    online.initialize(home(drive))
+    play(online, messages(drive, 1.0))
+    rest = [m for m in messages(drive, 3.0, shift=1000.0) if m[0] > drive.stamps[0] + 1.0]
+    estimates = play(online, rest)
+    assert len(estimates) > 15
+    assert errors(drive, estimates, shift=1000.0)[-5:].max() < 0.4
+
+
+def test_odometry_out_of_order_is_dropped_and_counted(drive):
+    online = online_localizer(drive)
+    online.initialize(home(drive))
+    play(online, messages(drive, 1.0))
+    online.add_odometry(drive.stamps[0] + 0.5, np.eye(4))
+    assert online.counts == {"odometry out of order": 1}
+    assert online.T_map_odom is not None
+
+
+def test_odometry_with_nan_is_refused_and_does_no_harm(drive, caplog):
+    online = online_localizer(drive)
+    online.initialize(home(drive))
+    play(online, messages(drive, 1.0))
+    online.add_odometry(drive.stamps[0] + 1.01, np.full((4, 4), np.nan))
+    assert "NaN" in caplog.text
+    assert online.counts["refused messages"] == 1
+    assert online.localizer.initialized
+
+
+def test_odometry_that_was_reset_withholds_the_pose(drive):
+    online = online_localizer(drive)
+    online.initialize(home(drive))
+    play(online, messages(drive, 1.0))
+    online.add_odometry(drive.stamps[0] + 1.02, poses.from_planar(500.0, 0.0, 0.0))
+    assert online.T_map_odom is None
+
+
+def test_labels_wait_for_their_cameras_mounting_for_a_while(drive):
+    known = {"from": drive.stamps[0] + 1.5}
+
+    def mounting(name, stamp):
+        return drive.mounts[name] if stamp >= known["from"] else None
+
+    online = online_localizer(drive, mounting, OnlineSettings(mounting_wait_s=0.5))
+    online.initialize(home(drive))
+    estimates = play(online, messages(drive, 3.0))
+    assert min(e.labels_stamp for e in estimates) >= known["from"]
+    assert 10 <= online.counts["labels without a mounting"] <= 16
+    known["from"] = 0.0
+    assert len(play(online, [m for m in messages(drive, 4.0) if m[0] > drive.stamps[0] + 3.0])) > 5
+
+
+def test_labels_far_ahead_of_odometry_are_dropped_at_last(drive):
+    online = online_localizer(drive)
+    online.initialize(home(drive))
+    play(online, messages(drive, 0.5))
+    for k in range(MAX_WAITING + 5):
+        online.add_labels(1e6 + k, "camera", drive.label_maps[0])
+    assert online.counts["labels ahead of odometry"] == 5
+    rest = [m for m in messages(drive, 1.5) if m[0] > drive.stamps[0] + 0.5]
+    assert len(play(online, rest)) >= 8
+
+
+def test_label_maps_of_a_wrong_size_are_refused_and_the_next_ones_used(drive, caplog):
+    online = online_localizer(drive)
+    online.initialize(home(drive))
+    play(online, messages(drive, 0.5))
+    small = type(drive.label_maps[0])(
+        np.zeros((3, 4), np.uint16), np.ones((3, 4), np.float32), 8, drive.label_maps[0].label_count
+    )
+    assert online.add_labels(drive.stamps[0] + 0.45, "camera", small) == []
+    assert "does not fit" in caplog.text
+    rest = [m for m in messages(drive, 1.5) if m[0] > drive.stamps[0] + 0.5]
+    assert len(play(online, rest)) >= 8
+
+
+@pytest.mark.parametrize("name", ["mounting_wait_s", "time_jump_s"])
+def test_settings_out_of_range_are_refused(name):
+    with pytest.raises(Exception, match=name):
+        OnlineSettings(**{name: -1.0})
