@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from fgsn_ros.commands.result_folder import Result
+from fgsn_ros.evaluation.match_picture import draw_match
 from fgsn_ros.evaluation.trajectory_errors import compare
-from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.mapping.semantic_map import SemanticMap
@@ -24,9 +23,6 @@ FloatArray = NDArray[np.float64]
 Turn = Callable[[NDArray[np.floating]], FloatArray]
 
 _REFERENCE, _DEAD_RECKONING, _LOCALIZED = "black", "tab:red", "tab:blue"
-_AGREES, _DISAGREES = (40, 220, 60), (235, 40, 40)  # RGB
-_POINTS_DRAWN = 1000
-_NEAR_M, _FAR_M = 3.0, 50.0
 _MARGIN_M = 20.0
 _START_SHOWN_S = 1.5
 
@@ -76,43 +72,15 @@ def draw(path: Path, scene: Scene) -> None:
 
 
 def agreement_image(scene: Scene) -> NDArray[np.uint8]:
-    """The frame blended with its labels, with the map's points drawn where they are expected.
-
-    A point is green where its label and the one that is seen at it are likelier together than
-    apart (log-ratio above zero), else red.
-    """
-    image = np.ascontiguousarray(overlay(scene.image, scene.label_map, 0.3))
-    pixels, labels = _expected(scene)
-    favoured = scene.log_ratio[_observed(scene.label_map, pixels), labels] > 0.0
-    for (u, v), agrees in zip(np.rint(pixels).astype(int), favoured, strict=True):
-        cv2.circle(image, (int(u), int(v)), 3, (0, 0, 0), -1, cv2.LINE_AA)
-        colour = _AGREES if agrees else _DISAGREES
-        cv2.circle(image, (int(u), int(v)), 2, colour, -1, cv2.LINE_AA)
-    return image
-
-
-def _expected(scene: Scene) -> tuple[FloatArray, NDArray[np.uint16]]:
-    """Pixels and labels of map points that the camera should see from the estimated pose."""
-    T_map_camera = poses.compose(scene.estimate.T_map_base, scene.mount.T_base_camera)
-    near = scene.semantic_map.points_near(T_map_camera[:3, 3], _FAR_M)
-    points = scene.semantic_map.points[near].astype(np.float64)
-    sight = points - T_map_camera[:3, 3]
-    distance = np.linalg.norm(sight, axis=1)
-    facing = np.einsum("ij,ij->i", sight, scene.semantic_map.directions[near]) / distance
-    pixels, inside = scene.mount.camera.project(poses.transform(poses.invert(T_map_camera), points))
-    seen = inside & (facing > np.cos(np.deg2rad(30))) & (distance > _NEAR_M)
-    seen &= distance < 1.5 * scene.semantic_map.max_range[near]
-    chosen = np.flatnonzero(seen)
-    chosen = chosen[:: max(1, len(chosen) // _POINTS_DRAWN)]
-    return pixels[chosen], np.asarray(scene.semantic_map.labels[near][chosen])
-
-
-def _observed(label_map: LabelMap, pixels: FloatArray) -> NDArray[np.int64]:
-    cells = np.floor((pixels + 0.5) / label_map.stride).astype(np.int64)
-    height, width = label_map.labels.shape
-    columns, rows = np.clip(cells, 0, [width - 1, height - 1]).T
-    observed: NDArray[np.int64] = label_map.labels[rows, columns].astype(np.int64)
-    return observed
+    """The frame blended with its labels, with the map's points drawn where they are expected."""
+    return draw_match(
+        overlay(scene.image, scene.label_map, 0.3),
+        scene.estimate.T_map_base,
+        scene.mount,
+        scene.label_map,
+        scene.semantic_map,
+        scene.log_ratio,
+    )
 
 
 def _turned_up(reference: Trajectory) -> Turn:
