@@ -10,7 +10,8 @@ from fgsn_ros.mapping.builder import MapSettings, build_map
 from fgsn_ros.mapping.map_files import export_ply, save_map
 from fgsn_ros.outputs import check_output
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
-from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
+from fgsn_ros.segmentation.segmenter import Segmenter
+from fgsn_ros.segmentation.settings import SegmenterSettings
 from fgsn_ros.sequences.open import RecordingSettings, open_recording
 
 

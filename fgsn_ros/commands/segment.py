@@ -14,7 +14,8 @@ from fgsn_ros.errors import RecordingError
 from fgsn_ros.outputs import whole_folder
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.labels import overlay
-from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
+from fgsn_ros.segmentation.segmenter import Segmenter
+from fgsn_ros.segmentation.settings import SegmenterSettings
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".ppm", ".bmp"}
 

@@ -1,7 +1,7 @@
 """ROS messages to and from arrays, label maps and cameras."""
 
 import array
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -14,9 +14,11 @@ from vision_msgs.msg import LabelInfo, VisionClass
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry.cameras import Camera
-from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.labels import LabelMap, label_map_of, label_pixels
 from fgsn_ros.sequences.messages import image_of, split_stamp
+
+if TYPE_CHECKING:  # spares the localization node the import of torch
+    from fgsn_ros.segmentation.checkpoint import Checkpoint
 
 _BRIDGE = CvBridge()
 _UNNAMED = {"8UC1": "mono8", "8UC3": "bgr8", "8UC4": "bgra8"}
@@ -132,7 +134,7 @@ def camera_info_message(header: Header, camera: Camera) -> CameraInfo:
     )
 
 
-def label_info_message(stamp: Time, checkpoint: Checkpoint) -> LabelInfo:
+def label_info_message(stamp: Time, checkpoint: "Checkpoint") -> LabelInfo:
     """What the labels are: one class per label, the checkpoint's fingerprint as header.frame_id.
 
     Labels without a name are called "cluster 0", "cluster 1", ... The message describes a pipeline,

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fgsn_ros.config import require
-from fgsn_ros.segmentation.segmenter import SegmenterSettings
+from fgsn_ros.segmentation.settings import SegmenterSettings
 
 
 @dataclass(frozen=True)
@@ -25,4 +25,69 @@ class SegmentationNodeSettings:
     """Diagnostics warn when the newest image is older than this [s], > 0."""
 
     def __post_init__(self) -> None:
+        require(self.stale_after_s > 0.0, "stale_after_s must be above 0")
+
+
+@dataclass(frozen=True)
+class InitialPoseSettings:
+    """A pose to start from."""
+
+    x: float = 0.0
+    """Position of the base frame in the map [m]."""
+    y: float = 0.0
+    """Position of the base frame in the map [m]."""
+    z: float = 0.0
+    """Height of the base frame in the map [m]; the planar model takes it from the map's ground."""
+    yaw: float = 0.0
+    """Heading in the map [rad]."""
+    std_m: float = 1.0
+    """Standard deviation of x and of y [m], (0, 100]."""
+    std_yaw: float = 0.07
+    """Standard deviation of the heading [rad], (0, pi]."""
+
+    def __post_init__(self) -> None:
+        require(0.0 < self.std_m <= 100.0, "initial_pose.std_m must be in (0, 100]")
+        require(0.0 < self.std_yaw <= 3.15, "initial_pose.std_yaw must be in (0, pi]")
+
+
+@dataclass(frozen=True)
+class LocalizationNodeSettings:
+    """Settings of the localization node beside those of the localizer."""
+
+    map: str = ""
+    """Map folder made by `fgsn map`; must be given."""
+    checkpoint: str = ""
+    """The network that labelled the map (.safetensors), for its label statistics; must be given."""
+    cameras: tuple[str, ...] = ("camera",)
+    """Namespaces of the cameras; each has a segmentation node."""
+    global_frame_id: str = "map"
+    """Frame of the map."""
+    odom_frame_id: str = "odom"
+    """Frame that odometry is in."""
+    base_frame_id: str = "base_link"
+    """Frame that odometry is of; its x axis points ahead."""
+    tf_broadcast: bool = True
+    """Publish the transform from the map to odometry's frame."""
+    transform_tolerance: float = 0.1
+    """That transform is valid for so long after the odometry that it was sent with [s], >= 0."""
+    set_initial_pose: bool = False
+    """Start from initial_pose; a pose received before activation goes before it."""
+    initial_pose: InitialPoseSettings = field(default_factory=InitialPoseSettings)
+    """Where to start, if set_initial_pose."""
+    saved_pose: str = ""
+    """File that keeps the last pose over restarts; empty: none. initial_pose goes before it."""
+    save_period_s: float = 2.0
+    """Time between writings of that file [s], > 0."""
+    stale_after_s: float = 1.0
+    """Diagnostics warn when the newest labels or odometry are older than this [s], > 0."""
+    autostart: bool = True
+    """Configure and activate at the start; else a lifecycle manager does."""
+
+    def __post_init__(self) -> None:
+        require(len(self.cameras) > 0, "cameras must name at least one namespace")
+        require(len(set(self.cameras)) == len(self.cameras), "cameras must differ")
+        for name in ("global_frame_id", "odom_frame_id", "base_frame_id"):
+            require(getattr(self, name) != "", f"{name} must not be empty")
+        require(self.transform_tolerance >= 0.0, "transform_tolerance must be at least 0")
+        require(self.save_period_s > 0.0, "save_period_s must be above 0")
         require(self.stale_after_s > 0.0, "stale_after_s must be above 0")

@@ -6,7 +6,6 @@ from torch.nn import functional
 from torchvision.models import mobilenet_v3_large
 from torchvision.models.segmentation.lraspp import LRASPPHead
 
-ARCHITECTURE = "lraspp_mobilenet_v3_large"
 FEATURE_DIM = 128
 STRIDE = 8
 """Pixels between neighbouring cells of features."""

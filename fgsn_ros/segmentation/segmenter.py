@@ -1,7 +1,6 @@
 """Segmenter: image in, label map out."""
 
 import copy
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,20 +14,7 @@ from fgsn_ros.errors import RecordingError
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.labels import LabelMap
 from fgsn_ros.segmentation.networks import STRIDE, FgsnNetwork
-
-
-@dataclass(frozen=True)
-class SegmenterSettings:
-    """Where and how finely images are labelled."""
-
-    device: str = "auto"
-    """"auto" (a GPU where there is one), "cpu" or "cuda"."""
-    stride: int = 4
-    """Pixels per label cell: 4 (features interpolated), 8 (the network's own grid) or 16."""
-
-    def __post_init__(self) -> None:
-        require(self.device in ("auto", "cpu", "cuda"), "device must be auto, cpu or cuda")
-        require(self.stride in (4, 8, 16), "stride must be 4, 8 or 16")
+from fgsn_ros.segmentation.settings import SegmenterSettings
 
 
 class Segmenter:

@@ -12,7 +12,8 @@ from tqdm import tqdm
 from fgsn_ros.errors import TrainingError
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.networks import STRIDE, FgsnNetwork
-from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings, fold_batch_norm
+from fgsn_ros.segmentation.segmenter import Segmenter, fold_batch_norm
+from fgsn_ros.segmentation.settings import SegmenterSettings
 from fgsn_ros.sequences.correspondences import CorrespondenceFolder
 from fgsn_ros.training.clustering import Clusters, cluster
 from fgsn_ros.training.images import ImageCache

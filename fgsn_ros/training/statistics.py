@@ -12,7 +12,8 @@ from tqdm import tqdm
 from fgsn_ros.errors import TrainingError
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.networks import STRIDE
-from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
+from fgsn_ros.segmentation.segmenter import Segmenter
+from fgsn_ros.segmentation.settings import SegmenterSettings
 from fgsn_ros.sequences.correspondences import NO_CLASS, CorrespondenceFolder
 from fgsn_ros.training.images import ImageCache
 from fgsn_ros.training.pairs import IGNORED, Pair, labels_at, read_pairs

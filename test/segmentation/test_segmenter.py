@@ -5,7 +5,8 @@ import torch
 from fgsn_ros.errors import RecordingError, SettingsError
 from fgsn_ros.segmentation.checkpoint import IMAGENET_MEAN, IMAGENET_STD, Checkpoint
 from fgsn_ros.segmentation.networks import FgsnNetwork
-from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
+from fgsn_ros.segmentation.segmenter import Segmenter
+from fgsn_ros.segmentation.settings import SegmenterSettings
 
 
 @pytest.fixture(scope="module")

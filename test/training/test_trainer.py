@@ -7,7 +7,8 @@ import torch
 
 from fgsn_ros.errors import SettingsError, TrainingError
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
-from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
+from fgsn_ros.segmentation.segmenter import Segmenter
+from fgsn_ros.segmentation.settings import SegmenterSettings
 from fgsn_ros.training.settings import TrainSettings
 from fgsn_ros.training.trainer import train
 

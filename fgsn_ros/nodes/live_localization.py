@@ -1,0 +1,269 @@
+"""Topics in, topics out: what the localization node does between configuration and clean-up."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from nav_msgs.msg import Odometry
+from numpy.typing import NDArray
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image
+from tf2_ros import Buffer, TransformBroadcaster, TransformListener
+from vision_msgs.msg import LabelInfo
+
+from fgsn_ros.errors import FgsnError, LocalizationError
+from fgsn_ros.geometry import poses
+from fgsn_ros.localization.estimate import Estimate
+from fgsn_ros.localization.localizer import Localizer
+from fgsn_ros.localization.online import OnlineLocalizer, OnlineSettings, Start
+from fgsn_ros.localization.saved_pose import SavedPose, load_pose, save_pose
+from fgsn_ros.localization.settings import LocalizerSettings
+from fgsn_ros.localization.tracking import TrackingSettings
+from fgsn_ros.mapping.semantic_map import SemanticMap
+from fgsn_ros.nodes import localization_messages as messages
+from fgsn_ros.nodes.camera_mountings import CameraMountings
+from fgsn_ros.nodes.conversions import fingerprint_of, label_map_from
+from fgsn_ros.nodes.localization_diagnostics import LocalizationDiagnostics
+from fgsn_ros.nodes.localization_publishers import LocalizationPublishers
+from fgsn_ros.nodes.match_overlay import MatchOverlays
+from fgsn_ros.nodes.settings import InitialPoseSettings, LocalizationNodeSettings
+from fgsn_ros.sequences.messages import frame_name, stamp_of
+
+FloatArray = NDArray[np.float64]
+
+WARNING_PERIOD_S = 5.0
+ODOMETRY_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
+LABELS_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+LATCHED_QOS = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+_STD_Z_TILT = (0.1, 0.01, 0.01)  # [m, rad, rad], of no effect in the planar model
+
+
+class LiveLocalization:
+    """An `OnlineLocalizer` with its topics."""
+
+    def __init__(
+        self,
+        node: Node,
+        settings: LocalizationNodeSettings,
+        semantic_map: SemanticMap,
+        log_ratio: NDArray[np.float32],
+        localizer: LocalizerSettings,
+        online: OnlineSettings,
+        tracking: TrackingSettings,
+        diagnostics: LocalizationDiagnostics,
+    ) -> None:
+        self.settings = settings
+        self._node = node
+        self._map = semantic_map
+        self._buffer = Buffer(node=node)
+        self._listener = TransformListener(self._buffer, node)
+        self._broadcaster = TransformBroadcaster(node)
+        self._mountings = CameraMountings(self._buffer, settings.base_frame_id)
+        self.online = OnlineLocalizer(
+            Localizer(semantic_map, log_ratio, {}, localizer), self._mountings.at, online, tracking
+        )
+        if settings.set_initial_pose:
+            self.online.home = start_from(settings.initial_pose)
+        self._publishers = LocalizationPublishers(node, settings.global_frame_id)
+        self._diagnostics = diagnostics
+        self._diagnostics.attach(self.online, self._mountings)
+        self._overlays = MatchOverlays(node, settings.cameras, semantic_map, log_ratio)
+        self._received: Start | None = None
+        self._subscriptions: list[object] = []
+        self._timers: list[object] = []
+        self.active = False
+
+    def activate(self) -> None:
+        """Subscribe, and start from the pose that is known."""
+        node, latched = self._node, LATCHED_QOS
+        subscribe = node.create_subscription
+        for name in self.settings.cameras:
+            for message, topic, take, qos in (
+                (Image, "labels", self._take_labels, LABELS_QOS),
+                (CameraInfo, "labels/camera_info", self._take_camera_info, LABELS_QOS),
+                (LabelInfo, "labels/info", self._take_label_info, latched),
+            ):
+                self._subscriptions.append(
+                    subscribe(message, f"{name}/{topic}", partial(take, name), qos)
+                )
+        self._subscriptions.append(subscribe(Odometry, "odom", self._take_odometry, ODOMETRY_QOS))
+        if self.settings.saved_pose:
+            self._timers.append(node.create_timer(self.settings.save_period_s, self._save_pose))
+        self._overlays.activate()
+        self._publishers.publish_map(self._map)
+        self.active = True
+        self._start()
+
+    def deactivate(self) -> None:
+        """Stop listening; the particles stay."""
+        self.active = False
+        self._save_pose()
+        self._overlays.deactivate()
+        for subscription in self._subscriptions:
+            self._node.destroy_subscription(subscription)
+        for timer in self._timers:
+            self._node.destroy_timer(timer)
+        self._subscriptions, self._timers = [], []
+
+    def close(self) -> None:
+        """Let go of what is left."""
+        if self.active:
+            self.deactivate()
+        self._diagnostics.detach()
+        self._listener.unregister()
+        self._publishers.close()
+        self._overlays.close()
+
+    def receive_pose(self, message: PoseWithCovarianceStamped) -> None:
+        """Take an initial pose, now or, while inactive, at activation.
+
+        Raises:
+            LocalizationError: it is in another frame than the map's, or no pose.
+        """
+        frame_id = frame_name(message.header.frame_id)
+        if frame_id != self.settings.global_frame_id:
+            raise LocalizationError(
+                f"an initial pose in the frame '{frame_id}' is not used; "
+                f"give it in '{self.settings.global_frame_id}'"
+            )
+        T_map_base = messages.matrix_of(message.pose.pose)
+        start = Start(T_map_base, messages.covariance_of(message), stamp_of(message) or None)
+        if self.active:
+            self._initialize(start)
+        else:
+            self._received = start
+
+    def _start(self) -> None:
+        if self._received is not None:
+            start, self._received = self._received, None
+            self._initialize(start)
+        elif self.online.localizer.initialized:
+            return  # active before: the particles are still there
+        elif self.online.home is not None:
+            self._initialize(self.online.home)
+        elif self.settings.saved_pose:
+            self._start_from_saved()
+
+    def _start_from_saved(self) -> None:
+        try:
+            saved = load_pose(Path(self.settings.saved_pose))
+        except FgsnError as error:
+            self._node.get_logger().warning(str(error))
+            return
+        if saved is None:
+            return
+        if saved.map_identity != self._map.identity:
+            self._node.get_logger().warning("the saved pose is of another map: it is not used")
+            return
+        self._initialize(Start(saved.T_map_base, saved.covariance))
+
+    def _initialize(self, start: Start) -> None:
+        self.online.initialize(start)
+        self._publishers.restart()
+        x, y = start.T_map_base[:2, 3]
+        self._node.get_logger().info(f"initial pose at x {x:.2f} m, y {y:.2f} m")
+        self._broadcast()
+
+    def _save_pose(self) -> None:
+        if not self.settings.saved_pose or self.online.T_map_odom is None:
+            return
+        if self.online.tracking.lost or self.online.tracking.quality is None:
+            return  # no pose to come back to
+        T_map_base, covariance = self.online.localizer.pose
+        try:
+            pose = SavedPose(T_map_base, covariance, self._map.identity)
+            save_pose(Path(self.settings.saved_pose), pose)
+        except FgsnError as error:
+            self._warn(str(error))
+
+    def _take_labels(self, name: str, message: Image) -> None:
+        stamp = stamp_of(message)
+        now = self._node.get_clock().now().nanoseconds * 1e-9
+        self._diagnostics.labels[name].received(stamp, now)
+        if self._diagnostics.refusal:
+            return
+        try:
+            label_map = label_map_from(message, self._map.label_count)
+        except FgsnError as error:
+            self.online.counts["unusable label images"] += 1
+            self._warn(str(error))
+            return
+        self._overlays.add_labels(name, stamp, label_map)
+        self._publish(self.online.add_labels(stamp, name, label_map))
+
+    def _take_camera_info(self, name: str, message: CameraInfo) -> None:
+        try:
+            self._mountings.add_camera_info(name, message)
+        except FgsnError as error:
+            self._warn(str(error))
+
+    def _take_label_info(self, name: str, message: LabelInfo) -> None:
+        fingerprint = fingerprint_of(message)
+        self._diagnostics.refusal = ""
+        if fingerprint != self._map.fingerprint:
+            self._diagnostics.refusal = (
+                f"labels of {name} are of checkpoint {fingerprint[:12]}, the map of "
+                f"{self._map.fingerprint[:12]}: labels are not used"
+            )
+            self._node.get_logger().error(self._diagnostics.refusal)
+
+    def _take_odometry(self, message: Odometry) -> None:
+        if not self._is_of_our_frames(message):
+            return
+        try:
+            T_odom_base = messages.matrix_of(message.pose.pose)
+        except FgsnError as error:
+            self.online.counts["refused messages"] += 1
+            self._warn(f"odometry: {error}")
+            return
+        jumps = self.online.counts["time jumps"]
+        estimates = self.online.add_odometry(stamp_of(message), T_odom_base)
+        if self.online.counts["time jumps"] > jumps:
+            self._buffer.clear()
+            self._publishers.restart()
+        self._publish(estimates)
+        self._broadcast()
+
+    def _is_of_our_frames(self, message: Odometry) -> bool:
+        frames = frame_name(message.header.frame_id), frame_name(message.child_frame_id)
+        expected = self.settings.odom_frame_id, self.settings.base_frame_id
+        if any(got not in ("", ours) for got, ours in zip(frames, expected, strict=True)):
+            self.online.counts["odometry of other frames"] += 1
+            self._warn(
+                f"odometry is from '{frames[0]}' to '{frames[1]}', not '{expected[0]}' to "
+                f"'{expected[1]}': set odom_frame_id and base_frame_id"
+            )
+            return False
+        return True
+
+    def _publish(self, estimates: list[Estimate]) -> None:
+        for estimate in estimates:
+            self._diagnostics.add(estimate)
+            self._publishers.publish(estimate, self.online)
+            mount = self._mountings.at(estimate.camera, estimate.labels_stamp)
+            if mount is not None:
+                self._overlays.add_estimate(estimate, mount)
+
+    def _broadcast(self) -> None:
+        """Send map -> odom, valid a little beyond the newest odometry."""
+        T_map_odom = self.online.T_map_odom
+        if T_map_odom is None or not self.settings.tf_broadcast or not self.active:
+            return
+        stamp = self.online.localizer.odometry.last + self.settings.transform_tolerance
+        frames = self.settings.global_frame_id, self.settings.odom_frame_id
+        self._broadcaster.sendTransform(messages.transform_message(stamp, *frames, T_map_odom))
+
+    def _warn(self, text: str) -> None:
+        self._node.get_logger().warning(text, throttle_duration_sec=WARNING_PERIOD_S)
+
+
+def start_from(settings: InitialPoseSettings) -> Start:
+    """The pose of the parameters."""
+    T_map_base = poses.from_planar(settings.x, settings.y, settings.yaw)
+    T_map_base[2, 3] = settings.z
+    std = np.array([settings.std_m, settings.std_m, *_STD_Z_TILT, settings.std_yaw])
+    return Start(T_map_base, np.diag(std**2))
