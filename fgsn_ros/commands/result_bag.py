@@ -11,6 +11,7 @@ from fgsn_ros.commands.result_messages import (
     MAP_FRAME,
     make_estimate,
     make_map_points,
+    make_particle_weights,
     make_particles,
     make_path,
 )
@@ -18,6 +19,7 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.localizer import Localizer
+from fgsn_ros.localization.tracking import Tracking, TrackingSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap, overlay
 from fgsn_ros.sequences.messages import make, make_jpeg, make_transform
@@ -34,7 +36,7 @@ FloatArray = NDArray[np.float64]
 
 
 class ResultBag:
-    """Writes pose, particles, path, odom, tf, map points and overlay images; a context manager."""
+    """Writes what the localization node publishes, odom and overlay images; a context manager."""
 
     def __init__(
         self,
@@ -47,8 +49,11 @@ class ResultBag:
         self._mounts = mounts
         self._odometry = odometry
         self._map = semantic_map
+        self._tracking = Tracking(TrackingSettings())
         self._stamps: list[float] = []
         self._poses: list[FloatArray] = []
+        self._reckoned: list[FloatArray] = []
+        self._T_map_odom_at_start = np.eye(4)
         self._next_overlay = self._next_path = -np.inf
 
     def __enter__(self) -> "ResultBag":
@@ -80,18 +85,26 @@ class ResultBag:
     def add_estimate(self, estimate: Estimate, localizer: Localizer) -> None:
         """Write an estimate with the particles that it came from."""
         stamp = estimate.stamp
+        T_odom_base = self._odometry.at(stamp)
+        T_map_odom = poses.compose(estimate.T_map_base, poses.invert(T_odom_base))
         if not self._stamps:
             self._write_map(stamp)
+            self._T_map_odom_at_start = T_map_odom
         self._stamps.append(stamp)
         self._poses.append(estimate.T_map_base)
+        self._reckoned.append(poses.compose(self._T_map_odom_at_start, T_odom_base))
         pose = make_estimate(stamp, estimate.T_map_base, estimate.covariance)
         self._writer.write("/pose", "geometry_msgs/msg/PoseWithCovarianceStamped", stamp, pose)
         T_map_base, weights = localizer.particles
         shown = make_particles(stamp, T_map_base[drawn(weights, PARTICLES_SHOWN)])
         self._writer.write("/particles", "geometry_msgs/msg/PoseArray", stamp, shown)
-        T_odom_base = self._odometry.at(stamp)
+        cloud = make_particle_weights(stamp, T_map_base, weights)
+        self._writer.write("/particle_weights", "sensor_msgs/msg/PointCloud2", stamp, cloud)
+        self._tracking.add(estimate)
+        quality = make("std_msgs/msg/Float32", data=self._tracking.quality)
+        self._writer.write("/quality", "std_msgs/msg/Float32", stamp, quality)
         self._writer.write_odometry(stamp, T_odom_base)
-        self._write_transforms(stamp, T_odom_base, estimate.T_map_base)
+        self._write_transforms(stamp, T_odom_base, T_map_odom)
         if stamp >= self._next_path:
             self._write_path(stamp)
             # later paths are longer: growing periods keep the bag from growing with their square
@@ -105,9 +118,8 @@ class ResultBag:
         self._writer.write("/map_points", "sensor_msgs/msg/PointCloud2", stamp, cloud, latched=True)
 
     def _write_transforms(
-        self, stamp: float, T_odom_base: FloatArray, T_map_base: FloatArray
+        self, stamp: float, T_odom_base: FloatArray, T_map_odom: FloatArray
     ) -> None:
-        T_map_odom = poses.compose(T_map_base, poses.invert(T_odom_base))
         transforms = [
             make_transform(stamp, MAP_FRAME, ODOM_FRAME, T_map_odom),
             make_transform(stamp, ODOM_FRAME, BASE_FRAME, T_odom_base),
@@ -116,8 +128,8 @@ class ResultBag:
         self._writer.write("/tf", "tf2_msgs/msg/TFMessage", stamp, tree)
 
     def _write_path(self, stamp: float) -> None:
-        path = make_path(self._stamps, self._poses)
-        self._writer.write("/path", "nav_msgs/msg/Path", stamp, path)
+        for topic, T in (("/path", self._poses), ("/odometry_path", self._reckoned)):
+            self._writer.write(topic, "nav_msgs/msg/Path", stamp, make_path(self._stamps, T))
 
 
 def drawn(weights: FloatArray, count: int) -> NDArray[np.int64]:

@@ -1,5 +1,7 @@
 """ROS messages of a localized run, beside those that a recording has."""
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,6 +10,7 @@ from fgsn_ros.sequences.messages import Message, make, make_header, make_pose
 
 MAP_FRAME = "map"
 
+_PARTICLE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("weight", "<f4")])
 _CLOUD = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("label", "<u2")])
 _POINT_FIELD_TYPES = {"label": 4}  # UINT16
 _FLOAT32 = 7  # also of rgb, which RViz reads packed in a float
@@ -37,6 +40,14 @@ def make_particles(stamp: float, T_map_base: FloatArray) -> Message:
     )
 
 
+def make_particle_weights(stamp: float, T_map_base: FloatArray, weights: FloatArray) -> Message:
+    """sensor_msgs/PointCloud2 of poses (N, 4, 4): positions, weights (N,) relative to the mean."""
+    cloud = np.zeros(len(T_map_base), _PARTICLE)
+    cloud["x"], cloud["y"], cloud["z"] = T_map_base[:, :3, 3].T
+    cloud["weight"] = weights * len(weights)
+    return _make_cloud(stamp, cloud)
+
+
 def make_path(stamps: list[float], T_map_base: list[FloatArray]) -> Message:
     """nav_msgs/Path of at least one stamped pose (4, 4)."""
     stamped = [
@@ -57,15 +68,21 @@ def make_map_points(
     red, green, blue = palette(label_count)[labels].astype(np.uint32).T
     cloud["rgb"] = red << 16 | green << 8 | blue
     cloud["label"] = labels
+    return _make_cloud(stamp, cloud)
+
+
+def _make_cloud(stamp: float, cloud: NDArray[Any]) -> Message:
+    assert cloud.dtype.names is not None
+    assert cloud.dtype.fields is not None
     fields = [
         make(
             "sensor_msgs/msg/PointField",
             name=name,
-            offset=int(_CLOUD.fields[name][1]) if _CLOUD.fields else 0,
+            offset=int(cloud.dtype.fields[name][1]),
             datatype=_POINT_FIELD_TYPES.get(name, _FLOAT32),
             count=1,
         )
-        for name in _CLOUD.names or ()
+        for name in cloud.dtype.names
     ]
     return make(
         "sensor_msgs/msg/PointCloud2",
@@ -74,7 +91,7 @@ def make_map_points(
         width=len(cloud),
         fields=fields,
         is_bigendian=False,
-        point_step=_CLOUD.itemsize,
+        point_step=cloud.itemsize,
         row_step=cloud.nbytes,
         data=cloud.view(np.uint8),
         is_dense=True,

@@ -47,11 +47,14 @@ def test_the_result_bag_has_the_topics_of_the_node(workplace: Any, tmp_path: Pat
         assert counts == {
             "/pose": 12,
             "/particles": 12,
+            "/particle_weights": 12,
+            "/quality": 12,
             "/odom": 12,
             "/tf": 12,
             "/tf_static": 1,
             "/map_points": 1,
             "/path": 3,
+            "/odometry_path": 3,
             "/camera/overlay/compressed": 3,
         }
         messages = {c.topic: reader.deserialize(d, c.msgtype) for c, _, d in reader.messages()}
@@ -60,7 +63,10 @@ def test_the_result_bag_has_the_topics_of_the_node(workplace: Any, tmp_path: Pat
     xyz = np.frombuffer(cloud.data.tobytes(), np.uint8).reshape(500, -1)[:, :12].view("<f4")
     assert (xyz.min(axis=0) >= [0, -8, 0]).all()
     assert (xyz.max(axis=0) <= [30, 8, 5]).all()
-    assert len(messages["/path"].poses) == 12
+    assert len(messages["/path"].poses) == len(messages["/odometry_path"].poses) == 12
+    weights = messages["/particle_weights"].data.tobytes()
+    assert np.frombuffer(weights, "<f4").reshape(-1, 4)[:, 3].mean() == pytest.approx(1.0)
+    assert 0.0 <= messages["/quality"].data <= 1.0
     assert messages["/pose"].header.frame_id == "map"
 
 
