@@ -9,7 +9,7 @@ setup(
     name=PACKAGE,
     version="0.1.0",
     description="Camera-based robot localization across seasons with fine-grained segmentation",
-    long_description=Path("README.md").read_text(encoding="utf-8"),
+    long_description=Path(__file__).resolve().with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     author="fgsn_ros maintainers",
     author_email="maintainers@fgsn-ros.org",

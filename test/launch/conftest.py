@@ -61,12 +61,15 @@ class Ros:
     def start(self, *actions: Any) -> None:
         """Start actions: nodes, or whole launch descriptions."""
         from launch import LaunchDescription
+        from launch.events import IncludeLaunchDescription
 
-        self._service.include_launch_description(LaunchDescription(actions))
+        self._emit(IncludeLaunchDescription(LaunchDescription(actions)))
 
     def turn(self) -> None:
         """Let launch and the node do what is due."""
         self._loop.run_until_complete(asyncio.sleep(0.0))
+        if self._task.done():
+            pytest.exit("launch was interrupted", 130)
         self.executor.spin_once(timeout_sec=0.01)
 
     def until(
@@ -103,19 +106,22 @@ class Ros:
         from launch.events import matches_action
         from launch.events.process import SignalProcess
 
-        event = SignalProcess(signal_number="SIGINT", process_matcher=matches_action(process))
-        self._service.emit_event(event)
+        self._emit(SignalProcess(signal_number="SIGINT", process_matcher=matches_action(process)))
 
     def close(self) -> None:
         """End every process and the node."""
         import rclpy
 
-        self._service.shutdown()
+        self._service.shutdown(force_sync=True)
         self._loop.run_until_complete(self._task)
         self._loop.close()
         self.executor.shutdown()
         self.node.destroy_node()
         rclpy.try_shutdown()
+
+    def _emit(self, event: Any) -> None:
+        # the service's own `emit_event` waits for the loop, which turns in this very thread
+        self._service.context.emit_event_sync(event)
 
 
 @pytest.fixture(scope="session", autouse=True)
