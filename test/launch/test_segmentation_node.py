@@ -20,7 +20,8 @@ from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.nodes import conversions
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.labels import overlay
-from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
+from fgsn_ros.segmentation.segmenter import Segmenter
+from fgsn_ros.segmentation.settings import SegmenterSettings
 from fgsn_ros.sequences.messages import camera_of, stamp_of
 
 CHECKPOINT = Path(fgsn_ros.__file__).parent / "data" / "town.safetensors"
