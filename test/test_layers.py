@@ -25,7 +25,7 @@ LAYERS = {
     "nodes": 7,
 }
 TOP = 7
-ROS = {"rclpy", "cv_bridge", "message_filters", "launch", "launch_ros"}
+ROS = {"rclpy", "cv_bridge", "message_filters", "launch", "launch_ros", "diagnostic_updater"}
 ROS_PREFIX = ("tf2_", "tf_transformations", "rcl")
 LONGEST_FUNCTION, LONGEST_FILE = 60, 300
 
