@@ -14,7 +14,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 setup: $(STAMP)
 
 $(STAMP): setup.py setup.cfg pyproject.toml tools/system_packages.sh tools/make_environment.sh tools/ros_constraints.txt
-	@tools/system_packages.sh
+	@PYTHON=$(PYTHON) tools/system_packages.sh
 	@tools/make_environment.sh $(VENV) $(PYTHON) $(KIND)
 	@touch $@
 

@@ -2,12 +2,14 @@
 # Checks the system packages that pip cannot bring, and installs the missing ones where it may.
 set -euo pipefail
 
+python=${PYTHON:-python3}
 missing=()
-ldconfig -p 2>/dev/null | grep -q 'libusb-1\.0\.so' || missing+=(libusb-1.0-0) # open3d loads it
-ldconfig -p 2>/dev/null | grep -q 'libGL\.so\.1' || missing+=(libgl1)          # open3d loads it
-ldconfig -p 2>/dev/null | grep -q 'libEGL\.so\.1' || missing+=(libegl1)        # open3d loads it
-ldconfig -p 2>/dev/null | grep -q 'libgomp\.so\.1' || missing+=(libgomp1)      # faiss and torch load it
-[ -x .venv/bin/pip ] || python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+libraries=$(ldconfig -p 2>/dev/null || true)
+grep -q 'libusb-1\.0\.so' <<<"$libraries" || missing+=(libusb-1.0-0) # open3d loads it
+grep -q 'libGL\.so\.1' <<<"$libraries" || missing+=(libgl1)          # open3d loads it
+grep -q 'libEGL\.so\.1' <<<"$libraries" || missing+=(libegl1)        # open3d loads it
+grep -q 'libgomp\.so\.1' <<<"$libraries" || missing+=(libgomp1)      # faiss and torch load it
+[ -x .venv/bin/pip ] || "$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 [ ${#missing[@]} -eq 0 ] && exit 0
 
 as_root=()
