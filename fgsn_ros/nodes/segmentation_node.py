@@ -100,9 +100,10 @@ class SegmentationNode(Node):
         self._info.publish(conversions.label_info_message(stamp, self._segmenter.checkpoint))
 
     def _subscribe(self) -> None:
+        best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
+        self.create_subscription(CameraInfo, "camera_info", self._take_camera_info, best_effort)
         reliability = ReliabilityPolicy[self._settings.image_reliability.upper()]
         qos = QoSProfile(depth=1, reliability=reliability)
-        self.create_subscription(CameraInfo, "camera_info", self._take_camera_info, qos)
         if self._settings.image_transport == "raw":
             self.create_subscription(Image, "image", self._take_image, qos)
         else:  # a remapped `image` moves `image/compressed` along, as in image_transport
