@@ -33,7 +33,7 @@ FloatArray = NDArray[np.float64]
 class MapSettings:
     """How a map is built."""
 
-    keyframe_spacing_m: float = 1.0
+    keyframe_spacing_m: float = 0.5
     """Distance between labelled images of a camera, and between key frames [m]. > 0."""
     keyframe_turn_deg: float = 5.0
     """Turn that makes a key frame before keyframe_spacing_m is reached [deg]. > 0."""

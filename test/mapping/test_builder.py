@@ -34,8 +34,9 @@ def test_ranges_and_directions_are_those_of_cameras_that_saw_the_point(built):
     assert np.median(np.einsum("ij,ij->i", mean, m.directions)) > np.cos(np.radians(1.0))
 
 
-def test_key_frames_are_spaced_and_hold_label_shares(built):
-    recording, m = built
+def test_key_frames_are_spaced_and_hold_label_shares(make_corridor, tint_segmenter):
+    recording = make_corridor()
+    m = build_map(recording, tint_segmenter(), MapSettings(keyframe_spacing_m=1.0))
     steps = np.linalg.norm(np.diff(m.keyframe_poses[:, :3, 3], axis=0), axis=1)
     assert (steps >= 1.0).all()
     assert steps.max() < 1.0 + 2 * 0.61
@@ -71,13 +72,13 @@ def test_labels_that_the_images_do_not_agree_on_are_dropped(make_corridor, tint_
         def segment(self, image):
             label_map = super().segment(image)
             self.calls += 1
-            label_map.labels[:] = self.calls % 4
+            label_map.labels[:] = self.calls // 2 % 4
             return label_map
 
     lax = build_map(make_corridor(12), Fickle(), MapSettings(min_agreement=0.0))
-    strict = build_map(make_corridor(12), Fickle(), MapSettings(min_agreement=0.6))
+    strict = build_map(make_corridor(12), Fickle(), MapSettings(min_agreement=0.4))
     assert len(strict) < 0.7 * len(lax)
-    assert strict.confidence.min() >= 0.6
+    assert strict.confidence.min() >= 0.4
     with pytest.raises(MapError, match="label tests"):
         build_map(make_corridor(4), tint_segmenter(np.zeros(4, np.float32)))
 
