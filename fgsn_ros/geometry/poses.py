@@ -75,7 +75,7 @@ def log(T: ArrayLike) -> Array:
     translation, q_xyzw = to_quaternion(T)
     vector, scalar = q_xyzw[..., :3], q_xyzw[..., 3]
     length = np.linalg.norm(vector, axis=-1)
-    angle = 2.0 * np.arctan2(length, scalar)
+    angle = 2.0 * _arctan2(length, scalar)
     # The quaternion keeps full precision near pi, where the trace of R does not.
     per_length = np.where(length > 0.0, angle / np.where(length > 0.0, length, 1.0), 2.0)
     phi = vector * per_length[..., None]
@@ -163,9 +163,9 @@ def from_xyz_rpy(xyz: ArrayLike, rpy: ArrayLike) -> Array:
 def to_rpy(T: ArrayLike) -> Array:
     """Roll, pitch, yaw (..., 3) [rad] of a pose; pitch in [-pi/2, pi/2]."""
     R = np.asarray(T, np.float64)[..., :3, :3]
-    pitch = np.arctan2(-R[..., 2, 0], np.hypot(R[..., 0, 0], R[..., 1, 0]))
-    roll = np.arctan2(R[..., 2, 1], R[..., 2, 2])
-    yaw = np.arctan2(R[..., 1, 0], R[..., 0, 0])
+    pitch = _arctan2(-R[..., 2, 0], np.hypot(R[..., 0, 0], R[..., 1, 0]))
+    roll = _arctan2(R[..., 2, 1], R[..., 2, 2])
+    yaw = _arctan2(R[..., 1, 0], R[..., 0, 0])
     return np.stack([roll, pitch, yaw], axis=-1)
 
 
@@ -183,14 +183,23 @@ def from_planar(x: ArrayLike, y: ArrayLike, yaw: ArrayLike) -> Array:
 def rotation_angle(T: ArrayLike) -> Array:
     """Angle (...) [rad] in [0, pi] of a pose's rotation."""
     _, q_xyzw = to_quaternion(T)
-    angle: Array = 2.0 * np.arctan2(np.linalg.norm(q_xyzw[..., :3], axis=-1), q_xyzw[..., 3])
-    return angle
+    return 2.0 * _arctan2(np.linalg.norm(q_xyzw[..., :3], axis=-1), q_xyzw[..., 3])
 
 
 def wrap_angle(a: ArrayLike) -> Array:
     """The angle [rad] in [-pi, pi)."""
     wrapped: Array = np.mod(np.asarray(a, np.float64) + np.pi, 2.0 * np.pi) - np.pi
     return wrapped
+
+
+def _arctan2(y: Array, x: Array) -> Array:
+    """Angle of (x, y) [rad], the same to the bit wherever the arrays lie in memory.
+
+    On views NumPy may take its vectorised version or the plain one, whose last bits differ,
+    depending on whether the result happens to lie beside them.
+    """
+    angle: Array = np.arctan2(y.copy(), x.copy())
+    return angle
 
 
 def _rotate(R: Array, vectors: Array) -> Array:

@@ -174,3 +174,11 @@ def test_rotation_angle_is_exact_at_both_ends():
 def test_wrapped_angles_lie_in_minus_pi_to_pi():
     wrapped = poses.wrap_angle([-np.pi, np.pi, 3 * np.pi / 2, 0.1 + 4 * np.pi])
     np.testing.assert_allclose(wrapped, [-np.pi, -np.pi, -np.pi / 2, 0.1], atol=1e-14)
+
+
+def test_a_logarithm_has_the_same_bits_wherever_memory_lies():
+    T, rng = random_poses(9, 400), np.random.default_rng(9)
+    expected = poses.log(T)
+    for _ in range(500):
+        _between = [np.empty(rng.integers(1, 3000)) for _ in range(rng.integers(1, 4))]
+        np.testing.assert_array_equal(poses.log(T), expected)
