@@ -1,5 +1,6 @@
 """The process around a node: start, spin, end; errors become one line and an exit code."""
 
+import re
 import sys
 from collections.abc import Callable
 
@@ -7,7 +8,7 @@ import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
-from fgsn_ros.errors import FgsnError
+from fgsn_ros.errors import FgsnError, SettingsError
 
 EXIT_ERROR = 2
 
@@ -17,8 +18,8 @@ def run(make_node: Callable[[], Node], name: str) -> int:
 
     A FgsnError is one line on stderr and exit code 2, as in the command line.
     """
-    rclpy.init()
     try:
+        start_ros()
         spin(make_node())
     except FgsnError as error:
         print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
@@ -28,6 +29,18 @@ def run(make_node: Callable[[], Node], name: str) -> int:
     finally:
         rclpy.try_shutdown()
     return 0
+
+
+def start_ros() -> None:
+    """Take over the ROS arguments of the command line.
+
+    Raises:
+        SettingsError: they, or a parameter file that they name, cannot be parsed.
+    """
+    try:
+        rclpy.init()
+    except RuntimeError as error:  # with the places in rcl's source
+        raise SettingsError(re.sub(r", at \S+", "", str(error))) from error
 
 
 def spin(node: Node) -> None:

@@ -100,13 +100,17 @@ def talks(ros: Any) -> dict[str, Any]:
         ),
         "/absent": node_of("/absent", checkpoint="/absent.safetensors"),
         "/none": node_of("/none"),
+        "/yaml": Node(
+            package="fgsn_ros",
+            executable="segmentation_node",
+            arguments=["--ros-args", "--params-file", "/absent.yaml"],
+        ),
     }
     ros.start(*nodes.values())
     return {
         "/raw": Talk(ros, "/raw", nodes["/raw"], Image, "image"),
         "/jpeg": Talk(ros, "/jpeg", nodes["/jpeg"], CompressedImage, "image/compressed"),
-        "/absent": nodes["/absent"],
-        "/none": nodes["/none"],
+        **{name: nodes[name] for name in ("/absent", "/none", "/yaml")},
     }
 
 
@@ -250,14 +254,19 @@ def test_simulated_clock_may_jump_back(talks: dict[str, Any], ros: Any) -> None:
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("/absent", "cannot read checkpoint /absent.safetensors"), ("/none", "'checkpoint' needs")],
+    [
+        ("/absent", "cannot read checkpoint /absent.safetensors"),
+        ("/none", "'checkpoint' needs"),
+        ("/yaml", "/absent.yaml"),
+    ],
 )
-def test_bad_checkpoint_ends_with_one_line(
+def test_bad_arguments_end_with_one_line(
     talks: dict[str, Any], ros: Any, name: str, reason: str
 ) -> None:
     process = talks[name]
     assert ros.exit_code(process) == 2
-    (line,) = [line for line in ros.stderr(process).splitlines() if line.strip()]
+    lines = [line for line in ros.stderr(process).splitlines() if line.strip()]
+    (line,) = [line for line in lines if "[rcl]" not in line]  # which speaks up by itself
     assert line.startswith("segmentation_node: error: ")
     assert reason in line
 
