@@ -38,7 +38,7 @@ from fgsn_ros.nodes import parameters
 from fgsn_ros.nodes.live_localization import WARNING_PERIOD_S, LiveLocalization
 from fgsn_ros.nodes.localization_diagnostics import LocalizationDiagnostics
 from fgsn_ros.nodes.process import run
-from fgsn_ros.nodes.settings import LocalizationNodeSettings
+from fgsn_ros.nodes.settings import LOCALIZATION_PARAMETERS, LocalizationNodeSettings
 from fgsn_ros.segmentation.label_statistics import read_label_statistics
 
 try:
@@ -47,10 +47,6 @@ except ImportError:  # only where Nav2 is installed
     SetInitialPose = None
 
 NODE_NAME = "localization_node"
-CHANGEABLE = ("tf_broadcast", "transform_tolerance", "stale_after_s")
-"""Parameters of `LocalizationNodeSettings` that may change at run time."""
-FIXED_LOCALIZER = ("model",)
-"""Parameters of `LocalizerSettings` that may not."""
 
 
 class LocalizationNode(LifecycleNode):
@@ -67,15 +63,9 @@ class LocalizationNode(LifecycleNode):
         self._entities: list[tuple[Any, Any]] = []
         self._failure: FgsnError | None = None
         self._forward_logs()
-        self._settings = parameters.declare(self, LocalizationNodeSettings(), CHANGEABLE)
-        changeable = [
-            name for name in LocalizerSettings.__dataclass_fields__ if name not in FIXED_LOCALIZER
-        ]
-        self._localizer = parameters.declare(self, LocalizerSettings(), changeable)
-        fields = tuple(TrackingSettings.__dataclass_fields__)
-        self._tracking = parameters.declare(self, TrackingSettings(), fields)
-        fields = tuple(OnlineSettings.__dataclass_fields__)
-        self._online = parameters.declare(self, OnlineSettings(), fields)
+        self._settings, self._localizer, self._tracking, self._online = (
+            parameters.declare(self, *declared) for declared in LOCALIZATION_PARAMETERS
+        )
         self._diagnostics = LocalizationDiagnostics(
             self, self._settings.cameras, self._settings.stale_after_s
         )
@@ -117,6 +107,7 @@ class LocalizationNode(LifecycleNode):
         """Localize."""
         assert self._live is not None
         self._live.activate()
+        self.get_logger().info("active")
         return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:

@@ -39,7 +39,7 @@ from fgsn_ros.nodes.image_statistics import ImageStatistics
 from fgsn_ros.nodes.newest import NewestPlace
 from fgsn_ros.nodes.process import run
 from fgsn_ros.nodes.segmentation_diagnostics import SegmentationDiagnostics
-from fgsn_ros.nodes.settings import SegmentationNodeSettings
+from fgsn_ros.nodes.settings import SEGMENTATION_PARAMETERS, SegmentationNodeSettings
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap, overlay
 from fgsn_ros.segmentation.segmenter import Segmenter
@@ -67,7 +67,7 @@ class SegmentationNode(Node):
 
     def __init__(self) -> None:
         super().__init__(NODE_NAME)
-        settings = parameters.declare(self, SegmentationNodeSettings(), ("stale_after_s",))
+        settings = parameters.declare(self, *SEGMENTATION_PARAMETERS[0])
         require(settings.checkpoint != "", "the parameter 'checkpoint' needs a .safetensors file")
         self._settings = settings
         self._segmenter = Segmenter(load_checkpoint(Path(settings.checkpoint)), settings.segmenter)

@@ -1,9 +1,12 @@
 """Settings of the nodes; their ROS parameters are made from these."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from fgsn_ros.config import require
+from fgsn_ros.localization.online import OnlineSettings
+from fgsn_ros.localization.settings import LocalizerSettings
+from fgsn_ros.localization.tracking import TrackingSettings
 from fgsn_ros.segmentation.settings import SegmenterSettings
 
 
@@ -91,3 +94,17 @@ class LocalizationNodeSettings:
         require(self.transform_tolerance >= 0.0, "transform_tolerance must be at least 0")
         require(self.save_period_s > 0.0, "save_period_s must be above 0")
         require(self.stale_after_s > 0.0, "stale_after_s must be above 0")
+
+
+def _all_but(settings: type, *fixed: str) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(settings) if field.name not in fixed)
+
+
+SEGMENTATION_PARAMETERS = ((SegmentationNodeSettings(), ("stale_after_s",)),)
+"""Settings at their defaults, and which of them may change at run time."""
+LOCALIZATION_PARAMETERS = (
+    (LocalizationNodeSettings(), ("tf_broadcast", "transform_tolerance", "stale_after_s")),
+    (LocalizerSettings(), _all_but(LocalizerSettings, "model", "random_seed")),
+    (TrackingSettings(), _all_but(TrackingSettings)),
+    (OnlineSettings(), _all_but(OnlineSettings)),
+)

@@ -1,0 +1,182 @@
+"""The arguments of localize.launch.py, checked."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fgsn_ros.config import require
+from fgsn_ros.nodes import played_bag
+
+DESCRIPTIONS = {
+    "map": "folder made by `fgsn map`",
+    "checkpoint": "network that labelled the map (.safetensors)",
+    "params_file": "parameters of both nodes (YAML)",
+    "cameras": "namespaces of the cameras, a,b,...; empty: camera, or those of the bag",
+    "image": "image topic of each camera, a,b,...; empty: <camera>/image; camera_info is beside it",
+    "image_transport": "raw or compressed; empty: as in the bag, else as in params_file",
+    "odom": "odometry topic (nav_msgs/Odometry)",
+    "initial_pose": "'x y yaw' [m, m, rad], or ground_truth: that of the bag",
+    "use_sim_time": "time comes from /clock; always so with bag",
+    "autostart": "configure and activate the localization node",
+    "rviz": "show it in RViz",
+    "bag": "rosbag2 to play; at its end the launch ends too, unless RViz is open",
+    "record": "folder to make: a rosbag2 of what the nodes publish",
+    "demo": "simulate two drives, once, then localize the winter one on a map of the summer one",
+}
+"""Name to meaning."""
+FLAGS = ("use_sim_time", "autostart", "rviz", "demo")
+_NOT_IN_DEMO = ("map", "checkpoint", "bag", "cameras", "image", "image_transport", "initial_pose")
+
+
+@dataclass(frozen=True)
+class Camera:
+    """Where one camera's images come from."""
+
+    namespace: str
+    image: str
+    """topic without the transport's name; empty: `image` in the namespace"""
+    transport: str
+    """raw or compressed; empty: as in the parameter file"""
+
+
+@dataclass(frozen=True)
+class LaunchArguments:
+    """What to start."""
+
+    map: Path
+    checkpoint: Path
+    params_file: Path
+    cameras: tuple[Camera, ...]
+    odom: str
+    initial_pose: tuple[float, float, float] | None
+    """x, y [m], yaw [rad]"""
+    use_sim_time: bool
+    autostart: bool
+    rviz: bool
+    bag: Path | None
+    record: Path | None
+
+
+def flag(given: Mapping[str, str], name: str) -> bool:
+    """Value of a yes-no argument.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    value = given[name].lower()
+    require(value in ("true", "false"), f"{name}:={given[name]} is neither true nor false")
+    return value == "true"
+
+
+def check_demo(given: Mapping[str, str]) -> None:
+    """Refuse what the demo brings itself.
+
+    Raises:
+        SettingsError: an argument is given that has no place beside demo:=true.
+    """
+    besides = [name for name in _NOT_IN_DEMO if given[name]]
+    require(not besides, f"demo:=true brings its own {', '.join(besides)}; leave it out")
+
+
+def checked(given: Mapping[str, str]) -> LaunchArguments:
+    """Arguments from their texts; what they leave open is found in the bag.
+
+    Raises:
+        FgsnError: one is missing or wrong.
+    """
+    flags = {name: flag(given, name) for name in FLAGS}
+    semantic_map = _existing(given, "map", "meta.json")
+    checkpoint = _existing(given, "checkpoint")
+    bag = _existing(given, "bag") if given["bag"] else None
+    topics = {} if bag is None else played_bag.topics_of(bag)
+    if bag is not None:
+        kind = topics.get(given["odom"])
+        fits = kind == "nav_msgs/msg/Odometry"
+        require(fits, f"{bag} has no nav_msgs/Odometry on {given['odom']}; name it by odom:=")
+    record = _absolute(given["record"]) if given["record"] else None
+    require(record is None or not record.exists(), f"record:={record} exists already")
+    return LaunchArguments(
+        semantic_map,
+        checkpoint,
+        _existing(given, "params_file"),
+        _cameras(given, topics),
+        given["odom"],
+        _initial_pose(given["initial_pose"], bag),
+        flags["use_sim_time"] or bag is not None,
+        flags["autostart"],
+        flags["rviz"],
+        bag,
+        record,
+    )
+
+
+def _existing(given: Mapping[str, str], name: str, file: str = "") -> Path:
+    """Absolute path of an argument that names a file, or a folder that holds `file`."""
+    expected = DESCRIPTIONS[name].split(";")[0]
+    require(given[name] != "", f"{name}:= is missing ({expected}); or give demo:=true alone")
+    path = _absolute(given[name])
+    require(path.exists(), f"{name}:={path} is not there ({expected})")
+    require((path / file).exists(), f"{name}:={path} holds no {file}: it is no {expected}")
+    return path
+
+
+def _absolute(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _cameras(given: Mapping[str, str], topics: Mapping[str, str]) -> tuple[Camera, ...]:
+    transport = given["image_transport"]
+    choices = ("", "raw", "compressed")
+    require(transport in choices, f"image_transport:={transport} is neither raw nor compressed")
+    names = [name.strip("/") for name in _listed(given["cameras"])]
+    images = [image.removesuffix("/compressed") for image in _listed(given["image"])]
+    found = played_bag.images_of(topics)
+    if found and not names and not images:
+        images = _one_a_camera(list(found))
+        names = [_namespace(image) or "camera" for image in images]
+    names = names or ["camera"]
+    images = images or [f"/{name}/image" if topics else "" for name in names]
+    require(
+        len(images) == len(names),
+        f"image:= names {len(images)} topics, cameras:= {len(names)} namespaces; give one each",
+    )
+    for image in images:
+        there = not topics or image in found
+        require(there, f"the bag has no images on {image}; it has {', '.join(found) or 'none'}")
+    return tuple(
+        Camera(name, image, transport or found.get(image, ""))
+        for name, image in zip(names, images, strict=True)
+    )
+
+
+def _one_a_camera(images: list[str]) -> list[str]:
+    """Those named image..., as image_transport's are; else all."""
+    images = [name for name in images if name.rpartition("/")[2].startswith("image")] or images
+    different = len({_namespace(image) for image in images}) == len(images)
+    require(different, f"the bag has several images of a camera: choose by image:=, of {images}")
+    return images
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _namespace(topic: str) -> str:
+    return topic.rpartition("/")[0].strip("/")
+
+
+def _initial_pose(text: str, bag: Path | None) -> tuple[float, float, float] | None:
+    if not text:
+        return None
+    if text == "ground_truth":
+        require(bag is not None, "initial_pose:=ground_truth needs bag:=")
+        assert bag is not None
+        return played_bag.ground_truth_of(bag)
+    try:
+        x, y, yaw = (float(number) for number in text.replace(",", " ").split())
+    except ValueError:
+        x = y = yaw = math.nan
+    finite = all(map(math.isfinite, (x, y, yaw)))
+    require(finite, f"initial_pose:='{text}' is neither 'x y yaw' nor ground_truth")
+    return x, y, yaw

@@ -1,0 +1,285 @@
+"""Localize a robot from live topics, from a bag, or in the demo.
+
+A segmentation node in each camera's namespace, the localization node in the launch's own, and on
+request RViz, a bag played and a bag recorded. A wrong argument, or a node that fails, ends the
+launch with a line that says so and a non-zero exit code.
+"""
+
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from ament_index_python.packages import PackageNotFoundError, get_package_share_directory
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import (
+    DeclareLaunchArgument,
+    ExecuteProcess,
+    LogInfo,
+    OpaqueFunction,
+    RegisterEventHandler,
+    Shutdown,
+    TimerAction,
+)
+from launch.event_handlers import OnProcessExit, OnProcessIO
+from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
+from launch_ros.substitutions import ExecutableInPackage
+
+from fgsn_ros.nodes.demo_drives import CHECKPOINT, demo_drives
+from fgsn_ros.nodes.launch_arguments import (
+    DESCRIPTIONS,
+    FLAGS,
+    Camera,
+    LaunchArguments,
+    check_demo,
+    checked,
+    flag,
+)
+
+Actions = list[LaunchDescriptionEntity]
+
+CONFIG = Path(get_package_share_directory("fgsn_ros")) / "config"
+DEFAULTS = {
+    **dict.fromkeys(DESCRIPTIONS, ""),
+    **dict.fromkeys(FLAGS, "false"),
+    "autostart": "true",
+    "odom": "/odom",
+    "params_file": str(CONFIG / "localize.yaml"),
+}
+READY = {"segmentation_node": "labels, stride", "localization_node": "active"}
+"""What a node says when it is ready for a bag."""
+BAG_DELAY_S = 3.0
+"""The bag waits so long then: subscriptions find their publishers."""
+LAST_LABELS_S = 2.0
+"""Time after the bag for the labels of its last images."""
+OUTPUTS = (
+    "pose",
+    "quality",
+    "path",
+    "odometry_path",
+    "particles",
+    "particle_weights",
+    "map_points",
+    "initialpose",
+)
+
+
+def generate_launch_description() -> LaunchDescription:
+    """The arguments, and what follows from them."""
+    arguments = [
+        DeclareLaunchArgument(name, default_value=DEFAULTS[name], description=description)
+        for name, description in DESCRIPTIONS.items()
+    ]
+    return LaunchDescription([*arguments, OpaqueFunction(function=_start)])
+
+
+def _start(context: LaunchContext) -> Actions:
+    given = {name: context.launch_configurations[name].strip() for name in DESCRIPTIONS}
+    namespace = context.launch_configurations.get("ros_namespace", "").rstrip("/")
+    if flag(given, "rviz"):
+        _require_rviz()
+    if flag(given, "demo"):
+        return _demo(given, namespace)
+    return _localize(checked(given), namespace)
+
+
+def _require_rviz() -> None:
+    try:
+        get_package_share_directory("rviz2")
+    except PackageNotFoundError:
+        raise RuntimeError("rviz:=true needs the package rviz2: install it") from None
+
+
+def _localize(arguments: LaunchArguments, namespace: str) -> Actions:
+    """Everything that is asked for; a bag starts when the nodes are ready."""
+    nodes = [_segmentation(camera, arguments) for camera in arguments.cameras]
+    waiting = [(node, READY["segmentation_node"]) for node in nodes]
+    localization = _localization(arguments)
+    if arguments.autostart:
+        waiting.append((localization, READY["localization_node"]))
+    processes = [*nodes, localization]
+    if arguments.record is not None:
+        processes.append(_recorder(arguments, namespace))
+    actions: Actions = [*processes, *map(_end_with, processes)]
+    if arguments.rviz:
+        actions += _rviz(arguments)
+    if arguments.bag is not None:
+        player = _player(arguments.bag)
+        actions += _when_ready(waiting, [player, _after_bag(player, arguments.rviz)])
+    return actions
+
+
+# Processes
+
+
+def _segmentation(camera: Camera, arguments: LaunchArguments) -> Node:
+    parameters: dict[str, Any] = {
+        "checkpoint": ParameterValue(str(arguments.checkpoint), value_type=str),
+        "use_sim_time": arguments.use_sim_time,
+    }
+    if camera.transport:
+        parameters["image_transport"] = camera.transport
+    remappings = []
+    if camera.image:
+        info = f"{camera.image.rpartition('/')[0]}/camera_info"
+        remappings = [("image", camera.image), ("camera_info", info)]
+    return Node(
+        package="fgsn_ros",
+        executable="segmentation_node",
+        namespace=camera.namespace,
+        parameters=[str(arguments.params_file), parameters],
+        remappings=remappings,
+        output="screen",
+    )
+
+
+def _localization(arguments: LaunchArguments) -> Node:
+    parameters: dict[str, Any] = {
+        "map": ParameterValue(str(arguments.map), value_type=str),
+        "checkpoint": ParameterValue(str(arguments.checkpoint), value_type=str),
+        "cameras": [camera.namespace for camera in arguments.cameras],
+        "autostart": arguments.autostart,
+        "use_sim_time": arguments.use_sim_time,
+    }
+    if arguments.initial_pose is not None:
+        x, y, yaw = arguments.initial_pose
+        start = {"initial_pose.x": x, "initial_pose.y": y, "initial_pose.yaw": yaw}
+        parameters |= {"set_initial_pose": True, **start}
+    return Node(
+        package="fgsn_ros",
+        executable="localization_node",
+        parameters=[str(arguments.params_file), parameters],
+        remappings=[("odom", arguments.odom)],
+        output="screen",
+    )
+
+
+def _rviz(arguments: LaunchArguments) -> Actions:
+    shown = f"/{arguments.cameras[0].namespace}/map_overlay"
+    node = Node(
+        package="rviz2",
+        executable="rviz2",
+        arguments=["-d", str(CONFIG / "localize.rviz")],
+        parameters=[{"use_sim_time": arguments.use_sim_time}],
+        remappings=[("/camera/map_overlay", shown)],
+        output="log",
+    )
+    return [node] if arguments.bag is None else [node, _end_with(node)]
+
+
+def _player(bag: Path) -> ExecuteProcess:
+    options = ["--clock", "100", "--delay", str(BAG_DELAY_S), "--disable-keyboard-controls"]
+    return ExecuteProcess(
+        cmd=["ros2", "bag", "play", *options, str(bag)], name="bag_player", output="screen"
+    )
+
+
+def _recorder(arguments: LaunchArguments, namespace: str) -> ExecuteProcess:
+    labels = [
+        f"{camera.namespace}/{topic}"
+        for camera in arguments.cameras
+        for topic in ("labels", "labels/camera_info", "labels/info")
+    ]
+    topics = [f"{namespace}/{name}" for name in (*OUTPUTS, *labels)]
+    topics += [arguments.odom, "/ground_truth", "/tf", "/tf_static", "/diagnostics"]
+    regex = f"^({'|'.join(map(re.escape, topics))})$"
+    options = ["--use-sim-time"] if arguments.use_sim_time else []
+    return ExecuteProcess(
+        cmd=["ros2", "bag", "record", "-o", str(arguments.record), *options, "-e", regex],
+        name="bag_recorder",
+        output="screen",
+    )
+
+
+# Order of events
+
+
+def _end_with(process: ExecuteProcess) -> RegisterEventHandler:
+    """End the launch when a process ends; with an error, if that did."""
+
+    def ended(event: Any, context: LaunchContext) -> Shutdown | None:
+        if context.is_shutdown:
+            return None
+        if event.returncode != 0:
+            raise RuntimeError(f"{event.process_name} failed with exit code {event.returncode}")
+        return Shutdown(reason=f"{event.process_name} has ended")
+
+    return RegisterEventHandler(OnProcessExit(target_action=process, on_exit=ended))
+
+
+def _when_ready(waiting: list[tuple[Node, str]], actions: Actions) -> Actions:
+    """Handlers that start `actions` once each node has said that it is ready."""
+    missing = {node for node, _ in waiting}
+
+    def listener(node: Node, sign: str) -> RegisterEventHandler:
+        def heard(event: Any) -> Actions | None:
+            if node not in missing or sign not in event.text.decode(errors="replace"):
+                return None
+            missing.remove(node)
+            return None if missing else actions
+
+        return RegisterEventHandler(
+            OnProcessIO(target_action=node, on_stdout=heard, on_stderr=heard)
+        )
+
+    return [listener(node, sign) for node, sign in waiting]
+
+
+def _after_bag(player: ExecuteProcess, rviz: bool) -> RegisterEventHandler:
+    def ended(event: Any, context: LaunchContext) -> Actions | None:
+        if context.is_shutdown:
+            return None
+        if event.returncode != 0:
+            raise RuntimeError("the bag could not be played")
+        if rviz:
+            return [LogInfo(msg="the bag has ended; close RViz or press Ctrl-C to end")]
+        end = Shutdown(reason="the bag has ended")
+        return [TimerAction(period=LAST_LABELS_S, actions=[end])]
+
+    return RegisterEventHandler(OnProcessExit(target_action=player, on_exit=ended))
+
+
+# Demo
+
+
+def _demo(given: dict[str, str], namespace: str) -> Actions:
+    """Make the drives and the map where they are missing, then localize."""
+    check_demo(given)
+    drives = demo_drives()
+    texts = {"map": str(drives.map), "checkpoint": str(CHECKPOINT), "bag": str(drives.winter)}
+
+    def localize() -> Actions:
+        return _localize(checked({**given, **texts, "initial_pose": "ground_truth"}), namespace)
+
+    missing = drives.missing()
+    if not missing:
+        return localize()
+    text = f"making the demo's drives and map in {drives.folder}; this takes minutes, but once"
+    return [LogInfo(msg=text), *_one_after_another(missing, localize)]
+
+
+def _one_after_another(commands: Sequence[Sequence[str]], then: Callable[[], Actions]) -> Actions:
+    """Run `fgsn` with each of the arguments, its progress shown as it comes."""
+    if not commands:
+        return then()
+    fgsn = ExecutableInPackage("fgsn", "fgsn_ros")
+    process = ExecuteProcess(cmd=[fgsn, *commands[0]], output="log")
+
+    def ended(event: Any, context: LaunchContext) -> Actions | None:
+        if context.is_shutdown:
+            return None
+        if event.returncode != 0:
+            raise RuntimeError(f"fgsn {commands[0][0]} failed: the demo cannot start")
+        return _one_after_another(commands[1:], then)
+
+    def show(event: Any) -> None:
+        sys.stderr.write(event.text.decode(errors="replace"))
+        sys.stderr.flush()
+
+    return [
+        RegisterEventHandler(OnProcessExit(target_action=process, on_exit=ended)),
+        RegisterEventHandler(OnProcessIO(target_action=process, on_stdout=show, on_stderr=show)),
+        process,
+    ]
