@@ -1,14 +1,8 @@
 import configparser
-import dataclasses
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
-
-import tyro
-
-from fgsn_ros.commands.localize import Localize
-from fgsn_ros.config import load_yaml, override
 
 ROOT = Path(__file__).parents[1]
 
@@ -79,13 +73,3 @@ def test_the_nodes_are_executables_that_ros2_run_finds() -> None:
     for name in ("segmentation_node", "localization_node"):
         assert f'"{name} = fgsn_ros.nodes.{name}:main"' in setup
         assert (ROOT / "fgsn_ros" / "nodes" / f"{name}.py").exists()
-
-
-def test_the_settings_file_is_understood() -> None:
-    required = {
-        field.name: tyro.MISSING
-        for field in dataclasses.fields(Localize)
-        if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
-    }
-    path = ROOT / "config" / "localize.yaml"
-    assert override(Localize(**required), load_yaml(path), str(path)) == Localize(**required)
