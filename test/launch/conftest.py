@@ -78,7 +78,7 @@ class Ros:
         """Wait for a condition, calling `repeat` every 0.2 s; its value."""
         end, next_time = time.monotonic() + PATIENCE_S, 0.0
         while not (value := condition()):
-            assert time.monotonic() < end, f"waited in vain for {what}"
+            assert time.monotonic() < end, f"waited in vain for {what}\n{self._said()}"
             if time.monotonic() >= next_time:
                 repeat()
                 next_time = time.monotonic() + 0.2
@@ -100,6 +100,11 @@ class Ros:
         """What a process has written to stderr."""
         events = self.output[process]
         return "".join(event.text.decode() for event in events if event.from_stderr)
+
+    def _said(self) -> str:
+        """The end of what each process has written to stderr."""
+        names = self.processes.process_names()
+        return "\n".join(f"{name}: {self.stderr(name)[-1000:]}" for name in names)
 
     def interrupt(self, process: Any) -> None:
         """Send SIGINT."""
@@ -134,3 +139,11 @@ def ros(_ros_log: None) -> Iterator[Ros]:
     made = Ros()
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Map and checkpoint of a street."""
+    from robot import World
+
+    return World.written(tmp_path_factory.mktemp("street"))

@@ -1,0 +1,310 @@
+"""A robot in the street: what its wheels and cameras tell a localization node, and its answers."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import street
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from geometry_msgs.msg import PoseWithCovarianceStamped, TransformStamped
+from launch_ros.actions import Node
+from lifecycle_msgs.srv import ChangeState
+from nav_msgs.msg import Odometry
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from safetensors.numpy import save_file
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+from tf2_msgs.msg import TFMessage
+from vision_msgs.msg import LabelInfo
+
+from fgsn_ros.geometry import poses
+from fgsn_ros.mapping.map_files import save_map
+from fgsn_ros.nodes import conversions
+from fgsn_ros.nodes import localization_messages as messages
+from fgsn_ros.segmentation.label_statistics import ARCHITECTURE, FORMAT_VERSION, LOG_RATIO
+from fgsn_ros.sequences.messages import stamp_of
+from fgsn_ros.sequences.recording import CameraMount
+
+TRUTH = street.weaving_drive(24.0, speed=4.0)
+ODOMETRY = street.drifting_odometry(TRUTH)
+IMAGE_AFTER_S = 0.085
+"""After the start of a tick, between two odometry messages."""
+FAST = {
+    "particles": 400,
+    "initial_particles": 1200,
+    "measurement.points": 800,
+    "diagnostic_updater.period": 0.2,
+}
+LATCHED = QoSProfile(
+    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
+)
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+
+
+@dataclass(frozen=True)
+class World:
+    """Map and checkpoint of the street."""
+
+    map: Path
+    checkpoint: Path
+    fingerprint: str
+
+    @staticmethod
+    def written(folder: Path) -> "World":
+        """Both, in a folder."""
+        semantic_map = street.street_map(np.random.default_rng(0), 140.0, 30000)
+        world = World(folder / "map", folder / "street.safetensors", semantic_map.fingerprint)
+        save_map(world.map, semantic_map)
+        write_statistics(world.checkpoint, world.fingerprint)
+        return world
+
+
+def write_statistics(path: Path, fingerprint: str) -> None:
+    """A checkpoint with the street's label statistics and no network."""
+    header = {
+        "format_version": FORMAT_VERSION,
+        "architecture": ARCHITECTURE,
+        "kind": "fgsn",
+        "label_count": street.LABELS,
+        "mean": [0.5, 0.5, 0.5],
+        "std": [0.5, 0.5, 0.5],
+        "training": {},
+        "label_names": None,
+        "fingerprint": fingerprint,
+    }
+    save_file({LOG_RATIO: street.log_ratio_table()}, path, {"fgsn": json.dumps(header)})
+
+
+def node_of(name: str, world: World, **parameters: object) -> Node:
+    """The localization node, with its transforms and diagnostics in its own namespace."""
+    given = {"map": str(world.map), "checkpoint": str(world.checkpoint), **FAST, **parameters}
+    own = [(f"/{topic}", topic) for topic in ("tf", "tf_static", "diagnostics")]
+    return Node(
+        package="fgsn_ros",
+        executable="localization_node",
+        namespace=f"/{name}",
+        parameters=[{key: value for key, value in given.items() if value is not None}],
+        remappings=own,
+    )
+
+
+class Robot:
+    """Drives along the street, 0.1 s a tick: five odometry messages and an image of each camera.
+
+    Its stamps are `base` plus the time in the drive.
+    """
+
+    def __init__(
+        self,
+        ros: Any,
+        name: str,
+        process: Node,
+        mounts: Mapping[str, CameraMount] | None = None,
+    ) -> None:
+        self.ros, self.name, self.process = ros, name, process
+        self.mounts = dict(mounts or {"camera": street.MOUNT})
+        self.base, self.ticks = 1000.0, 0
+        self.poses: list[PoseWithCovarianceStamped] = []
+        self.transforms: list[TransformStamped] = []
+        self.statuses: dict[str, DiagnosticStatus] = {}
+        publish = ros.node.create_publisher
+        self.odometry = publish(Odometry, f"/{name}/odom", 50)
+        self.initial_pose = publish(PoseWithCovarianceStamped, f"/{name}/initialpose", 5)
+        self.static = publish(TFMessage, f"/{name}/tf_static", LATCHED)
+        self.labels, self.infos, self.label_infos = (
+            {camera: publish(kind, f"/{name}/{camera}/{topic}", qos) for camera in self.mounts}
+            for kind, topic, qos in (
+                (Image, "labels", 5),
+                (CameraInfo, "labels/camera_info", 5),
+                (LabelInfo, "labels/info", LATCHED),
+            )
+        )
+        self.listen(PoseWithCovarianceStamped, "pose", self.poses.append, LATCHED)
+        self.listen(TFMessage, "tf", lambda message: self.transforms.extend(message.transforms), 50)
+        self.listen(DiagnosticArray, "diagnostics", self._take_diagnostics, 5)
+        self.tell_mountings(self.mounts)
+
+    def listen(self, kind: type, topic: str, take: Callable[[Any], None], qos: Any = 10) -> Any:
+        return self.ros.node.create_subscription(kind, f"/{self.name}/{topic}", take, qos)
+
+    @contextmanager
+    def heard(self, kind: type, topic: str, qos: Any = 10) -> Iterator[list[Any]]:
+        """Messages of a topic, of which the robot has driven to get one."""
+        received: list[Any] = []
+        subscription = self.listen(kind, topic, received.append, qos)
+        self.ros.until(lambda: received, topic, lambda: self.drive(1))
+        yield received
+        self.ros.node.destroy_subscription(subscription)
+
+    def tell_mountings(self, mounts: Mapping[str, CameraMount]) -> None:
+        """Transforms of cameras to their base."""
+        transforms = [
+            messages.transform_message(0.0, "base_link", mount.frame_id, mount.T_base_camera)
+            for mount in mounts.values()
+        ]
+        self.static.publish(TFMessage(transforms=transforms))
+
+    def tell_fingerprint(self, fingerprint: str, *cameras: str) -> None:
+        """Which network the labels come from."""
+        for camera in cameras or self.mounts:
+            header = Header(frame_id=fingerprint)
+            self.label_infos[camera].publish(LabelInfo(header=header))
+
+    def ready(self, world: World) -> "Robot":
+        """Wait until the node listens; it then knows the labels' network."""
+        self.tell_fingerprint(world.fingerprint)
+        heard = [self.odometry, self.initial_pose, *self.labels.values(), *self.infos.values()]
+        self.ros.until(lambda: all(p.get_subscription_count() for p in heard), self.name)
+        return self
+
+    @property
+    def time(self) -> float:
+        """Stamp of the last odometry [s]."""
+        return self.base + 0.1 * self.ticks
+
+    def tick(self, *cameras: str) -> float:
+        """Drive 0.1 s and send images of cameras, of all by default; the images' stamp."""
+        start = 0.1 * self.ticks
+        self.ticks += 1
+        way = lambda passed: start + passed  # noqa: E731
+        return self._send(cameras or self.mounts, self.base + start, way)
+
+    def roll(self) -> None:
+        """Drive 0.1 s without an image."""
+        self.ticks += 1
+        self._send((), self.time - 0.1, lambda passed: 0.1 * (self.ticks - 1) + passed)
+
+    def stand(self, *cameras: str) -> float:
+        """Stand still for 0.1 s; the images' stamp."""
+        here, now = 0.1 * self.ticks, self.time
+        self.base += 0.1
+        return self._send(cameras or self.mounts, now, lambda passed: here)
+
+    def _send(self, cameras: Iterable[str], start: float, way: Callable[[float], float]) -> float:
+        for passed in 0.02 * np.arange(1, 6):
+            self.send_odometry(start + passed, way(passed))
+        for camera in cameras:
+            self.send_labels(camera, start + IMAGE_AFTER_S, way(IMAGE_AFTER_S))
+        return start + IMAGE_AFTER_S
+
+    def send_odometry(self, stamp: float, time: float, frame_id: str = "odom") -> None:
+        """Odometry of a time in the drive [s]."""
+        message = Odometry(child_frame_id="base_link")
+        message.header = messages.header(stamp, frame_id)
+        message.pose.pose = messages.pose_message(ODOMETRY.at(time))
+        self.odometry.publish(message)
+
+    def send_labels(self, camera: str, stamp: float, time: float) -> None:
+        """What a camera sees at a time in the drive [s]."""
+        mount = self.mounts[camera]
+        header = messages.header(stamp, mount.frame_id)
+        grid = mount.camera.at_stride(street.STRIDE)
+        rng = np.random.default_rng(round(1e3 * time))
+        label_map = street.label_map(TRUTH.at(time), mount, rng)
+        self.infos[camera].publish(conversions.camera_info_message(header, grid))
+        self.labels[camera].publish(conversions.labels_message(header, label_map))
+
+    def drive(self, ticks: int, *cameras: str) -> None:
+        """Drive, each image answered by a pose before the next one is sent."""
+        for _ in range(ticks):
+            self.until_located(self.tick(*cameras))
+
+    def until_located(self, stamp: float) -> None:
+        """Wait for the pose of a stamp."""
+        self.ros.until(
+            lambda: self.poses and stamp_of(self.poses[-1]) > stamp - 1e-6,
+            f"{self.name}'s pose at {stamp:.3f} s",
+        )
+
+    def place(
+        self,
+        forward: float = 0.0,
+        std_m: float = 0.5,
+        frame_id: str = "map",
+        stamp: float | None = None,
+    ) -> PoseWithCovarianceStamped:
+        """Send an initial pose so far ahead of the true one [m]; the message."""
+        T_map_base = self.truth(self.time) @ poses.from_planar(forward, 0.0, 0.0)
+        covariance = np.diag(np.square([std_m, std_m, 0.1, 0.01, 0.01, 0.05]))
+        message = messages.estimate_message(
+            self.time if stamp is None else stamp, frame_id, T_map_base, covariance
+        )
+        self.initial_pose.publish(message)
+        return message
+
+    def start(self, ticks: int = 5) -> None:
+        """From wherever it is: an initial pose, then some driving."""
+        self.tick()
+        self.poses.clear()
+        self.place()
+        self.drive(ticks)
+
+    def truth(self, stamp: float) -> Any:
+        """True T_map_base (4, 4) at a stamp."""
+        return TRUTH.at(stamp - self.base)
+
+    def error_m(self, message: PoseWithCovarianceStamped | None = None) -> float:
+        """Horizontal error of a pose, by default the last."""
+        message = message or self.poses[-1]
+        T_map_base = messages.matrix_of(message.pose.pose)
+        truth = self.truth(stamp_of(message))
+        return float(np.linalg.norm(T_map_base[:2, 3] - truth[:2, 3]))
+
+    def value(self, status: str, key: str) -> str:
+        """A value in the last diagnostics, empty if it is not there."""
+        values = self.statuses[status].values if status in self.statuses else []
+        return next((pair.value for pair in values if pair.key == key), "")
+
+    def count(self, key: str) -> int:
+        """A count in the diagnostics of the inputs."""
+        return int(self.value("inputs", key) or 0)
+
+    def until_status(
+        self, status: str, level: bytes, text: str, repeat: Callable[[], Any] = int
+    ) -> None:
+        """Wait for new diagnostics of a level that hold a text."""
+        self.statuses.clear()
+
+        def told() -> bool:
+            found = self.statuses.get(status)
+            return found is not None and found.level == level and text in found.message
+
+        self.ros.until(told, f"{self.name}'s {status} to say '{text}'", repeat)
+
+    def until_said(self, text: str) -> None:
+        """Wait for a line in the node's log."""
+        self.ros.until(lambda: text in self.ros.stderr(self.process), f"'{text}' in the log")
+
+    def call(self, kind: Any, service: str, request: Any) -> Any:
+        """Call a service of the node; its response."""
+        client = self.ros.node.create_client(kind, f"/{self.name}/{service}")
+        self.ros.until(client.service_is_ready, service)
+        future = client.call_async(request)
+        self.ros.until(future.done, f"{service} to answer")
+        self.ros.node.destroy_client(client)
+        return future.result()
+
+    def set_parameter(self, name: str, value: object) -> SetParametersResult:
+        """Set a parameter of the node at run time."""
+        request = SetParameters.Request(
+            parameters=[Parameter(name, value=value).to_parameter_msg()]
+        )
+        service = "localization_node/set_parameters"
+        return self.call(SetParameters, service, request).results[0]
+
+    def change_state(self, transition: int) -> bool:
+        """Ask for a lifecycle transition; whether it succeeded."""
+        request = ChangeState.Request()
+        request.transition.id = transition
+        return self.call(ChangeState, "localization_node/change_state", request).success
+
+    def _take_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self.statuses[status.name.split(": ")[1]] = status
