@@ -29,6 +29,16 @@ from fgsn_ros.sequences.recording import CameraMount
 Array = npt.NDArray[np.float64]
 
 
+def check_initial_pose(stamp: float, T_map_base: Array, covariance: Array) -> None:
+    """Raise LocalizationError unless it is a finite stamp, (4, 4) pose and (6, 6) covariance."""
+    shapes = T_map_base.shape, covariance.shape
+    finite = all(np.isfinite(values).all() for values in (stamp, T_map_base, covariance))
+    if shapes != ((4, 4), (6, 6)) or not finite or not is_covariance(covariance):
+        raise LocalizationError(
+            "an initial pose needs a finite stamp, a (4, 4) pose and a (6, 6) covariance"
+        )
+
+
 class Localizer:
     """Particle-filter localization on a semantic map.
 
@@ -130,16 +140,7 @@ class Localizer:
             LocalizationError: a value is not finite, or the covariance is not one.
         """
         pose, spread = np.asarray(T_map_base, np.float64), np.asarray(covariance, np.float64)
-        finite = np.isfinite(pose).all() and np.isfinite(spread).all() and np.isfinite(stamp)
-        if (
-            pose.shape != (4, 4)
-            or spread.shape != (6, 6)
-            or not finite
-            or not is_covariance(spread)
-        ):
-            raise LocalizationError(
-                "an initial pose needs a finite stamp, a (4, 4) pose and a (6, 6) covariance"
-            )
+        check_initial_pose(stamp, pose, spread)
         self._rng = np.random.default_rng(self._settings.random_seed)
         count = self._settings.initial_particles
         states = self._motion.sample(pose, spread, count, self._rng)

@@ -12,7 +12,7 @@ from fgsn_ros.config import require
 from fgsn_ros.errors import FgsnError, LocalizationError
 from fgsn_ros.geometry import poses
 from fgsn_ros.localization.estimate import Estimate
-from fgsn_ros.localization.localizer import Localizer
+from fgsn_ros.localization.localizer import Localizer, check_initial_pose
 from fgsn_ros.localization.tracking import Tracking, TrackingSettings
 from fgsn_ros.segmentation.labels import LabelMap
 from fgsn_ros.sequences.recording import CameraMount
@@ -43,7 +43,11 @@ class OnlineSettings:
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """An initial pose."""
+    """An initial pose.
+
+    Raises:
+        LocalizationError: pose, covariance or stamp cannot be used.
+    """
 
     T_map_base: Array
     """(4, 4)."""
@@ -51,6 +55,9 @@ class Start:
     """(6, 6) x y z roll pitch yaw [m, rad]."""
     stamp: float | None = None
     """[s]; a pose of the past is carried on by odometry. None: as soon as there is odometry."""
+
+    def __post_init__(self) -> None:
+        check_initial_pose(self.stamp or 0.0, self.T_map_base, self.covariance)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +101,7 @@ class OnlineLocalizer:
         return self._T_map_odom
 
     def initialize(self, start: Start) -> None:
-        """Start from a pose, now or when odometry comes.
-
-        Raises:
-            LocalizationError: pose, covariance or stamp cannot be used.
-        """
+        """Start from a pose, now or when odometry comes."""
         odometry = self.localizer.odometry
         stamp = odometry.last if start.stamp is None else start.stamp
         if odometry.empty or 0.0 < stamp - odometry.last <= self.settings.time_jump_s:

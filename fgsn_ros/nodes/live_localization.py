@@ -73,6 +73,7 @@ class LiveLocalization:
         self._diagnostics.attach(self.online, self._mountings)
         self._overlays = MatchOverlays(node, settings.cameras, semantic_map, log_ratio)
         self._received: Start | None = None
+        self._fingerprints: dict[str, str] = {}
         self._subscriptions: list[object] = []
         self._timers: list[object] = []
         self.active = False
@@ -115,6 +116,7 @@ class LiveLocalization:
             self.deactivate()
         self._diagnostics.detach()
         self._listener.unregister()
+        self._node.destroy_publisher(self._broadcaster.pub_tf)
         self._publishers.close()
         self._overlays.close()
 
@@ -136,6 +138,7 @@ class LiveLocalization:
             self._initialize(start)
         else:
             self._received = start
+            self._node.get_logger().info("initial pose kept until activation")
 
     def _start(self) -> None:
         if self._received is not None:
@@ -169,13 +172,15 @@ class LiveLocalization:
         self._broadcast()
 
     def _save_pose(self) -> None:
-        if not self.settings.saved_pose or self.online.T_map_odom is None:
+        online = self.online
+        if not self.settings.saved_pose or online.T_map_odom is None:
             return
-        if self.online.tracking.lost or self.online.tracking.quality is None:
+        if online.tracking.lost or online.tracking.quality is None:
             return  # no pose to come back to
-        T_map_base, covariance = self.online.localizer.pose
+        odometry = online.localizer.odometry
+        T_map_base = poses.compose(online.T_map_odom, odometry.at(odometry.last))
         try:
-            pose = SavedPose(T_map_base, covariance, self._map.identity)
+            pose = SavedPose(T_map_base, online.localizer.pose[1], self._map.identity)
             save_pose(Path(self.settings.saved_pose), pose)
         except FgsnError as error:
             self._warn(str(error))
@@ -184,7 +189,7 @@ class LiveLocalization:
         stamp = stamp_of(message)
         now = self._node.get_clock().now().nanoseconds * 1e-9
         self._diagnostics.labels[name].received(stamp, now)
-        if self._diagnostics.refusal:
+        if not self._are_of_the_map(name):
             return
         try:
             label_map = label_map_from(message, self._map.label_count)
@@ -201,14 +206,26 @@ class LiveLocalization:
         except FgsnError as error:
             self._warn(str(error))
 
+    def _are_of_the_map(self, name: str) -> bool:
+        """Whether a camera's labels are those that the map has."""
+        fingerprint = self._fingerprints.get(name)
+        if fingerprint is None:
+            self.online.counts["labels without labels/info"] += 1
+            self._warn(f"labels of {name} come without labels/info: they are not used")
+        elif fingerprint != self._map.fingerprint:
+            self.online.counts["labels of another checkpoint"] += 1
+        return fingerprint == self._map.fingerprint
+
     def _take_label_info(self, name: str, message: LabelInfo) -> None:
-        fingerprint = fingerprint_of(message)
-        self._diagnostics.refusal = ""
-        if fingerprint != self._map.fingerprint:
-            self._diagnostics.refusal = (
-                f"labels of {name} are of checkpoint {fingerprint[:12]}, the map of "
-                f"{self._map.fingerprint[:12]}: labels are not used"
-            )
+        self._fingerprints[name] = fingerprint_of(message)
+        ours = self._map.fingerprint
+        self._diagnostics.refusal = "; ".join(
+            f"labels of {camera} are of checkpoint {fingerprint[:12]}, the map of {ours[:12]}: "
+            "they are not used"
+            for camera, fingerprint in self._fingerprints.items()
+            if fingerprint != ours
+        )
+        if self._fingerprints[name] != ours:
             self._node.get_logger().error(self._diagnostics.refusal)
 
     def _take_odometry(self, message: Odometry) -> None:
@@ -244,8 +261,8 @@ class LiveLocalization:
         for estimate in estimates:
             self._diagnostics.add(estimate)
             self._publishers.publish(estimate, self.online)
-            mount = self._mountings.at(estimate.camera, estimate.labels_stamp)
-            if mount is not None:
+            if self._overlays.wanted(estimate.camera):
+                mount = self._mountings.at(estimate.camera, estimate.labels_stamp)
                 self._overlays.add_estimate(estimate, mount)
 
     def _broadcast(self) -> None:

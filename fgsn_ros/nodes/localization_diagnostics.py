@@ -115,9 +115,8 @@ class LocalizationDiagnostics:
         failures = Counter(self._mountings.failures)
         problems += [f"{frames}: {n}" for frames, n in (failures - self._reported).items()]
         self._reported = failures
-        for name, count in {**online.counts, **failures}.items():
+        for name, count in {"late labels": 0, **online.counts, **failures}.items():
             status.add(name, str(count))
-        status.add("late labels", str(online.counts["late labels"]))
         status.summary(WARN if problems else OK, "; ".join(problems) or "labels and odometry come")
         return status
 

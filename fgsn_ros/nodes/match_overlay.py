@@ -69,13 +69,18 @@ class MatchOverlays:
         """Label map of a camera's frame."""
         self._add(name, stamp, "labels", label_map)
 
-    def add_estimate(self, estimate: Estimate, mount: CameraMount) -> None:
-        """Estimate from a camera's frame, and where the camera was."""
-        if estimate.labels_stamp == estimate.stamp:  # a late frame's pose of then is not known
+    def wanted(self, name: str) -> bool:
+        """Whether somebody subscribes to the result for a camera."""
+        return name in self._subscriptions
+
+    def add_estimate(self, estimate: Estimate, mount: CameraMount | None) -> None:
+        """Estimate from a camera's frame, and where the camera was if that is known."""
+        late = estimate.labels_stamp < estimate.stamp  # the pose of then is not known
+        if mount is not None and not late:
             self._add(estimate.camera, estimate.stamp, "pose", (estimate.T_map_base, mount))
 
     def _add(self, name: str, stamp: float, part: str, value: Any) -> None:
-        if name not in self._subscriptions:
+        if not self.wanted(name):
             return
         parts = self._parts.setdefault((name, stamp), {})
         parts[part] = value
