@@ -6,6 +6,7 @@ Without ROS 2 nothing here is collected.
 import asyncio
 import importlib.util
 import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -111,7 +112,9 @@ class Ros:
         from launch.events import matches_action
         from launch.events.process import SignalProcess
 
-        self._emit(SignalProcess(signal_number="SIGINT", process_matcher=matches_action(process)))
+        self._emit(
+            SignalProcess(signal_number=signal.SIGINT, process_matcher=matches_action(process))
+        )
 
     def close(self) -> None:
         """End every process and the node."""
