@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
+from fgsn_ros.sequences.messages import make, make_transform
 from fgsn_ros.sequences.recording import Frame
-from fgsn_ros.sequences.rosbag_writer import RecordingWriter, Storage
+from fgsn_ros.sequences.rosbag_writer import BASE_FRAME, ODOM_FRAME, RecordingWriter, Storage
 from fgsn_ros.simulation.drive import CAMERA, SimulatedDrive
 
 
@@ -18,7 +20,7 @@ def write_drive(
     with_depth: bool = False,
     overwrite: bool = False,
 ) -> None:
-    """Render a drive into a rosbag2: images, camera_info, odometry, ground truth, static TF.
+    """Render a drive into a rosbag2: images, camera_info, odometry, ground truth, TF.
 
     Args:
         drive: The drive.
@@ -39,11 +41,19 @@ def write_drive(
         with tqdm(total=len(frame_of), desc=drive.name, unit="frame") as progress:
             for stamp, T_odom_base, T_map_base in pairs:
                 writer.write_odometry(float(stamp), np.asarray(T_odom_base))
+                _write_transform(writer, float(stamp), np.asarray(T_odom_base))
                 writer.write_ground_truth(float(stamp), np.asarray(T_map_base))
                 if float(stamp) in frame_of:
                     layers = with_classes, with_depth
                     _write_frame(writer, drive, frame_of[float(stamp)], float(stamp), layers)
                     progress.update()
+
+
+def _write_transform(writer: RecordingWriter, stamp: float, T: NDArray[np.float64]) -> None:
+    """The odometry on /tf too, as robots have it."""
+    transforms = [make_transform(stamp, ODOM_FRAME, BASE_FRAME, T)]
+    message = make("tf2_msgs/msg/TFMessage", transforms=transforms)
+    writer.write("/tf", "tf2_msgs/msg/TFMessage", stamp, message)
 
 
 def _write_frame(
