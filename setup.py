@@ -50,8 +50,8 @@ setup(
     entry_points={
         "console_scripts": [
             "fgsn = fgsn_ros.cli:main",
-            "segmentation_node = fgsn_ros.nodes.segmentation_node:main",
-            "localization_node = fgsn_ros.nodes.localization_node:main",
+            "segmentation_node = fgsn_ros.nodes.executables:segmentation_node",
+            "localization_node = fgsn_ros.nodes.executables:localization_node",
         ]
     },
 )

@@ -71,5 +71,5 @@ def test_what_the_nodes_and_the_launch_files_import_of_ros_is_a_dependency() -> 
 def test_the_nodes_are_executables_that_ros2_run_finds() -> None:
     setup = (ROOT / "setup.py").read_text()
     for name in ("segmentation_node", "localization_node"):
-        assert f'"{name} = fgsn_ros.nodes.{name}:main"' in setup
+        assert f'"{name} = fgsn_ros.nodes.executables:{name}"' in setup
         assert (ROOT / "fgsn_ros" / "nodes" / f"{name}.py").exists()
