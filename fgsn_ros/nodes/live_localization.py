@@ -29,11 +29,11 @@ from fgsn_ros.nodes.localization_diagnostics import LocalizationDiagnostics
 from fgsn_ros.nodes.localization_publishers import LocalizationPublishers
 from fgsn_ros.nodes.match_overlay import MatchOverlays
 from fgsn_ros.nodes.settings import InitialPoseSettings, LocalizationNodeSettings
+from fgsn_ros.nodes.throttled_log import ThrottledLog
 from fgsn_ros.sequences.messages import frame_name, stamp_of
 
 FloatArray = NDArray[np.float64]
 
-WARNING_PERIOD_S = 5.0
 ODOMETRY_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 LABELS_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED_QOS = QoSProfile(
@@ -58,6 +58,7 @@ class LiveLocalization:
     ) -> None:
         self.settings = settings
         self._node = node
+        self._log = ThrottledLog(node)
         self._map = semantic_map
         self._buffer = Buffer(node=node)
         self._listener = TransformListener(self._buffer, node)
@@ -83,10 +84,10 @@ class LiveLocalization:
         node, latched = self._node, LATCHED_QOS
         subscribe = node.create_subscription
         for name in self.settings.cameras:
-            for message, topic, take, qos in (
-                (Image, "labels", self._take_labels, LABELS_QOS),
-                (CameraInfo, "labels/camera_info", self._take_camera_info, LABELS_QOS),
+            for message, topic, take, qos in (  # of what is there at once, the first goes first
                 (LabelInfo, "labels/info", self._take_label_info, latched),
+                (CameraInfo, "labels/camera_info", self._take_camera_info, LABELS_QOS),
+                (Image, "labels", self._take_labels, LABELS_QOS),
             ):
                 self._subscriptions.append(
                     subscribe(message, f"{name}/{topic}", partial(take, name), qos)
@@ -183,7 +184,7 @@ class LiveLocalization:
             pose = SavedPose(T_map_base, online.localizer.pose[1], self._map.identity)
             save_pose(Path(self.settings.saved_pose), pose)
         except FgsnError as error:
-            self._warn(str(error))
+            self._log.warning("saved_pose", str(error))
 
     def _take_labels(self, name: str, message: Image) -> None:
         stamp = stamp_of(message)
@@ -195,7 +196,7 @@ class LiveLocalization:
             label_map = label_map_from(message, self._map.label_count)
         except FgsnError as error:
             self.online.counts["unusable label images"] += 1
-            self._warn(str(error))
+            self._log.warning("labels", str(error))
             return
         self._overlays.add_labels(name, stamp, label_map)
         self._publish(self.online.add_labels(stamp, name, label_map))
@@ -204,14 +205,15 @@ class LiveLocalization:
         try:
             self._mountings.add_camera_info(name, message)
         except FgsnError as error:
-            self._warn(str(error))
+            self._log.warning("camera_info", str(error))
 
     def _are_of_the_map(self, name: str) -> bool:
         """Whether a camera's labels are those that the map has."""
         fingerprint = self._fingerprints.get(name)
         if fingerprint is None:
             self.online.counts["labels without labels/info"] += 1
-            self._warn(f"labels of {name} come without labels/info: they are not used")
+            text = f"labels of {name} come without labels/info: they are not used"
+            self._log.warning("label_info", text)
         elif fingerprint != self._map.fingerprint:
             self.online.counts["labels of another checkpoint"] += 1
         return fingerprint == self._map.fingerprint
@@ -235,7 +237,7 @@ class LiveLocalization:
             T_odom_base = messages.matrix_of(message.pose.pose)
         except FgsnError as error:
             self.online.counts["refused messages"] += 1
-            self._warn(f"odometry: {error}")
+            self._log.warning("odometry", f"odometry: {error}")
             return
         jumps = self.online.counts["time jumps"]
         estimates = self.online.add_odometry(stamp_of(message), T_odom_base)
@@ -250,9 +252,10 @@ class LiveLocalization:
         expected = self.settings.odom_frame_id, self.settings.base_frame_id
         if any(got not in ("", ours) for got, ours in zip(frames, expected, strict=True)):
             self.online.counts["odometry of other frames"] += 1
-            self._warn(
+            self._log.warning(
+                "frames",
                 f"odometry is from '{frames[0]}' to '{frames[1]}', not '{expected[0]}' to "
-                f"'{expected[1]}': set odom_frame_id and base_frame_id"
+                f"'{expected[1]}': set odom_frame_id and base_frame_id",
             )
             return False
         return True
@@ -273,9 +276,6 @@ class LiveLocalization:
         stamp = self.online.localizer.odometry.last + self.settings.transform_tolerance
         frames = self.settings.global_frame_id, self.settings.odom_frame_id
         self._broadcaster.sendTransform(messages.transform_message(stamp, *frames, T_map_odom))
-
-    def _warn(self, text: str) -> None:
-        self._node.get_logger().warning(text, throttle_duration_sec=WARNING_PERIOD_S)
 
 
 def start_from(settings: InitialPoseSettings) -> Start:

@@ -35,10 +35,11 @@ from fgsn_ros.localization.tracking import TrackingSettings
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.mapping.semantic_map import check_fingerprint
 from fgsn_ros.nodes import parameters
-from fgsn_ros.nodes.live_localization import WARNING_PERIOD_S, LiveLocalization
+from fgsn_ros.nodes.live_localization import LiveLocalization
 from fgsn_ros.nodes.localization_diagnostics import LocalizationDiagnostics
 from fgsn_ros.nodes.process import run
 from fgsn_ros.nodes.settings import LOCALIZATION_PARAMETERS, LocalizationNodeSettings
+from fgsn_ros.nodes.throttled_log import ThrottledLog
 from fgsn_ros.segmentation.label_statistics import read_label_statistics
 
 try:
@@ -205,16 +206,17 @@ class LocalizationNode(LifecycleNode):
 
 
 class _ToNodeLog(logging.Handler):
-    """Hands log records to a node's logger, warnings of one kind not all the time."""
+    """Hands log records to a node's logger, errors of one kind not all the time."""
 
     def __init__(self, node: Node) -> None:
         super().__init__(logging.WARNING)
         self._logger = node.get_logger()
+        self._throttled = ThrottledLog(node)
 
     def emit(self, record: logging.LogRecord) -> None:
         text = " ".join(record.getMessage().split())
         if record.levelno >= logging.ERROR:
-            self._logger.error(text, throttle_duration_sec=WARNING_PERIOD_S)
+            self._throttled.error(record.module, text)
         else:
             self._logger.warning(text)
 

@@ -23,7 +23,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -40,6 +39,7 @@ from fgsn_ros.nodes.newest import NewestPlace
 from fgsn_ros.nodes.process import run
 from fgsn_ros.nodes.segmentation_diagnostics import SegmentationDiagnostics
 from fgsn_ros.nodes.settings import SEGMENTATION_PARAMETERS, SegmentationNodeSettings
+from fgsn_ros.nodes.throttled_log import ThrottledLog
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap, overlay
 from fgsn_ros.segmentation.segmenter import Segmenter
@@ -47,9 +47,6 @@ from fgsn_ros.sequences.images import check_size
 from fgsn_ros.sequences.messages import camera_of, stamp_of
 
 NODE_NAME = "segmentation_node"
-WARNING_PERIOD_S = 5.0
-"""A warning of one kind is said once in this time [s]."""
-
 # Reliable, so that best-effort and reliable subscribers both match; a slow one loses old labels.
 LABELS_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 LATCHED_QOS = QoSProfile(
@@ -72,7 +69,7 @@ class SegmentationNode(Node):
         self._settings = settings
         self._segmenter = Segmenter(load_checkpoint(Path(settings.checkpoint)), settings.segmenter)
         self._segmenter.warm_up()
-        self._loggers: dict[str, RcutilsLogger] = {}
+        self._log = ThrottledLog(self)
         self._camera: Camera | None = None
         self._newest: NewestPlace[Image | CompressedImage] = NewestPlace()
         self._statistics = ImageStatistics()
@@ -128,7 +125,7 @@ class SegmentationNode(Node):
             self._camera = camera_of(message, self._settings.rectified, "camera_info")
         except RecordingError as error:
             self._camera = None
-            self._warn("camera_info", str(error))
+            self._log.warning("camera_info", str(error))
 
     def _take_image(self, message: Image | CompressedImage) -> None:
         self._statistics.received(stamp_of(message), self.get_clock().now().nanoseconds * 1e-9)
@@ -192,12 +189,7 @@ class SegmentationNode(Node):
 
     def _skip(self, reason: str, message: str) -> None:
         self._statistics.count(reason)
-        self._warn(reason, message)
-
-    def _warn(self, kind: str, message: str) -> None:
-        """Say it, throttled by kind: each kind has a logger, and those throttle on their own."""
-        logger = self._loggers.setdefault(kind, self.get_logger().get_child(kind))
-        logger.warning(" ".join(message.split()), throttle_duration_sec=WARNING_PERIOD_S)
+        self._log.warning(reason, message)
 
 
 def _has_subscriber(publisher: Publisher) -> bool:
