@@ -147,6 +147,6 @@ def ros(_ros_log: None) -> Iterator[Ros]:
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Map and checkpoint of a street."""
-    from robot import World
+    from world import World
 
     return World.written(tmp_path_factory.mktemp("street"))

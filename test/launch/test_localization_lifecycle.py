@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from lifecycle_msgs.msg import Transition
-from robot import ERROR, ODOMETRY, WARN, Robot, World, node_of
+from robot import ERROR, ODOMETRY, WARN, Robot
+from world import World, node_of
 
 from fgsn_ros.geometry import poses
 from fgsn_ros.localization.saved_pose import SavedPose, load_pose, save_pose

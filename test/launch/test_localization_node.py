@@ -8,10 +8,11 @@ import street
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from nav_msgs.msg import Path as PathMessage
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from robot import ERROR, IMAGE_AFTER_S, LATCHED, ODOMETRY, OK, Robot, World, node_of
+from robot import ERROR, IMAGE_AFTER_S, LATCHED, ODOMETRY, OK, Robot
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Float32
 from std_srvs.srv import Empty
+from world import World, node_of
 
 from fgsn_ros.geometry import poses
 from fgsn_ros.nodes import conversions
@@ -38,7 +39,7 @@ def moving(robot: Robot) -> Robot:
 
 def test_without_an_initial_pose_there_is_no_pose_and_no_transform(robot: Robot) -> None:
     robot.until_status("localization", ERROR, "no pose", robot.tick)
-    robot.ros.until(lambda: robot.count("labels without an initial pose"), "a count", robot.tick)
+    robot.until_counted("labels without an initial pose", robot.tick)
     assert (robot.poses, robot.transforms) == ([], [])
 
 

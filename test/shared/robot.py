@@ -1,10 +1,7 @@
 """A robot in the street: what its wheels and cameras tell a localization node, and its answers."""
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,19 +13,18 @@ from lifecycle_msgs.srv import ChangeState
 from nav_msgs.msg import Odometry
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import SetParameters
+from rclpy.duration import Duration
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from safetensors.numpy import save_file
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import LabelInfo
+from world import World
 
 from fgsn_ros.geometry import poses
-from fgsn_ros.mapping.map_files import save_map
 from fgsn_ros.nodes import conversions
 from fgsn_ros.nodes import localization_messages as messages
-from fgsn_ros.segmentation.label_statistics import ARCHITECTURE, FORMAT_VERSION, LOG_RATIO
 from fgsn_ros.sequences.messages import stamp_of
 from fgsn_ros.sequences.recording import CameraMount
 
@@ -36,63 +32,11 @@ TRUTH = street.weaving_drive(24.0, speed=4.0)
 ODOMETRY = street.drifting_odometry(TRUTH)
 IMAGE_AFTER_S = 0.085
 """After the start of a tick, between two odometry messages."""
-FAST = {
-    "particles": 400,
-    "initial_particles": 1200,
-    "measurement.points": 800,
-    "diagnostic_updater.period": 0.2,
-}
 LATCHED = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
+PATIENCE_S = 60.0
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
-
-
-@dataclass(frozen=True)
-class World:
-    """Map and checkpoint of the street."""
-
-    map: Path
-    checkpoint: Path
-    fingerprint: str
-
-    @staticmethod
-    def written(folder: Path) -> "World":
-        """Both, in a folder."""
-        semantic_map = street.street_map(np.random.default_rng(0), 140.0, 30000)
-        world = World(folder / "map", folder / "street.safetensors", semantic_map.fingerprint)
-        save_map(world.map, semantic_map)
-        write_statistics(world.checkpoint, world.fingerprint)
-        return world
-
-
-def write_statistics(path: Path, fingerprint: str) -> None:
-    """A checkpoint with the street's label statistics and no network."""
-    header = {
-        "format_version": FORMAT_VERSION,
-        "architecture": ARCHITECTURE,
-        "kind": "fgsn",
-        "label_count": street.LABELS,
-        "mean": [0.5, 0.5, 0.5],
-        "std": [0.5, 0.5, 0.5],
-        "training": {},
-        "label_names": None,
-        "fingerprint": fingerprint,
-    }
-    save_file({LOG_RATIO: street.log_ratio_table()}, path, {"fgsn": json.dumps(header)})
-
-
-def node_of(name: str, world: World, **parameters: object) -> Node:
-    """The localization node, with its transforms and diagnostics in its own namespace."""
-    given = {"map": str(world.map), "checkpoint": str(world.checkpoint), **FAST, **parameters}
-    own = [(f"/{topic}", topic) for topic in ("tf", "tf_static", "diagnostics")]
-    return Node(
-        package="fgsn_ros",
-        executable="localization_node",
-        namespace=f"/{name}",
-        parameters=[{key: value for key, value in given.items() if value is not None}],
-        remappings=own,
-    )
 
 
 class Robot:
@@ -111,6 +55,7 @@ class Robot:
         self.ros, self.name, self.process = ros, name, process
         self.mounts = dict(mounts or {"camera": street.MOUNT})
         self.base, self.ticks = 1000.0, 0
+        self.image_after_s = dict.fromkeys(self.mounts, IMAGE_AFTER_S)
         self.poses: list[PoseWithCovarianceStamped] = []
         self.transforms: list[TransformStamped] = []
         self.statuses: dict[str, DiagnosticStatus] = {}
@@ -158,10 +103,13 @@ class Robot:
             self.label_infos[camera].publish(LabelInfo(header=header))
 
     def ready(self, world: World) -> "Robot":
-        """Wait until the node listens; it then knows the labels' network."""
+        """Wait until the node listens, and knows the mountings and the labels' network."""
         self.tell_fingerprint(world.fingerprint)
+        latched = [self.static, *self.label_infos.values()]
         heard = [self.odometry, self.initial_pose, *self.labels.values(), *self.infos.values()]
-        self.ros.until(lambda: all(p.get_subscription_count() for p in heard), self.name)
+        self.ros.until(lambda: all(p.get_subscription_count() for p in heard + latched), self.name)
+        for publisher in latched:
+            assert publisher.wait_for_all_acked(Duration(seconds=PATIENCE_S))
         return self
 
     @property
@@ -191,8 +139,16 @@ class Robot:
         for passed in 0.02 * np.arange(1, 6):
             self.send_odometry(start + passed, way(passed))
         for camera in cameras:
-            self.send_labels(camera, start + IMAGE_AFTER_S, way(IMAGE_AFTER_S))
-        return start + IMAGE_AFTER_S
+            after = self.image_after_s[camera]
+            self.send_labels(camera, start + after, way(after))
+        return start + max((self.image_after_s[camera] for camera in cameras), default=0.0)
+
+    def keep_up(self, step: Callable[[], Any]) -> None:
+        """Take steps until the drive's time is the clock's; its stamps jump there at first."""
+        now = self.ros.node.get_clock().now().nanoseconds * 1e-9
+        self.base += now - self.time if self.time < now - 60.0 else 0.0
+        while self.time < now:
+            step()
 
     def send_odometry(self, stamp: float, time: float, frame_id: str = "odom") -> None:
         """Odometry of a time in the drive [s]."""
@@ -277,6 +233,11 @@ class Robot:
             return found is not None and found.level == level and text in found.message
 
         self.ros.until(told, f"{self.name}'s {status} to say '{text}'", repeat)
+
+    def until_counted(self, key: str, repeat: Callable[[], Any], more: int = 1) -> None:
+        """Wait for a count in the diagnostics of the inputs to rise."""
+        least = self.count(key) + more
+        self.ros.until(lambda: self.count(key) >= least, f"more {key}", repeat)
 
     def until_said(self, text: str) -> None:
         """Wait for a line in the node's log."""

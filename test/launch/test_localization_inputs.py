@@ -1,0 +1,187 @@
+"""What the localization node says and does when its inputs are missing, wrong, or start anew."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import street
+from robot import ERROR, OK, TRUTH, WARN, Robot
+from sensor_msgs.msg import Image
+from world import World, node_of
+
+from fgsn_ros.geometry import poses
+from fgsn_ros.nodes import localization_messages as messages
+from fgsn_ros.sequences.messages import stamp_of
+
+TURNED = poses.from_xyz_rpy([0.0, 0.0, 0.0], [0.0, 0.0, np.deg2rad(-35.0)])
+PAIR = {
+    "front": replace(street.MOUNT, frame_id="front_optical"),
+    "right": replace(
+        street.MOUNT, frame_id="right_optical", T_base_camera=TURNED @ street.MOUNT.T_base_camera
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def robots(ros: Any, world: World) -> dict[str, Robot]:
+    """All of them, started at once."""
+    x, y = TRUTH.poses[0, :2, 3].tolist()
+    yaw = float(poses.to_rpy(TRUTH.poses[0])[2])
+    home = {"initial_pose.x": x, "initial_pose.y": y + 0.4, "initial_pose.yaw": yaw}
+    nodes = {
+        "hindered": node_of("hindered", world, mounting_wait_s=0.3),
+        "looping": node_of("looping", world, set_initial_pose=True, **home),
+        "pair": node_of("pair", world, cameras=list(PAIR)),
+    }
+    ros.start(*nodes.values())
+    mounts = {"pair": PAIR}
+    return {name: Robot(ros, name, node, mounts.get(name)) for name, node in nodes.items()}
+
+
+@pytest.fixture
+def hindered(robots: dict[str, Robot], world: World) -> Robot:
+    return robots["hindered"].ready(world)
+
+
+@pytest.fixture
+def looping(robots: dict[str, Robot], world: World) -> Robot:
+    return robots["looping"].ready(world)
+
+
+@pytest.fixture
+def pair(robots: dict[str, Robot]) -> Robot:
+    return robots["pair"]
+
+
+def test_without_odometry_a_pose_waits_and_it_is_said(hindered: Robot) -> None:
+    hindered.place()
+    hindered.until_status("inputs", WARN, "no odometry yet")
+    hindered.until_status(
+        "localization", ERROR, "no pose: give an initial pose, and check odometry"
+    )
+    assert hindered.transforms == []
+    hindered.roll()
+    hindered.ros.until(lambda: hindered.transforms, "a transform")
+    hindered.drive(5)
+    assert hindered.error_m() < 0.5
+
+
+def test_odometry_of_other_frames_is_not_used_and_said(hindered: Robot) -> None:
+    hindered.start()
+    stamp = hindered.time
+    other = lambda: hindered.send_odometry(stamp + 0.1, 0.1 * hindered.ticks, "wheels")  # noqa: E731
+    hindered.until_counted("odometry of other frames", other)
+    hindered.until_said("odometry is from 'wheels' to 'base_link', not 'odom' to 'base_link'")
+    hindered.drive(3)
+    assert hindered.error_m() < 0.5
+
+
+def test_camera_without_a_transform_is_named_until_it_comes(hindered: Robot) -> None:
+    hindered.start()
+    known = hindered.mounts["camera"]
+    hindered.mounts["camera"] = replace(known, frame_id="mast_optical")
+    missing = "no transform from base_link to mast_optical"
+    hindered.until_status("inputs", WARN, missing, hindered.tick)
+    hindered.until_counted("labels without a mounting", hindered.tick)
+    assert hindered.count(missing) > 0
+    hindered.ros.until(lambda: stamp_of(hindered.transforms[-1]) > hindered.time, "a transform")
+    seen = len(hindered.poses)
+    hindered.tell_mountings(hindered.mounts)
+    hindered.ros.until(lambda: len(hindered.poses) > seen, "a pose", hindered.tick)
+    hindered.drive(3)
+    assert hindered.error_m() < 0.5
+
+
+def test_camera_that_stops_is_said_until_it_comes_back(hindered: Robot) -> None:
+    hindered.start()
+    driving, blind = (
+        lambda step=step: hindered.keep_up(step) for step in (hindered.tick, hindered.roll)
+    )
+    hindered.until_status("inputs", OK, "labels and odometry come", driving)
+    assert 1.0 < float(hindered.value("inputs", "camera: label rate [Hz]")) < 100.0
+    hindered.until_status("inputs", WARN, "labels of camera: ", blind)
+    assert float(hindered.value("inputs", "camera: label age [s]")) > 1.0
+    assert float(hindered.value("inputs", "odometry age [s]")) < 1.0
+    hindered.until_status("inputs", OK, "labels and odometry come", driving)
+    hindered.drive(3)
+    assert hindered.error_m() < 0.5
+
+
+def test_labels_of_another_checkpoint_are_not_used_and_said(hindered: Robot, world: World) -> None:
+    hindered.start()
+    hindered.tell_fingerprint("b" * 64)
+    told = "labels of camera are of checkpoint bbbbbbbbbbbb, the map of aaaaaaaaaaaa"
+    hindered.until_status("localization", ERROR, told)
+    seen = len(hindered.poses)
+    hindered.until_counted("labels of another checkpoint", hindered.tick, 3)
+    assert len(hindered.poses) == seen
+    hindered.tell_fingerprint(world.fingerprint)
+    hindered.until_status("localization", OK, "tracking", hindered.tick)
+    assert len(hindered.poses) > seen
+
+
+def test_damaged_labels_are_skipped_and_said(hindered: Robot) -> None:
+    hindered.start()
+    header = messages.header(hindered.time, "camera_optical")
+    damaged = Image(header=header, height=40, width=64, step=64, encoding="mono8", data=bytes(99))
+    coloured = Image(header=header, height=1, width=1, step=3, encoding="rgb8", data=bytes(3))
+    for message in (damaged, coloured):
+        hindered.until_counted(
+            "unusable label images",
+            lambda message=message: hindered.labels["camera"].publish(message),
+        )
+    hindered.until_said("damaged: 99 bytes for 64x40 mono8")
+    hindered.drive(2)
+    assert hindered.error_m() < 0.5
+
+
+def test_initial_pose_of_the_parameters_is_the_start(looping: Robot) -> None:
+    looping.drive(10)
+    assert looping.error_m() < 0.4
+
+
+def test_time_that_jumps_back_starts_again_from_the_parameters(looping: Robot) -> None:
+    looping.tick()
+    looping.drive(25)
+    for lap in (1, 2):
+        looping.poses.clear()
+        looping.ticks = 0
+        looping.drive(10)
+        assert looping.error_m() < 0.4
+        assert stamp_of(looping.poses[-1]) < looping.base + 1.1
+        looping.ros.until(lambda lap=lap: looping.count("time jumps") == lap, "the jump to count")
+        looping.drive(20)
+    looping.until_said("buffers are reset; starting from the initial pose")
+    assert looping.ros.stderr(looping.process).count("time went back from") == 2
+
+
+def test_time_that_jumps_forward_does_not_freeze_it(looping: Robot) -> None:
+    looping.drive(10)
+    for seconds in (3.0, 1e6):
+        looping.base += seconds
+        looping.drive(10)
+        assert looping.error_m() < 0.4
+
+
+def test_labels_without_their_info_or_camera_are_counted(pair: Robot, world: World) -> None:
+    heard = pair.labels["front"].get_subscription_count
+    pair.ros.until(heard, "the node to listen")
+    pair.until_counted("labels without labels/info", pair.tick)
+    assert pair.poses == []
+    pair.ready(world)
+    pair.start()
+
+
+def test_each_of_two_cameras_has_its_own_stamps_and_mounting(pair: Robot, world: World) -> None:
+    pair.ready(world)
+    pair.image_after_s["front"] = 0.043
+    pair.start()
+    pair.poses.clear()
+    pair.drive(10)
+    after = {round((stamp_of(pose) - pair.base) % 0.1, 3) for pose in pair.poses}
+    assert after == {0.043, 0.085}
+    for camera in ("right", "front"):
+        pair.drive(15, camera)
+        assert pair.error_m() < 0.4
+    assert {pair.value("inputs", f"{camera}: label age [s]") != "" for camera in PAIR} == {True}
