@@ -7,8 +7,8 @@ import pytest
 import street
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from nav_msgs.msg import Path as PathMessage
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
-from robot import ERROR, IMAGE_AFTER_S, LATCHED, ODOMETRY, OK, Robot
+from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
+from robot import BEST_EFFORT, ERROR, IMAGE_AFTER_S, LATCHED, ODOMETRY, OK, Robot
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Float32
 from std_srvs.srv import Empty
@@ -19,8 +19,6 @@ from fgsn_ros.nodes import conversions
 from fgsn_ros.nodes import localization_messages as messages
 from fgsn_ros.segmentation.labels import palette
 from fgsn_ros.sequences.messages import stamp_of
-
-BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
 @pytest.fixture(scope="module")
