@@ -50,8 +50,8 @@ DEFAULTS = {
 }
 READY = {"segmentation_node": "labels, stride", "localization_node": "active"}
 """What a node says when it is ready for a bag."""
-BAG_DELAY_S = 3.0
-"""The bag waits so long then: subscriptions find their publishers."""
+BAG_DELAY_S = 2.0
+"""The bag waits so long then, at its first time: subscriptions find their publishers."""
 LAST_LABELS_S = 2.0
 """Time after the bag for the labels of its last images."""
 OUTPUTS = (
@@ -107,7 +107,8 @@ def _localize(arguments: LaunchArguments, namespace: str) -> Actions:
         actions += _rviz(arguments)
     if arguments.bag is not None:
         player = _player(arguments.bag)
-        actions += _when_ready(waiting, [player, _after_bag(player, arguments.rviz)])
+        after = _after_bag(player, arguments.rviz)
+        actions += _when_ready(waiting, [player, after, *_resumer()])
     return actions
 
 
@@ -170,10 +171,18 @@ def _rviz(arguments: LaunchArguments) -> Actions:
 
 
 def _player(bag: Path) -> ExecuteProcess:
-    options = ["--clock", "100", "--delay", str(BAG_DELAY_S), "--disable-keyboard-controls"]
+    # paused, not delayed: during --delay the clock runs, and goes back when the bag starts
+    options = ["--clock", "100", "--start-paused", "--disable-keyboard-controls"]
     return ExecuteProcess(
         cmd=["ros2", "bag", "play", *options, str(bag)], name="bag_player", output="screen"
     )
+
+
+def _resumer() -> Actions:
+    """Let the paused player go."""
+    call = ["/rosbag2_player/resume", "rosbag2_interfaces/srv/Resume"]
+    process = ExecuteProcess(cmd=["ros2", "service", "call", *call], name="resume", output="log")
+    return [TimerAction(period=BAG_DELAY_S, actions=[process, _end_with(process, always=False)])]
 
 
 def _recorder(arguments: LaunchArguments, namespace: str) -> ExecuteProcess:
@@ -196,15 +205,15 @@ def _recorder(arguments: LaunchArguments, namespace: str) -> ExecuteProcess:
 # Order of events
 
 
-def _end_with(process: ExecuteProcess) -> RegisterEventHandler:
-    """End the launch when a process ends; with an error, if that did."""
+def _end_with(process: ExecuteProcess, always: bool = True) -> RegisterEventHandler:
+    """End the launch when a process ends, with an error if that did; or only then."""
 
     def ended(event: Any, context: LaunchContext) -> Shutdown | None:
         if context.is_shutdown:
             return None
         if event.returncode != 0:
             raise RuntimeError(f"{event.process_name} failed with exit code {event.returncode}")
-        return Shutdown(reason=f"{event.process_name} has ended")
+        return Shutdown(reason=f"{event.process_name} has ended") if always else None
 
     return RegisterEventHandler(OnProcessExit(target_action=process, on_exit=ended))
 
