@@ -1,6 +1,7 @@
 """The process around a node: start, spin, end; errors become one line and an exit code."""
 
 import re
+import signal
 import sys
 from collections.abc import Callable
 
@@ -50,5 +51,6 @@ def spin(node: Node) -> None:
     try:
         executor.spin()
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end takes its time, once is enough
         executor.shutdown(timeout_sec=0.0)
         node.destroy_node()
