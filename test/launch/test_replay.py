@@ -1,0 +1,206 @@
+"""A simulated bag played by ROS 2 through both nodes, and recorded again."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticArray
+from geometry_msgs.msg import PoseWithCovarianceStamped
+from launch.actions import ExecuteProcess
+from launch_ros.actions import Node
+from rosbag2_interfaces.srv import Resume
+
+from fgsn_ros.cli import main
+from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.trajectory import read_tum
+from fgsn_ros.nodes.demo_drives import CHECKPOINT
+from fgsn_ros.sequences.messages import stamp_of
+from fgsn_ros.sequences.open import open_recording
+
+DRIVE = ("simulate", "drive", "--town-seed", "2024", "--duration-s", "4", "--no-stops")
+SIZE = ("--width", "320", "--height", "240", "--threads", "1")
+FRAMES = 41
+RATE = 0.5
+"""Slow enough that no image is dropped by a busy machine."""
+TOPICS = ("/camera/image/compressed", "/camera/camera_info", "/odom", "/tf_static", "/ground_truth")
+STORAGES = ("sqlite3", "mcap")
+
+
+def run(*arguments: object) -> None:
+    assert main([str(argument) for argument in arguments]) == 0
+
+
+@dataclass
+class Place:
+    """Where the bags are, and the start of the drive that is localized."""
+
+    folder: Path
+    start: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # x y z [m], yaw [deg]
+
+    @property
+    def bag(self) -> Path:
+        return self.folder / "autumn"
+
+    def localize(self, bag: Path) -> Any:
+        """What `fgsn localize` makes of a bag: its trajectory."""
+        result = self.folder / f"{bag.name}_localized"
+        files = ("--map", self.folder / "map", "--checkpoint", CHECKPOINT, "--output", result)
+        run("localize", bag, *files, "--no-bag", "--start.pose", *self.start)
+        return read_tum(result / "trajectory.tum")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """A drive in autumn, a map of summer, and a start half a metre off."""
+    made = Place(tmp_path_factory.mktemp("replay"))
+    summer = made.folder / "summer"
+    run(*DRIVE, *SIZE, "--drive-seed", 0, "--output", summer)
+    run(*DRIVE, *SIZE, "--drive-seed", 1, "--season", "autumn", "--output", made.bag)
+    run("map", summer, CHECKPOINT, "--output", made.folder / "map")
+    truth = open_recording(made.bag).ground_truth
+    assert truth is not None
+    T_map_base = truth.poses[0] @ poses.from_planar(0.4, -0.3, np.deg2rad(1.0))
+    yaw_deg = np.rad2deg(poses.to_rpy(T_map_base)[2])
+    made.start = (*T_map_base[:3, 3].tolist(), float(yaw_deg))
+    return made
+
+
+@dataclass
+class Heard:
+    """What the nodes said during the replay."""
+
+    poses: list[PoseWithCovarianceStamped] = field(default_factory=list)
+    statuses: dict[str, dict[str, str]] = field(default_factory=dict)
+
+    def take_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            self.statuses[status.name] = {pair.key: pair.value for pair in status.values}
+
+
+def both_nodes(place: Place) -> list[Node]:
+    common = {"use_sim_time": True, "checkpoint": str(CHECKPOINT), "diagnostic_updater.period": 0.5}
+    x, y, z, yaw_deg = place.start
+    camera = {"image_transport": "compressed", "image_reliability": "reliable"}
+    robot = {
+        "map": str(place.folder / "map"),
+        "set_initial_pose": True,
+        **{f"initial_pose.{name}": value for name, value in (("x", x), ("y", y), ("z", z))},
+        "initial_pose.yaw": np.deg2rad(yaw_deg).item(),
+        "initial_pose.std_yaw": np.deg2rad(4.0).item(),
+    }
+    return [
+        Node(
+            package="fgsn_ros",
+            executable="segmentation_node",
+            namespace="/camera",
+            parameters=[{**common, **camera}],
+        ),
+        Node(package="fgsn_ros", executable="localization_node", parameters=[{**common, **robot}]),
+    ]
+
+
+def ros2_bag(verb: str, *arguments: object) -> ExecuteProcess:
+    words = ["ros2", "bag", verb, "--disable-keyboard-controls", *arguments]
+    return ExecuteProcess(cmd=[str(word) for word in words])
+
+
+@pytest.fixture(scope="module")
+def heard(ros: Any, place: Place) -> Heard:
+    """The bag played once, with both nodes and a recorder of each storage listening."""
+    got, node = Heard(), ros.node
+    node.create_subscription(PoseWithCovarianceStamped, "/pose", got.poses.append, 100)
+    node.create_subscription(DiagnosticArray, "/diagnostics", got.take_diagnostics, 100)
+    recorders = [
+        ros2_bag("record", "-s", storage, "-o", place.folder / storage, "--topics", *TOPICS)
+        for storage in STORAGES
+    ]
+    player = ros2_bag("play", place.bag, "--clock", 100, "--rate", RATE, "--start-paused")
+    ros.start(*both_nodes(place), player, *recorders)
+    listeners = {TOPICS[0]: 3, TOPICS[1]: 3, "/odom": 3, "/tf_static": 3, "/camera/labels": 1}
+
+    def connected() -> bool:
+        enough = (node.count_subscribers(topic) >= n for topic, n in listeners.items())
+        return all(enough) and node.count_publishers("/odom") == 1
+
+    ros.until(connected, "nodes, player and recorders to meet")
+    resume = node.create_client(Resume, "/rosbag2_player/resume")
+    ros.until(resume.service_is_ready, "the player")
+    resume.call_async(Resume.Request())
+    assert ros.exit_code(player) == 0
+    for recorder in recorders:
+        ros.interrupt(recorder)
+    for recorder in recorders:
+        ros.exit_code(recorder)
+    return got
+
+
+def test_both_nodes_are_as_accurate_as_the_command(heard: Heard, place: Place) -> None:
+    truth = open_recording(place.bag).ground_truth
+    assert truth is not None
+    offline = place.localize(place.bag)
+    online = {round(stamp_of(pose), 3): pose.pose.pose.position for pose in heard.poses}
+    common = [index for index, stamp in enumerate(offline.stamps) if round(stamp, 3) in online]
+    assert len(common) >= 0.9 * FRAMES
+    stamps = offline.stamps[common]
+    true = truth.at(stamps)[:, :2, 3]
+    found = np.array([(p.x, p.y) for p in (online[round(stamp, 3)] for stamp in stamps)])
+    expected = np.median(np.linalg.norm(offline.poses[common][:, :2, 3] - true, axis=1))
+    assert expected < 0.5
+    median = np.median(np.linalg.norm(found - true, axis=1))
+    assert median == pytest.approx(expected, rel=0.1, abs=0.005)
+
+
+def test_diagnostics_of_both_nodes_tell_all_there_is(heard: Heard) -> None:
+    said = heard.statuses
+    assert said.keys() == {
+        "segmentation_node: images",
+        "segmentation_node: labels",
+        "localization_node: localization",
+        "localization_node: inputs",
+    }
+    keys = {
+        "images": {"rate [Hz]", "age [s]", "dropped for a newer one", "received"},
+        "labels": {
+            "published",
+            "inference time, median [ms]",
+            "conversion time, median [ms]",
+            "publishing time, median [ms]",
+            "unlabelled share",
+        },
+        "localization": {
+            "lost",
+            "quality",
+            "position std [m]",
+            "visible points",
+            "effective sample size",
+            "unlabelled share",
+            "update time, mean [ms]",
+        },
+        "inputs": {
+            "camera: label rate [Hz]",
+            "camera: label age [s]",
+            "odometry age [s]",
+            "late labels",
+        },
+    }
+    for name, values in said.items():
+        assert keys[name.split(": ")[1]] <= values.keys(), name
+    assert int(said["segmentation_node: images"]["received"]) > 0.5 * FRAMES
+    assert float(said["localization_node: inputs"]["odometry age [s]"]) < 0.5
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_a_recorded_bag_is_localized(heard: Heard, place: Place, storage: str) -> None:
+    recorded, original = open_recording(place.folder / storage), open_recording(place.bag)
+    assert recorded.frame_count >= FRAMES - 2
+    assert recorded.odometry is not None
+    assert original.odometry is not None
+    kept = original.odometry.at(recorded.odometry.stamps)
+    np.testing.assert_allclose(recorded.odometry.poses, kept, atol=1e-9)
+    trajectory = place.localize(place.folder / storage)
+    truth = original.ground_truth.at(trajectory.stamps)
+    assert len(trajectory) >= FRAMES - 2
+    errors = np.linalg.norm(trajectory.poses[:, :2, 3] - truth[:, :2, 3], axis=1)
+    assert np.median(errors) < 0.5
