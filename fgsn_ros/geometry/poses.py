@@ -5,6 +5,8 @@ Formulas: Sola, Deray, Atchuthan, "A micro Lie theory for state estimation in ro
 arXiv 1812.01537.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -73,16 +75,17 @@ def exp(xi: ArrayLike) -> Array:
 def log(T: ArrayLike) -> Array:
     """Twist (..., 6) = (rho [m], phi [rad]) of a pose, with |phi| <= pi; 1812.01537 eq. 173."""
     translation, q_xyzw = to_quaternion(T)
-    vector, scalar = q_xyzw[..., :3], q_xyzw[..., 3]
-    length = np.linalg.norm(vector, axis=-1)
-    angle = 2.0 * _arctan2(length, scalar)
-    # The quaternion keeps full precision near pi, where the trace of R does not.
-    per_length = np.where(length > 0.0, angle / np.where(length > 0.0, length, 1.0), 2.0)
-    phi = vector * per_length[..., None]
+    phi, angle = _rotation_vector(q_xyzw)
     W = _skew(phi)
     square = _inverse_coefficient(angle)[..., None, None]
     V_inverse = np.eye(3) - 0.5 * W + square * (W @ W)
     return np.concatenate([_rotate(V_inverse, translation), phi], axis=-1)
+
+
+def rotation_vector(T: ArrayLike) -> Array:
+    """Rotation vector phi (..., 3) [rad] of a pose, |phi| <= pi: the second half of `log`."""
+    phi, _ = _rotation_vector(to_quaternion(T)[1])
+    return phi
 
 
 def interpolate(T_0: ArrayLike, T_1: ArrayLike, alpha: ArrayLike) -> Array:
@@ -99,18 +102,17 @@ def weighted_mean(T: ArrayLike, weights: ArrayLike) -> Array:
     Raises:
         ValueError: a weight is negative or not finite, or all are zero.
     """
-    poses = np.asarray(T, np.float64)
-    mass = np.asarray(weights, np.float64)
-    if not (np.all(mass >= 0.0) and 0.0 < mass.sum() < np.inf):
-        raise ValueError("weights must be finite, not negative, and not all zero")
-    share = mass / mass.sum()
-    mean: Array = poses[np.argmax(share)]
-    for _ in range(_MEAN_STEPS):
-        step = share @ log(compose(invert(mean), poses))
-        mean = compose(mean, exp(step))
-        if np.linalg.norm(step) < _MEAN_TOLERANCE:
-            break
-    return mean
+    return _tangent_mean(np.asarray(T, np.float64), weights, log)
+
+
+def mean_rotation(T: ArrayLike, weights: ArrayLike) -> Array:
+    """`weighted_mean` (4, 4) of the rotations of poses (N, 4, 4) alone, at the origin.
+
+    Raises:
+        ValueError: as there.
+    """
+    rotations = from_rotation_translation(np.asarray(T, np.float64)[:, :3, :3], np.zeros(3))
+    return _tangent_mean(rotations, weights, _log_of_rotation)
 
 
 def from_quaternion(translation: ArrayLike, q_xyzw: ArrayLike) -> Array:
@@ -200,6 +202,36 @@ def _arctan2(y: Array, x: Array) -> Array:
     """
     angle: Array = np.arctan2(y.copy(), x.copy())
     return angle
+
+
+def _tangent_mean(poses: Array, weights: ArrayLike, log: Callable[[Array], Array]) -> Array:
+    mass = np.asarray(weights, np.float64)
+    if not (np.all(mass >= 0.0) and 0.0 < mass.sum() < np.inf):
+        raise ValueError("weights must be finite, not negative, and not all zero")
+    share = mass / mass.sum()
+    mean: Array = poses[np.argmax(share)]
+    for _ in range(_MEAN_STEPS):
+        step = share @ log(compose(invert(mean), poses))
+        mean = compose(mean, exp(step))
+        if np.linalg.norm(step) < _MEAN_TOLERANCE:
+            break
+    return mean
+
+
+def _log_of_rotation(T: Array) -> Array:
+    """Twists (N, 6) of poses (N, 4, 4) without translation."""
+    phi = rotation_vector(T)
+    return np.concatenate([np.zeros_like(phi), phi], axis=-1)
+
+
+def _rotation_vector(q_xyzw: Array) -> tuple[Array, Array]:
+    """Rotation vector (..., 3) [rad] of unit quaternions (..., 4), w >= 0, and its length (...)."""
+    vector, scalar = q_xyzw[..., :3], q_xyzw[..., 3]
+    length = np.linalg.norm(vector, axis=-1)
+    angle = 2.0 * _arctan2(length, scalar)
+    # The quaternion keeps full precision near pi, where the trace of R does not.
+    per_length = np.where(length > 0.0, angle / np.where(length > 0.0, length, 1.0), 2.0)
+    return vector * per_length[..., None], angle
 
 
 def _rotate(R: Array, vectors: Array) -> Array:

@@ -113,6 +113,7 @@ class PlanarMotion:
     def __init__(self, settings: MotionSettings, ground: Ground) -> None:
         self._settings = settings
         self._ground = ground
+        self._placed: tuple[Array, Array] | None = None  # the last states and their poses
 
     @property
     def unmodelled_variance(self) -> Array:
@@ -143,8 +144,12 @@ class PlanarMotion:
         return _move_planar(states, _planar(T_delta), np.zeros((1, 4)))
 
     def poses(self, states: Array) -> Array:
-        """T_map_base (N, 4, 4) standing on the ground."""
-        return self._ground.poses(states[:, :3])
+        """T_map_base (N, 4, 4) standing on the ground; of the same states, the same array again."""
+        if self._placed is None or self._placed[0] is not states:
+            T_map_base = self._ground.poses(states[:, :3])
+            T_map_base.setflags(write=False)
+            self._placed = states, T_map_base
+        return self._placed[1]
 
     def jitter(self, states: Array, bandwidth: float, rng: np.random.Generator) -> Array:
         """States (N, 4) spread by a kernel that keeps their mean and covariance."""

@@ -113,10 +113,11 @@ def mean_and_covariance(T: Array, weights: Array) -> tuple[Array, Array]:
     geometry_msgs/PoseWithCovariance). The position is the mean of positions: in SE(3) as a whole,
     a spread in heading would pull it sideways.
     """
-    mean = poses.weighted_mean(poses.from_rotation_translation(T[:, :3, :3], np.zeros(3)), weights)
+    mean = poses.mean_rotation(T, weights)
     mean[:3, 3] = weights @ T[:, :3, 3]
     turned = poses.from_rotation_translation(T[:, :3, :3] @ mean[:3, :3].T, np.zeros(3))
-    deviations = np.concatenate([T[:, :3, 3] - mean[:3, 3], poses.log(turned)[:, 3:]], axis=1)
+    around = poses.rotation_vector(turned)
+    deviations = np.concatenate([T[:, :3, 3] - mean[:3, 3], around], axis=1)
     covariance: Array = (deviations * weights[:, None]).T @ deviations
     return mean, covariance
 

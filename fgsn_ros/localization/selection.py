@@ -119,14 +119,21 @@ class PointSelector:
     def _read(self, position: Array) -> _Neighbourhood:
         m, slack = self._map, self._settings.range_slack
         indices = m.points_near(position, self._settings.radius_m + _REQUERY_M)
+        points = m.points[indices]
+        nearest, farthest = m.min_range[indices] / slack, m.max_range[indices] * slack
+        # Most points are out of their range from anywhere that this neighbourhood serves.
+        rays = points - position.astype(np.float32)
+        distance = np.sqrt(np.einsum("ij,ij->i", rays, rays))
+        reach = _REQUERY_M + 0.1  # single precision
+        kept = (distance > nearest - reach) & (distance < farthest + reach)
         return _Neighbourhood(
             position,
-            m.points[indices],
-            m.labels[indices].astype(np.int32),
-            m.confidence[indices],
-            m.directions[indices],
-            m.min_range[indices] / slack,
-            m.max_range[indices] * slack,
+            points[kept],
+            m.labels[indices[kept]].astype(np.int32),
+            m.confidence[indices[kept]],
+            m.directions[indices[kept]],
+            nearest[kept],
+            farthest[kept],
         )
 
     def _visible(
@@ -165,11 +172,21 @@ def spread_over_image(
     if len(uv) <= count:
         return np.arange(len(uv))
     cells = np.clip((uv + 0.5) / size * buckets, 0, buckets - 1).astype(np.int64)
-    bucket = cells[:, 1] * buckets + cells[:, 0]
+    narrow = np.min_scalar_type(buckets * buckets)  # 16 bits: a radix sort
+    bucket = (cells[:, 1] * buckets + cells[:, 0]).astype(narrow)
     shuffled = rng.permutation(len(uv))
     by_bucket = shuffled[np.argsort(bucket[shuffled], kind="stable")]
-    first = np.searchsorted(bucket[by_bucket], bucket[by_bucket], side="left")
-    rounds = np.arange(len(uv)) - first
+    in_bucket = np.bincount(bucket, minlength=buckets * buckets)
+    rounds = np.arange(len(uv)) - np.repeat(np.cumsum(in_bucket) - in_bucket, in_bucket)
+    whole, last = _rounds_within(rounds, count)
     # Ties within the last round go to random buckets.
-    order = np.lexsort((rng.random(len(uv)), rounds))
-    return np.sort(by_bucket[order[:count]])
+    tied = np.flatnonzero(rounds == last)
+    drawn = tied[np.argsort(rng.random(len(uv))[tied])[: count - len(whole)]]
+    return np.sort(by_bucket[np.concatenate([whole, drawn])])
+
+
+def _rounds_within(rounds: Indices, count: int) -> tuple[Indices, int]:
+    """Indices of the rounds that fit whole into `count`, and the next round."""
+    taken = np.cumsum(np.bincount(rounds))
+    last = int(np.searchsorted(taken, count, side="right"))
+    return np.flatnonzero(rounds < last), last

@@ -182,3 +182,11 @@ def test_a_logarithm_has_the_same_bits_wherever_memory_lies():
     for _ in range(500):
         _between = [np.empty(rng.integers(1, 3000)) for _ in range(rng.integers(1, 4))]
         np.testing.assert_array_equal(poses.log(T), expected)
+
+
+def test_the_mean_of_rotations_is_the_mean_of_poses_at_the_origin():
+    T, weights = random_poses(10, 50), np.random.default_rng(10).random(50)
+    at_origin = poses.from_rotation_translation(T[:, :3, :3], np.zeros(3))
+    mean = poses.mean_rotation(T, weights)
+    np.testing.assert_array_equal(mean, poses.weighted_mean(at_origin, weights))
+    np.testing.assert_array_equal(poses.rotation_vector(T), poses.log(T)[:, 3:])
