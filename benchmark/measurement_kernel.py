@@ -3,8 +3,8 @@
     python benchmark/measurement_kernel.py
 
 Prints times, ns per projection of a point for a particle, their ratio in the same run, and two
-bounds of the machine: its memory ports (each projection reads one cell index and one table entry,
-wherever they are) and its arithmetic (the projection alone).
+bounds of the machine: its memory ports (each projection reads a cell index, a label and a table
+entry, wherever they are) and its arithmetic (the projection alone).
 """
 
 import json
@@ -51,13 +51,18 @@ def problem(rng: np.random.Generator) -> tuple[npt.NDArray[np.float64], tuple[np
 
 
 @numba.njit(parallel=True, fastmath=True)
-def read_bound(cells: npt.NDArray[np.uint32], table: npt.NDArray[np.float32], rounds: int) -> float:
+def read_bound(
+    cells: npt.NDArray[np.uint32],
+    grid: npt.NDArray[np.uint8],
+    table: npt.NDArray[np.float32],
+    rounds: int,
+) -> float:
     """Nothing but the reads of the kernel, from the L1 cache."""
     total = np.float32(0)
     for _ in numba.prange(rounds):
         part = np.float32(0)
         for i in range(cells.shape[0]):
-            part += table[cells[i]]
+            part += table[grid[cells[i]]]
         total += part
     return total
 
@@ -88,11 +93,12 @@ def main() -> None:
     plain_scores = kernel.score_particles_numpy(projections, *arguments)
     agreement = float(np.corrcoef(compiled_scores, plain_scores)[0, 1])
     cells = rng.integers(0, 4000, 4096).astype(np.uint32)
-    table = rng.normal(size=5000).astype(np.float32)
+    grid = rng.integers(0, LABELS, 4000).astype(np.uint8)
+    table = rng.normal(size=LABELS).astype(np.float32)
     values = rng.uniform(1.0, 2.0, 4096).astype(np.float32)
     work = PARTICLES * POINTS
     rounds = -(-work // 4096)
-    read_bound(cells, table, 1)
+    read_bound(cells, grid, table, 1)
     arithmetic_bound(values, 1)
     times = seconds(
         {
@@ -102,7 +108,7 @@ def main() -> None:
             ),
             "compiled": lambda: evidence.scores(projections),
             "compiled_with_layout": lambda: kernel.Evidence(*arguments).scores(projections),
-            "bound_reads": lambda: read_bound(cells, table, rounds),
+            "bound_reads": lambda: read_bound(cells, grid, table, rounds),
             "bound_arithmetic": lambda: arithmetic_bound(values, rounds),
         }
     )

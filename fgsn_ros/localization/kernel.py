@@ -6,8 +6,8 @@ Both versions compute, for particle p with projection matrix P_p (pixels of the 
 
 where a point outside the grid, closer than NEAR_M or on an unlabelled cell adds 0 (semantic
 particle filter of Stenborg et al., ICRA 2018, Sec. III). `score_particles_numpy` is the plain
-statement of it; `Evidence.scores` is the compiled one. The latter looks up one table per projection
-instead of two: the log-ratios of a map label against all cells of the frame are laid out once.
+statement of it; `Evidence.scores` is the compiled one. Its points are sorted by label, so that the
+row of log-ratios that they need is in the L1 cache, and the grid has as few bytes as its labels.
 """
 
 from typing import Any
@@ -20,6 +20,7 @@ Array = npt.NDArray[np.floating]
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
 Cells = npt.NDArray[np.uint32]
+Grid = npt.NDArray[np.unsignedinteger[Any]]
 
 # OpenMP is what would serve anyway; asked first, an old TBB beside it is no reason for a warning.
 numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # type: ignore[attr-defined]
@@ -90,16 +91,15 @@ class Evidence:
     ) -> None:
         """Arguments as in `score_particles_numpy`."""
         order = np.argsort(labels.astype(np.uint16), kind="stable")  # 16 bits: a radix sort
-        in_use = np.bincount(labels, minlength=log_ratio.shape[1]) > 0
-        image_of_point = (np.cumsum(in_use) - 1)[labels[order]]
         # A border of unlabelled cells around the grid takes every point that is not in the image.
-        bordered = np.pad(grid, 1, constant_values=log_ratio.shape[0] - 1).astype(np.uint32)
-        rows = np.ascontiguousarray(log_ratio.T[in_use], np.float32)
+        unlabelled = log_ratio.shape[0] - 1
+        bordered = np.pad(grid, 1, constant_values=unlabelled)
         self._shape = bordered.shape
+        self._grid = bordered.ravel().astype(np.min_scalar_type(unlabelled))
+        self._rows = np.ascontiguousarray(log_ratio.T, np.float32)
         self._points = _whole_groups(points[order].astype(np.float32))
         self._weights = _whole_groups(weights[order].astype(np.float32))
-        self._image_of_point = _whole_groups(image_of_point.astype(np.int32))
-        self._images = _evidence_images(rows, bordered.ravel())
+        self._labels = _whole_groups(labels[order].astype(np.int32))
 
     def scores(self, projections: Array) -> Float32:
         """Scores (N,) of projections (N, 3, 4), parallel over particles.
@@ -118,9 +118,10 @@ class Evidence:
         _score_blocks(
             lanes,
             self._points,
-            self._image_of_point,
+            self._labels,
             self._weights,
-            self._images,
+            self._rows,
+            self._grid,
             np.array([width, width - 1, height - 1], np.uint32),
             scores,
         )
@@ -131,16 +132,6 @@ def _whole_groups(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The array with zeros (points of weight 0) appended up to whole groups."""
     missing = -len(values) % GROUP
     return np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)])
-
-
-@numba.njit(parallel=True, cache=True)
-def _evidence_images(rows: Float32, cells: Cells) -> Float32:
-    """Log-ratio of each map label in use at each cell: (U, K + 1), (C,) -> (U, C)."""
-    images = np.empty((rows.shape[0], cells.shape[0]), np.float32)
-    for row in numba.prange(rows.shape[0]):
-        for cell in range(cells.shape[0]):
-            images[row, cell] = rows[row, cells[cell]]
-    return images
 
 
 @numba.njit(fastmath=True, error_model="numpy", cache=True)
@@ -167,11 +158,16 @@ def _project(
 
 @numba.njit(fastmath=True, error_model="numpy", cache=True)
 def _gather(
-    images: Float32, image_of_point: Int32, weights: Float32, i: int, cells: Cells, sums: Float32
+    rows: Float32,
+    grid: Grid,
+    labels: Int32,
+    weights: Float32,
+    i: int,
+    cells: Cells,
+    sums: Float32,
 ) -> None:
     """Add the evidence of points i to i + 3: the sums are loaded and stored once for four."""
-    image_0, image_1 = image_of_point[i], image_of_point[i + 1]
-    image_2, image_3 = image_of_point[i + 2], image_of_point[i + 3]
+    row_0, row_1, row_2, row_3 = labels[i], labels[i + 1], labels[i + 2], labels[i + 3]
     weight_0, weight_1, weight_2, weight_3 = (
         weights[i],
         weights[i + 1],
@@ -179,22 +175,25 @@ def _gather(
         weights[i + 3],
     )
     for p in range(BLOCK):
-        first = weight_0 * images[image_0, cells[0, p]] + weight_1 * images[image_1, cells[1, p]]
-        second = weight_2 * images[image_2, cells[2, p]] + weight_3 * images[image_3, cells[3, p]]
-        sums[p] += first + second
+        first = weight_0 * rows[row_0, grid[cells[0, p]]]
+        second = weight_1 * rows[row_1, grid[cells[1, p]]]
+        third = weight_2 * rows[row_2, grid[cells[2, p]]]
+        fourth = weight_3 * rows[row_3, grid[cells[3, p]]]
+        sums[p] += (first + second) + (third + fourth)
 
 
 @numba.njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
 def _score_blocks(
     lanes: Float32,
     points: Float32,
-    image_of_point: Int32,
+    labels: Int32,
     weights: Float32,
-    images: Float32,
+    rows: Float32,
+    grid: Grid,
     size: Cells,
     scores: Float32,
 ) -> None:
-    """Points, whole groups, sorted by image: one image at a time is in the L1 cache."""
+    """Points, whole groups, sorted by label: one row is in use at a time."""
     for block in numba.prange(lanes.shape[0]):
         cells = np.zeros((GROUP, BLOCK), np.uint32)
         sums = np.zeros(BLOCK, np.float32)
@@ -202,5 +201,5 @@ def _score_blocks(
         for i in range(0, points.shape[0], GROUP):
             for j in range(GROUP):
                 _project(lane, points, i + j, size, cells, j)
-            _gather(images, image_of_point, weights, i, cells, sums)
+            _gather(rows, grid, labels, weights, i, cells, sums)
         scores[block] = sums
