@@ -164,7 +164,7 @@ class _PoseFilter:
         self._motion: MotionModel = PlanarMotion(settings.motion, ground)
         self._rng = np.random.default_rng(settings.random_seed)
         count = settings.initial_particles
-        states = self._motion.sample(initial.T_map_base, initial.std, count, self._rng)
+        states = self._motion.sample(initial.T_map_base, np.diag(initial.std**2), count, self._rng)
         self._particles = ParticleSet.uniform(states)
         self._T_odom_base: FloatArray | None = None
         self._settled = False
@@ -174,7 +174,7 @@ class _PoseFilter:
         if self._T_odom_base is not None:
             T_delta = poses.compose(poses.invert(self._T_odom_base), T_odom_base)
             states = self._motion.propagate(self._particles.states, T_delta, self._rng)
-            self._particles = ParticleSet(states, self._particles.log_weights)
+            self._particles = self._particles.begun(states)
         self._T_odom_base = T_odom_base
         return self._mean()[0]
 
@@ -184,7 +184,7 @@ class _PoseFilter:
             measured = np.array([*T_map_base[:2, 3], poses.to_rpy(T_map_base)[2]])
             self._particles, _ = update(
                 self._particles,
-                lambda states: self._log_likelihood(states, measured),
+                lambda particles: self._log_likelihood(particles.states, measured),
                 self._motion,
                 self._settings.filter,
                 self._rng,
