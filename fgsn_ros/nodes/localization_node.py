@@ -18,9 +18,15 @@ Services: nomotion_update (std_srvs/Empty) and, with Nav2, set_initial_pose
 """
 
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
+
+# One thread weighs a frame in milliseconds. More would spin while they wait, at the cost of the
+# network on the same cores, and wait for one another where cores are busy.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
