@@ -47,7 +47,8 @@ def problem(rng: np.random.Generator) -> tuple[npt.NDArray[np.float64], tuple[np
     log_ratio = np.vstack([rng.normal(size=(LABELS, LABELS)), np.zeros(LABELS)])
     grid = rng.integers(0, LABELS, (HEIGHT, WIDTH)).astype(np.int32)
     weights = rng.uniform(0.5, 1.0, POINTS)
-    return matrix @ T, (rays * depth[:, None], labels, weights, log_ratio, grid)
+    arguments = rays * depth[:, None], labels, weights, depth, 0.4, log_ratio, grid
+    return matrix @ T, arguments
 
 
 @numba.njit(parallel=True, fastmath=True)
@@ -87,7 +88,9 @@ def arithmetic_bound(x: npt.NDArray[np.float32], rounds: int) -> float:
 def main() -> None:
     rng = np.random.default_rng(0)
     projections, arguments = problem(rng)
-    single = tuple(a.astype(np.float32) if a.dtype == np.float64 else a for a in arguments)
+    single = tuple(
+        a.astype(np.float32) if a.dtype == np.float64 else a for a in map(np.asarray, arguments)
+    )
     evidence = kernel.Evidence(*arguments)
     compiled_scores = evidence.scores(projections)
     plain_scores = kernel.score_particles_numpy(projections, *arguments)

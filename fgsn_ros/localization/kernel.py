@@ -2,11 +2,15 @@
 
 Both versions compute, for particle p with projection matrix P_p (pixels of the label grid),
 
-    score[p] = sum_i weight_i * log_ratio[label seen at round(P_p X_i), map label_i]
+    score[p] = sum_i weight_i * size_pi * log_ratio[label seen at round(P_p X_i), map label_i]
 
 where a point outside the grid, closer than NEAR_M or on an unlabelled cell adds 0 (semantic
-particle filter of Stenborg et al., ICRA 2018, Sec. III). `score_particles_numpy` is the plain
-statement of it; `Evidence.scores` is the compiled one. Its points are sorted by label, so that the
+particle filter of Stenborg et al., ICRA 2018, Sec. III), and
+
+    size_pi = 1 - size_share + size_share * min(depth_i / depth of X_i for p, MAX_SIZE)
+
+with depth_i the depth at the predicted pose. `score_particles_numpy` is the plain statement of it;
+`Evidence.scores` is the compiled one. Its points are sorted by label, so that the
 row of log-ratios that they need is in the L1 cache, and the grid has as few bytes as its labels.
 """
 
@@ -28,6 +32,9 @@ numba.config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]  # type: ign
 NEAR_M = 1e-3
 """Points with a smaller depth in front of the camera are not projected [m]."""
 
+MAX_SIZE = 2.0
+"""A pose that shows a point at more than this size of the predicted gains no more by it."""
+
 BLOCK = 128
 """Particles that a thread works on at once: 12 x 128 floats stay in the L1 cache."""
 
@@ -36,7 +43,14 @@ GROUP = 4
 
 
 def score_particles_numpy(
-    projections: Array, points: Array, labels: Int32, weights: Array, log_ratio: Array, grid: Int32
+    projections: Array,
+    points: Array,
+    labels: Int32,
+    weights: Array,
+    depths: Array,
+    size_share: float,
+    log_ratio: Array,
+    grid: Int32,
 ) -> Array:
     """Score of each particle, in plain NumPy at the precision of its inputs.
 
@@ -45,6 +59,8 @@ def score_particles_numpy(
         points: (M, 3) [m].
         labels: (M,) map labels.
         weights: (M,) weight of each point.
+        depths: (M,) depth of each point at the predicted pose [m].
+        size_share: How much evidence grows with size, [0, 1].
         log_ratio: (K + 1, K) [observed, map]; row K stands for unlabelled cells.
         grid: (H, W) observed labels, K where unlabelled.
 
@@ -54,9 +70,12 @@ def score_particles_numpy(
     scores = np.empty(len(projections), points.dtype)
     homogeneous = np.concatenate([points, np.ones_like(points[:, :1])], axis=1).T
     for first in range(0, len(projections), 64):
-        cells, inside = project_to_cells(projections[first : first + 64] @ homogeneous, grid.shape)
+        projected = projections[first : first + 64] @ homogeneous
+        cells, inside = project_to_cells(projected, grid.shape)
         observed = grid.ravel()[np.where(inside, cells, 0)]
-        evidence = np.where(inside, log_ratio[observed, labels], 0) * weights
+        sizes = np.minimum(depths / np.maximum(projected[:, 2], NEAR_M), MAX_SIZE)
+        grown = weights * (1.0 - size_share + size_share * sizes)
+        evidence = np.where(inside, log_ratio[observed, labels], 0) * grown
         scores[first : first + 64] = evidence.sum(axis=1)
     return scores
 
@@ -86,6 +105,8 @@ class Evidence:
         points: Array,
         labels: Int32,
         weights: Array,
+        depths: Array,
+        size_share: float,
         log_ratio: Array,
         grid: Int32,
     ) -> None:
@@ -98,7 +119,9 @@ class Evidence:
         self._grid = bordered.ravel().astype(np.min_scalar_type(unlabelled))
         self._rows = np.ascontiguousarray(log_ratio.T, np.float32)
         self._points = _whole_groups(points[order].astype(np.float32))
-        self._weights = _whole_groups(weights[order].astype(np.float32))
+        parts = np.outer(weights[order], [1.0 - size_share, size_share])
+        self._weights = _whole_groups(parts.astype(np.float32))
+        self._depths = _whole_groups(depths[order].astype(np.float32))
         self._labels = _whole_groups(labels[order].astype(np.int32))
 
     def scores(self, projections: Array) -> Float32:
@@ -118,6 +141,7 @@ class Evidence:
         _score_blocks(
             lanes,
             self._points,
+            self._depths,
             self._labels,
             self._weights,
             self._rows,
@@ -136,15 +160,23 @@ def _whole_groups(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 @numba.njit(fastmath=True, error_model="numpy", cache=True)
 def _project(
-    lanes: Float32, points: Float32, i: int, size: Cells, cells: Cells, row_of_cells: int
+    lanes: Float32,
+    points: Float32,
+    depth_before: Float32,
+    i: int,
+    size: Cells,
+    cells: Cells,
+    sizes: Float32,
+    row_of_cells: int,
 ) -> None:
-    """Cells (BLOCK,) of point i for a block of particles; a loop of its own, so that it vectorises.
+    """Cells and sizes (BLOCK,) of point i for a block of particles; a loop that vectorises.
 
     `size` is row length, last column and last row of the bordered grid. Truncated to integers and
     read as unsigned, coordinates before the first cell are huge: one `min` clamps both ends.
     """
     row_length, last_u, last_v = size[0], size[1], size[2]
     x, y, z = points[i, 0], points[i, 1], points[i, 2]
+    before = depth_before[i]
     for p in range(BLOCK):
         depth = lanes[8, p] * x + lanes[9, p] * y + lanes[10, p] * z + lanes[11, p]
         # Behind the camera, numerators over a tiny depth land far outside, which is the border.
@@ -154,6 +186,7 @@ def _project(
         column = min(np.uint32(np.int32(u)), last_u)
         row = min(np.uint32(np.int32(v)), last_v)
         cells[row_of_cells, p] = row * row_length + column
+        sizes[row_of_cells, p] = min(before * inverse, np.float32(MAX_SIZE))
 
 
 @numba.njit(fastmath=True, error_model="numpy", cache=True)
@@ -164,21 +197,20 @@ def _gather(
     weights: Float32,
     i: int,
     cells: Cells,
+    sizes: Float32,
     sums: Float32,
 ) -> None:
     """Add the evidence of points i to i + 3: the sums are loaded and stored once for four."""
     row_0, row_1, row_2, row_3 = labels[i], labels[i + 1], labels[i + 2], labels[i + 3]
-    weight_0, weight_1, weight_2, weight_3 = (
-        weights[i],
-        weights[i + 1],
-        weights[i + 2],
-        weights[i + 3],
-    )
+    fixed_0, grown_0 = weights[i, 0], weights[i, 1]
+    fixed_1, grown_1 = weights[i + 1, 0], weights[i + 1, 1]
+    fixed_2, grown_2 = weights[i + 2, 0], weights[i + 2, 1]
+    fixed_3, grown_3 = weights[i + 3, 0], weights[i + 3, 1]
     for p in range(BLOCK):
-        first = weight_0 * rows[row_0, grid[cells[0, p]]]
-        second = weight_1 * rows[row_1, grid[cells[1, p]]]
-        third = weight_2 * rows[row_2, grid[cells[2, p]]]
-        fourth = weight_3 * rows[row_3, grid[cells[3, p]]]
+        first = (fixed_0 + grown_0 * sizes[0, p]) * rows[row_0, grid[cells[0, p]]]
+        second = (fixed_1 + grown_1 * sizes[1, p]) * rows[row_1, grid[cells[1, p]]]
+        third = (fixed_2 + grown_2 * sizes[2, p]) * rows[row_2, grid[cells[2, p]]]
+        fourth = (fixed_3 + grown_3 * sizes[3, p]) * rows[row_3, grid[cells[3, p]]]
         sums[p] += (first + second) + (third + fourth)
 
 
@@ -186,6 +218,7 @@ def _gather(
 def _score_blocks(
     lanes: Float32,
     points: Float32,
+    depths: Float32,
     labels: Int32,
     weights: Float32,
     rows: Float32,
@@ -196,10 +229,11 @@ def _score_blocks(
     """Points, whole groups, sorted by label: one row is in use at a time."""
     for block in numba.prange(lanes.shape[0]):
         cells = np.zeros((GROUP, BLOCK), np.uint32)
+        sizes = np.zeros((GROUP, BLOCK), np.float32)
         sums = np.zeros(BLOCK, np.float32)
         lane = lanes[block]
         for i in range(0, points.shape[0], GROUP):
             for j in range(GROUP):
-                _project(lane, points, i + j, size, cells, j)
-            _gather(rows, grid, labels, weights, i, cells, sums)
+                _project(lane, points, depths, i + j, size, cells, sizes, j)
+            _gather(rows, grid, labels, weights, i, cells, sizes, sums)
         scores[block] = sums

@@ -28,6 +28,11 @@ class MeasurementSettings:
     """Most map points per frame, >= 1."""
     outlier_share: float = 0.35
     """Share of observations that say nothing, [0, 1); bounds what one point can cost."""
+    size_share: float = 0.3
+    """How far a point's evidence grows with the size at which a pose shows it, [0, 1].
+
+    Without it a pose further back loses little: it shows everything smaller, within its own
+    outlines, and no point speaks for the cells that are left over. Estimates lag then."""
     independent_points: float = 60.0
     """A frame counts as this many independent points at most, > 0. Less follows odometry more."""
     independent_distance_m: float = 1.0
@@ -40,6 +45,7 @@ class MeasurementSettings:
     def __post_init__(self) -> None:
         require(self.points >= 1, "measurement: points must be at least 1")
         require(0.0 <= self.outlier_share < 1.0, "measurement: outlier_share must be in [0, 1)")
+        require(0.0 <= self.size_share <= 1.0, "measurement: size_share must be in [0, 1]")
         require(self.independent_points > 0.0, "measurement: independent_points must be above 0")
         require(self.independent_distance_m >= 0.0, "measurement: independent_distance_m is < 0")
         require(self.independent_angle_rad > 0.0, "measurement: independent_angle_rad must be > 0")
@@ -100,6 +106,7 @@ class FrameLikelihood:
         selected: SelectedPoints,
         statistics: npt.NDArray[np.floating],
         log_ratio: npt.NDArray[np.float32],
+        size_share: float,
         power: float,
     ) -> None:
         """`log_ratio`: `robust_log_ratio` of the statistics; `power` (beta) scales the sum."""
@@ -114,7 +121,9 @@ class FrameLikelihood:
         self._origin = selected.points.mean(axis=0) if len(selected) else np.zeros(3)
         self._points = (selected.points - self._origin).astype(np.float32)
         weights = selected.weights.astype(np.float32)
-        self._evidence = kernel.Evidence(self._points, selected.labels, weights, log_ratio, grid)
+        self._evidence = kernel.Evidence(
+            self._points, selected.labels, weights, selected.depths, size_share, log_ratio, grid
+        )
 
     def __call__(self, T_map_base: Array) -> Array:
         """(N,) log-likelihoods of poses (N, 4, 4), up to a constant."""
@@ -236,7 +245,14 @@ class LabelMeasurement:
         )
         power = self._power(camera, T_odom_base, selected)
         return FrameLikelihood(
-            pinhole, mount.T_base_camera, grid, selected, self._statistics, self._log_ratio, power
+            pinhole,
+            mount.T_base_camera,
+            grid,
+            selected,
+            self._statistics,
+            self._log_ratio,
+            self._settings.size_share,
+            power,
         )
 
     def _power(self, camera: str, T_odom_base: Array, selected: SelectedPoints) -> float:

@@ -53,6 +53,8 @@ class SelectedPoints:
     """(M,) map labels."""
     weights: Array
     """(M,) confidence of the map labels, [0, 1]."""
+    depths: Array
+    """(M,) depth in the camera at the predicted pose [m]."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -104,10 +106,12 @@ class PointSelector:
         inside = ((uv > margin[:, None] - 0.5) & (uv < size - 0.5 - margin[:, None])).all(axis=1)
         chosen = spread_over_image(uv[inside], size, self._settings.buckets, count, rng)
         kept = visible[inside][chosen]
+        points = near.points[kept].astype(np.float64)
         return SelectedPoints(
-            near.points[kept].astype(np.float64),
+            points,
             near.labels[kept],
             near.confidence[kept].astype(np.float64),
+            (points - T_map_camera[:3, 3]) @ T_map_camera[:3, 2],
         )
 
     def _near(self, position: Array) -> _Neighbourhood:

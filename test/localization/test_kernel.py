@@ -16,9 +16,10 @@ def random_problem(label_count, height, width, particles, points, seed):
     cloud = rng.uniform(-30.0, 30.0, (points, 3))
     labels = rng.integers(0, label_count, points).astype(np.int32)
     weights = rng.uniform(0.1, 1.0, points)
+    depths = rng.uniform(0.5, 30.0, points)
     log_ratio = np.vstack([rng.normal(size=(label_count, label_count)), np.zeros(label_count)])
     grid = rng.integers(0, label_count + 1, (height, width)).astype(np.int32)
-    return projections, cloud, labels, weights, log_ratio, grid
+    return projections, cloud, labels, weights, depths, 0.4, log_ratio, grid
 
 
 def near_a_cell_border(projections, points):
@@ -36,10 +37,10 @@ def near_a_cell_border(projections, points):
 )
 def test_compiled_and_numpy_scores_agree(label_count, height, width, particles, points):
     problem = random_problem(label_count, height, width, particles, points, seed=label_count)
-    projections, cloud, labels, weights, log_ratio, grid = problem
+    projections, cloud, labels, weights, depths, share, log_ratio, grid = problem
     keep = ~near_a_cell_border(projections, cloud)
     assert keep.sum() > 0.1 * points
-    arguments = cloud[keep], labels[keep], weights[keep], log_ratio, grid
+    arguments = cloud[keep], labels[keep], weights[keep], depths[keep], share, log_ratio, grid
     plain = score_particles_numpy(projections, *arguments)
     compiled = Evidence(*arguments).scores(projections)
     assert compiled.dtype == np.float32
@@ -56,21 +57,41 @@ def test_a_point_on_each_side_of_each_image_border_counts_as_its_cell_or_not_at_
     outside = {(-0.51, 0.0): 0.0, (4.51, 0.0): 0.0, (0.0, -0.51): 0.0, (0.0, 2.51): 0.0}
     for (u, v), expected in (inside | outside).items():
         point = np.array([[u, v, 1.0]]) * 7.0
-        arguments = point, np.zeros(1, np.int32), np.ones(1), log_ratio, grid
+        depths = np.array([3.0])
+        arguments = point, np.zeros(1, np.int32), np.ones(1), depths, 0.0, log_ratio, grid
         assert score_particles_numpy(projection, *arguments) == pytest.approx(expected)
         assert Evidence(*arguments).scores(projection) == pytest.approx(expected)
 
 
 def test_points_behind_the_camera_and_unlabelled_cells_say_nothing():
-    projections, cloud, labels, weights, log_ratio, grid = random_problem(8, 30, 40, 4, 501, seed=1)
-    behind = cloud.copy()
+    problem = random_problem(8, 30, 40, 4, 501, seed=1)
+    projections, cloud, labels, weights, depths, share, log_ratio, grid = problem
     depth = projections[0, 2, :3] @ cloud.T + projections[0, 2, 3]
-    behind = behind[depth < -1.0]
-    first = projections[:1]
-    arguments = labels[depth < -1.0], weights[depth < -1.0], log_ratio
-    assert Evidence(behind, *arguments, grid).scores(first) == 0.0
+    behind = depth < -1.0
+    arguments = cloud[behind], labels[behind], weights[behind], depths[behind], share, log_ratio
+    assert Evidence(*arguments, grid).scores(projections[:1]) == 0.0
     unlabelled = np.full_like(grid, 8)
-    assert not Evidence(cloud, labels, weights, log_ratio, unlabelled).scores(projections).any()
+    arguments = cloud, labels, weights, depths, share, log_ratio, unlabelled
+    assert not Evidence(*arguments).scores(projections).any()
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.0, [1, 1, 1]), (0.4, [0.8, 1.2, 1.4])])
+def test_evidence_grows_with_the_size_at_which_a_pose_shows_a_point(share, expected):
+    """Poses 5 m further back than 5 m, a third nearer, and so near that the size is cut off."""
+    projections = np.tile(np.diag([100.0, 100.0, 1.0]), (3, 1, 1))
+    projections = np.concatenate([projections, np.zeros((3, 3, 1))], axis=2)
+    projections[:, 2, 3] = [5.0, 5.0 / 1.5 - 5.0, -4.9]
+    arguments = (
+        np.array([[0.0, 0.0, 5.0]]),
+        np.zeros(1, np.int32),
+        np.ones(1),
+        np.array([5.0]),
+        share,
+        np.array([[1.0], [0.0]]),
+        np.zeros((3, 5), np.int32),
+    )
+    np.testing.assert_allclose(score_particles_numpy(projections, *arguments), expected, rtol=1e-6)
+    np.testing.assert_allclose(Evidence(*arguments).scores(projections), expected, rtol=1e-5)
 
 
 def test_scores_do_not_depend_on_the_number_of_threads():
@@ -88,6 +109,8 @@ def test_scores_do_not_depend_on_the_number_of_threads():
 
 
 def test_no_points_give_zero_scores():
-    projections, *_, log_ratio, grid = random_problem(8, 30, 40, 5, 10, seed=3)
-    empty = Evidence(np.zeros((0, 3)), np.zeros(0, np.int32), np.zeros(0), log_ratio, grid)
+    projections, *_, share, log_ratio, grid = random_problem(8, 30, 40, 5, 10, seed=3)
+    empty = Evidence(
+        np.zeros((0, 3)), np.zeros(0, np.int32), np.zeros(0), np.zeros(0), share, log_ratio, grid
+    )
     assert not empty.scores(projections).any()
