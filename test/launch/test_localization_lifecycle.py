@@ -51,10 +51,9 @@ def change(robot: Robot, *transitions: int) -> None:
         assert robot.change_state(transition)
 
 
-def stop_listening(robot: Robot, *transitions: int) -> None:
-    """Transitions after which the node hears nothing: none of the next messages is for it."""
+def stop(robot: Robot, *transitions: int) -> None:
     change(robot, *transitions)
-    robot.ros.until(lambda: not robot.odometry.get_subscription_count(), "the node to be deaf")
+    robot.until_deaf()
 
 
 def test_node_goes_up_and_down_twice(managed: Robot, world: World) -> None:
@@ -63,7 +62,7 @@ def test_node_goes_up_and_down_twice(managed: Robot, world: World) -> None:
         managed.ready(world).until_status("localization", ERROR, "no pose", managed.roll)
         managed.start()
         assert managed.error_m() < 0.5
-        stop_listening(managed, *DOWN)
+        stop(managed, *DOWN)
         managed.until_status("localization", WARN, "not configured")
         left = managed.ros.node.get_publishers_info_by_topic("/managed/tf")
         assert [end.node_name for end in left] == []
@@ -74,7 +73,7 @@ def test_particles_stay_while_inactive_and_odometry_carries_them_on(
 ) -> None:
     change(managed, *UP)
     managed.ready(world).start(10)
-    stop_listening(managed, DEACTIVATE)
+    stop(managed, DEACTIVATE)
     sent = len(managed.transforms)
     for _ in range(10):
         managed.tick()
@@ -82,16 +81,16 @@ def test_particles_stay_while_inactive_and_odometry_carries_them_on(
     managed.ready(world).drive(5)
     assert managed.error_m() < 0.4
     assert len(managed.transforms) > sent
-    stop_listening(managed, *DOWN)
+    stop(managed, *DOWN)
 
 
 def test_cleanup_forgets_the_pose(managed: Robot, world: World) -> None:
     change(managed, *UP)
     managed.ready(world).start()
-    stop_listening(managed, *DOWN)
+    stop(managed, *DOWN)
     change(managed, *UP)
     managed.ready(world).until_status("localization", ERROR, "no pose", managed.tick)
-    stop_listening(managed, *DOWN)
+    stop(managed, *DOWN)
 
 
 def test_initial_pose_that_comes_before_activation_is_kept(managed: Robot, world: World) -> None:
@@ -102,7 +101,7 @@ def test_initial_pose_that_comes_before_activation_is_kept(managed: Robot, world
     change(managed, ACTIVATE)
     managed.ready(world).drive(5)
     assert managed.error_m() < 0.5
-    stop_listening(managed, *DOWN)
+    stop(managed, *DOWN)
 
 
 def test_unusable_initial_pose_before_activation_does_no_harm(managed: Robot, world: World) -> None:
@@ -115,7 +114,7 @@ def test_unusable_initial_pose_before_activation_does_no_harm(managed: Robot, wo
     change(managed, ACTIVATE)
     managed.ready(world).start()
     assert managed.error_m() < 0.5
-    stop_listening(managed, *DOWN)
+    stop(managed, *DOWN)
 
 
 def test_a_missing_saved_pose_does_not_block_the_start(
@@ -166,4 +165,4 @@ def test_saved_pose_that_cannot_be_used_is_said_and_left(
     stranger.ready(world).until_status("localization", ERROR, "no pose", stranger.tick)
     stranger.start()
     assert stranger.error_m() < 0.5
-    stop_listening(stranger, *DOWN)
+    stop(stranger, *DOWN)

@@ -37,6 +37,8 @@ LATCHED = QoSProfile(
 )
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 PATIENCE_S = 60.0
+NO_ODOMETRY = Odometry()
+NO_ODOMETRY.pose.pose.orientation.w = 0.0  # no quaternion
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 
@@ -55,7 +57,7 @@ class Robot:
     ) -> None:
         self.ros, self.name, self.process = ros, name, process
         self.mounts = dict(mounts or {"camera": street.MOUNT})
-        self.base, self.ticks = 1000.0, 0
+        self.base, self.ticks, self.is_heard = 1000.0, 0, False
         self.image_after_s = dict.fromkeys(self.mounts, IMAGE_AFTER_S)
         self.poses: list[PoseWithCovarianceStamped] = []
         self.transforms: list[TransformStamped] = []
@@ -104,14 +106,30 @@ class Robot:
             self.label_infos[camera].publish(LabelInfo(header=header))
 
     def ready(self, world: World) -> "Robot":
-        """Wait until the node listens, and knows the mountings and the labels' network."""
+        """Wait until the node hears it, and knows the mountings and the labels' network."""
+        if self.is_heard:
+            return self
         self.tell_fingerprint(world.fingerprint)
-        latched = [self.static, *self.label_infos.values()]
-        heard = [self.odometry, self.initial_pose, *self.labels.values(), *self.infos.values()]
-        self.ros.until(lambda: all(p.get_subscription_count() for p in heard + latched), self.name)
-        for publisher in latched:
+        for publisher in (self.static, *self.label_infos.values()):
+            self.ros.until(publisher.get_subscription_count, self.name)
             assert publisher.wait_for_all_acked(Duration(seconds=PATIENCE_S))
+        # A message to a best-effort subscription that is just being made may be lost. So the node
+        # is sent what it can only count, until it does.
+        self.until_counted("refused messages", lambda: self.odometry.publish(NO_ODOMETRY))
+        for camera in self.mounts:
+            self.until_counted("labels ", lambda camera=camera: self._send_old_labels(camera))
+        self.is_heard = True
         return self
+
+    def _send_old_labels(self, camera: str) -> None:
+        """Too old to be used; several, as some may wait for a pose before they are counted."""
+        for _ in range(5):
+            self.send_labels(camera, 1.0, 0.0)
+
+    def until_deaf(self) -> None:
+        """Wait until the node has stopped to listen: none of the next messages is for it."""
+        self.ros.until(lambda: not self.odometry.get_subscription_count(), "the node to be deaf")
+        self.is_heard = False
 
     @property
     def time(self) -> float:
@@ -176,7 +194,7 @@ class Robot:
     def until_located(self, stamp: float) -> None:
         """Wait for the pose of a stamp."""
         self.ros.until(
-            lambda: self.poses and stamp_of(self.poses[-1]) > stamp - 1e-6,
+            lambda: any(abs(stamp_of(pose) - stamp) < 1e-6 for pose in reversed(self.poses)),
             f"{self.name}'s pose at {stamp:.3f} s",
         )
 
@@ -219,9 +237,10 @@ class Robot:
         values = self.statuses[status].values if status in self.statuses else []
         return next((pair.value for pair in values if pair.key == key), "")
 
-    def count(self, key: str) -> int:
-        """A count in the diagnostics of the inputs."""
-        return int(self.value("inputs", key) or 0)
+    def count(self, start: str) -> int:
+        """Sum of the counts in the diagnostics of the inputs whose names start so."""
+        values = self.statuses["inputs"].values if "inputs" in self.statuses else []
+        return sum(int(pair.value) for pair in values if pair.key.startswith(start))
 
     def until_status(
         self, status: str, level: bytes, text: str, repeat: Callable[[], Any] = int
@@ -235,10 +254,12 @@ class Robot:
 
         self.ros.until(told, f"{self.name}'s {status} to say '{text}'", repeat)
 
-    def until_counted(self, key: str, repeat: Callable[[], Any], more: int = 1) -> None:
+    def until_counted(self, start: str, repeat: Callable[[], Any], more: int = 1) -> None:
         """Wait for a count in the diagnostics of the inputs to rise."""
-        least = self.count(key) + more
-        self.ros.until(lambda: self.count(key) >= least, f"more {key}", repeat)
+        self.statuses.clear()
+        self.ros.until(lambda: "inputs" in self.statuses, f"{self.name}'s diagnostics")
+        least = self.count(start) + more
+        self.ros.until(lambda: self.count(start) >= least, f"{self.name}'s {start}", repeat)
 
     def until_said(self, text: str) -> None:
         """Wait for a line in the node's log."""
