@@ -10,8 +10,9 @@ Subscribes:
 Publishes:
     pose (PoseWithCovarianceStamped, latched), quality (std_msgs/Float32, see `Tracking`),
     path and odometry_path (latched), map_points (PointCloud2, latched, coloured by label),
-    particles (PoseArray), particle_weights (PointCloud2) and, with Nav2, particle_cloud, while
-    someone subscribes; <camera>/map_overlay, likewise; the transform map -> odom; /diagnostics.
+    particles (PoseArray), particle_weights (PointCloud2) and, with Nav2, particle_cloud, best
+    effort, while someone subscribes; <camera>/map_overlay, likewise but reliable; the transform
+    map -> odom with each odometry message; /diagnostics.
 
 Services: nomotion_update (std_srvs/Empty) and, with Nav2, set_initial_pose
 (nav2_msgs/SetInitialPose).

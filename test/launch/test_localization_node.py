@@ -163,6 +163,15 @@ def test_particles_are_around_the_pose(moving: Robot) -> None:
     np.testing.assert_allclose(xy.mean(axis=0), mean, atol=0.1)
 
 
+def test_particle_cloud_is_for_nav2(moving: Robot) -> None:
+    kind = pytest.importorskip("nav2_msgs.msg").ParticleCloud
+    with moving.heard(kind, "particle_cloud", BEST_EFFORT) as received:
+        message = of_the_last_pose(moving, received)
+    assert sum(particle.weight for particle in message.particles) == pytest.approx(1.0)
+    x = np.mean([particle.pose.position.x for particle in message.particles])
+    assert x == pytest.approx(moving.poses[-1].pose.pose.position.x, abs=0.1)
+
+
 def test_particle_weights_are_relative_to_their_mean(moving: Robot) -> None:
     with moving.heard(PointCloud2, "particle_weights", BEST_EFFORT) as received:
         message = of_the_last_pose(moving, received)
