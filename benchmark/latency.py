@@ -5,11 +5,12 @@
 
 A simulated drive (that of the launch file's demo, made if it is not there) is published by a
 process of its own with the clock's stamps: 640x480 images at 10 Hz, raw, then compressed (JPEG),
-and odometry at 50 Hz. Both nodes run with their defaults. The time is split into the network's
-inference, as the segmentation node tells of it, and the rest: transport, conversion, filter. Writes
-latency.md and latency.json.
+and odometry at 50 Hz. Both nodes run with their defaults. The time of each image is split into the
+network's inference and the rest: transport, conversion, filter, waiting. Writes latency.md and
+latency.json.
 """
 
+import json
 import os
 import platform
 import subprocess
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import rclpy
@@ -39,8 +41,6 @@ from fgsn_ros.nodes.played_bag import ground_truth_of
 from fgsn_ros.sequences.messages import stamp_of
 
 PATIENCE_S = 120.0
-INFERENCE = "inference time, median [ms]"
-"""What the segmentation node tells of its last 50 images."""
 NODES = ("segmentation_node", "localization_node")
 
 
@@ -60,11 +60,11 @@ class Latency:
 
 @dataclass
 class Heard:
-    """What a listener received: times by stamp [us], and diagnostics."""
+    """What the nodes told: times [s] by stamp [us], and diagnostics."""
 
     poses: dict[int, float] = field(default_factory=dict)
     labels: dict[int, float] = field(default_factory=dict)
-    inference_ms: dict[float, float] = field(default_factory=dict)
+    inference: dict[int, float] = field(default_factory=dict)
     statuses: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def listen(self, node: Node) -> None:
@@ -83,13 +83,13 @@ class Heard:
         for status in message.status:
             values = self.statuses.setdefault(status.name, {})
             values.update({pair.key: pair.value for pair in status.values})
-            if INFERENCE in values:
-                self.inference_ms[time.time()] = float(values[INFERENCE])
 
 
 @contextmanager
-def node_processes(transport: Transport, drives: DemoDrives) -> Iterator[dict[str, int]]:
-    """Both nodes; their process ids by name."""
+def node_processes(
+    transport: Transport, drives: DemoDrives, inference: Path
+) -> Iterator[dict[str, int]]:
+    """Both nodes, their process ids by name; the times of inference go to a file at the end."""
     x, y, yaw = ground_truth_of(drives.winter)
     settings: dict[str, dict[str, object]] = {
         "segmentation_node": {"image_transport": transport, "image_reliability": "reliable"},
@@ -101,15 +101,18 @@ def node_processes(transport: Transport, drives: DemoDrives) -> Iterator[dict[st
             "initial_pose.yaw": yaw,
         },
     }
+    programs = {
+        "segmentation_node": [str(Path(__file__).with_name("latency_segmentation.py")), inference],
+        "localization_node": ["-m", "fgsn_ros.nodes.localization_node"],
+    }
     processes = {}
     for name in NODES:
         given = {"checkpoint": CHECKPOINT, **settings[name]}
         words = [word for key, value in given.items() for word in ("-p", f"{key}:={value}")]
         if name == "segmentation_node":
             words += ["-r", "__ns:=/camera"]
-        code = f"import sys; from fgsn_ros.nodes.{name} import main; sys.exit(main())"
-        command = [sys.executable, "-c", code, "--ros-args", "--log-level", "warn", *words]
-        processes[name] = subprocess.Popen(command)
+        command = [sys.executable, *programs[name], "--ros-args", "--log-level", "warn", *words]
+        processes[name] = subprocess.Popen([str(word) for word in command])
     try:
         yield {name: process.pid for name, process in processes.items()}
     finally:
@@ -147,11 +150,15 @@ def measure(transport: Transport, settings: Latency, drives: DemoDrives) -> dict
     player = get_context("spawn").Process(
         target=play, args=(drives.winter, transport, length, sender)
     )
-    with node_processes(transport, drives) as pids:
-        player.start()
-        published = _run(executor, receiver, pids, settings.warm_up_s)
-        executor.shutdown()
-        player.join()
+    with TemporaryDirectory() as folder:
+        inference = Path(folder) / "inference.json"
+        with node_processes(transport, drives, inference) as pids:
+            player.start()
+            published = _run(executor, receiver, pids, settings.warm_up_s)
+            executor.shutdown()
+            player.join()
+        times = json.loads(inference.read_text())
+    heard.inference = {int(stamp): seconds for stamp, seconds in times.items()}
     node.destroy_node()
     return _figures(heard, published, settings)
 
@@ -203,8 +210,7 @@ def _figures(heard: Heard, published: Published, settings: Latency) -> dict[str,
     to_labels = np.array([heard.labels[s] - sent[s] for s in answered]) * 1e3
     images = heard.statuses["segmentation_node: images"]
     update = heard.statuses["localization_node: localization"]
-    told = [value for at, value in heard.inference_ms.items() if at >= min(sent.values())]
-    inference = float(np.median(told))
+    inference = np.array([heard.inference[s] for s in answered]) * 1e3
     usage = {
         figure: value
         for name in NODES
@@ -213,9 +219,9 @@ def _figures(heard: Heard, published: Published, settings: Latency) -> dict[str,
     return {
         "image to pose, median [ms]": float(np.median(total)),
         "image to pose, 95 % [ms]": float(np.quantile(total, 0.95)),
-        "inference, median [ms]": inference,
-        "rest, median [ms]": float(np.median(total)) - inference,
-        "of it before the labels [ms]": float(np.median(to_labels)) - inference,
+        "inference, median [ms]": float(np.median(inference)),
+        "rest, median [ms]": float(np.median(total - inference)),
+        "of it before the labels [ms]": float(np.median(to_labels - inference)),
         "of it after the labels [ms]": float(np.median(total - to_labels)),
         "filter update, mean [ms]": float(update["update time, mean [ms]"]),
         **usage,
