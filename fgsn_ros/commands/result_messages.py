@@ -42,10 +42,7 @@ def make_particles(stamp: float, T_map_base: FloatArray) -> Message:
 
 def make_particle_weights(stamp: float, T_map_base: FloatArray, weights: FloatArray) -> Message:
     """sensor_msgs/PointCloud2 of poses (N, 4, 4): positions, weights (N,) relative to the mean."""
-    cloud = np.zeros(len(T_map_base), _PARTICLE)
-    cloud["x"], cloud["y"], cloud["z"] = T_map_base[:, :3, 3].T
-    cloud["weight"] = weights * len(weights)
-    return _make_cloud(stamp, cloud)
+    return _make_cloud(stamp, particle_records(T_map_base, weights))
 
 
 def make_path(stamps: list[float], T_map_base: list[FloatArray]) -> Message:
@@ -63,12 +60,27 @@ def make_map_points(
     stamp: float, points: NDArray[np.float32], labels: NDArray[np.uint16], label_count: int
 ) -> Message:
     """sensor_msgs/PointCloud2 of points (N, 3) [m] with label (N,) and the label's colour."""
+    return _make_cloud(stamp, point_records(points, labels, label_count))
+
+
+def particle_records(T_map_base: FloatArray, weights: FloatArray) -> NDArray[Any]:
+    """Records (N,) of a cloud: positions of poses (N, 4, 4), weights (N,) relative to the mean."""
+    cloud = np.zeros(len(T_map_base), _PARTICLE)
+    cloud["x"], cloud["y"], cloud["z"] = T_map_base[:, :3, 3].T
+    cloud["weight"] = weights * len(weights)
+    return cloud
+
+
+def point_records(
+    points: NDArray[np.float32], labels: NDArray[np.uint16], label_count: int
+) -> NDArray[Any]:
+    """Records (N,) of a cloud: points (N, 3) [m] with label (N,) and the label's colour."""
     cloud = np.zeros(len(points), _CLOUD)
     cloud["x"], cloud["y"], cloud["z"] = points.T
     red, green, blue = palette(label_count)[labels].astype(np.uint32).T
     cloud["rgb"] = red << 16 | green << 8 | blue
     cloud["label"] = labels
-    return _make_cloud(stamp, cloud)
+    return cloud
 
 
 def _make_cloud(stamp: float, cloud: NDArray[Any]) -> Message:

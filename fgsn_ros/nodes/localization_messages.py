@@ -16,16 +16,14 @@ from numpy.typing import NDArray
 from sensor_msgs.msg import PointCloud2, PointField
 from std_msgs.msg import Header
 
+from fgsn_ros.commands.result_messages import particle_records, point_records
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
 from fgsn_ros.nodes.conversions import stamp_message
-from fgsn_ros.segmentation.labels import palette
 from fgsn_ros.sequences.messages import pose_row, valid_rows
 
 FloatArray = NDArray[np.float64]
 
-_POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("label", "<u2")])
-_PARTICLE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("weight", "<f4")])
 _FIELD_TYPES = {"label": PointField.UINT16}  # the others, RViz's packed rgb too, are FLOAT32
 
 
@@ -85,10 +83,7 @@ def weighted_particles_message(
     stamp: float, frame_id: str, T: FloatArray, weights: FloatArray
 ) -> PointCloud2:
     """Positions of poses (N, 4, 4) with their weights (N,), relative to the mean weight."""
-    cloud = np.zeros(len(T), _PARTICLE)
-    cloud["x"], cloud["y"], cloud["z"] = T[:, :3, 3].T
-    cloud["weight"] = weights * len(weights)
-    return _cloud_message(header(stamp, frame_id), cloud)
+    return _cloud_message(header(stamp, frame_id), particle_records(T, weights))
 
 
 def map_message(
@@ -99,11 +94,7 @@ def map_message(
     label_count: int,
 ) -> PointCloud2:
     """Points (N, 3) with their labels (N,) and the labels' colours."""
-    cloud = np.zeros(len(points), _POINT)
-    cloud["x"], cloud["y"], cloud["z"] = points.T
-    red, green, blue = palette(label_count)[labels].astype(np.uint32).T
-    cloud["rgb"] = red << 16 | green << 8 | blue
-    cloud["label"] = labels
+    cloud = point_records(points, labels, label_count)
     return _cloud_message(Header(stamp=stamp, frame_id=frame_id), cloud)
 
 
