@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tqdm import tqdm
+
 from fgsn_ros.config import load_yaml, override, require
 from fgsn_ros.errors import FgsnError
 
@@ -40,11 +42,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; errors that a user can act on become one line on stderr and exit code 2."""
     # numba finds the older TBB that open3d brings, and takes another threading layer
     warnings.filterwarnings("ignore", message="The TBB threading layer requires")
-    # Reported when the error's frames are gone: a progress bar in them ends its line first.
     message, exit_code = _attempt(list(sys.argv[1:] if arguments is None else arguments))
+    _end_progress_bars()
     if message:
         print("fgsn:", " ".join(message.split()), file=sys.stderr)
     return exit_code
+
+
+def _end_progress_bars() -> None:
+    """End the line of each bar that an error left open, so that what follows has its own."""
+    for bar in list(getattr(tqdm, "_instances", ())):
+        bar.close()
 
 
 def _attempt(arguments: list[str]) -> tuple[str, int]:

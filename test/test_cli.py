@@ -135,9 +135,12 @@ def test_a_wrong_settings_file_ends_in_one_line(
 def test_an_error_has_its_own_line_below_a_progress_bar(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    kept = []  # as a reference cycle keeps it
+
     def fail_halfway(_: list[str]) -> None:
         bar = iter(tqdm(range(2)))
         next(bar)
+        kept.append(bar)
         raise FgsnError("it broke")
 
     monkeypatch.setattr(cli, "_run", fail_halfway)

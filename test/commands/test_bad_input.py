@@ -271,8 +271,10 @@ def disk_with(free_bytes: int) -> Iterator[None]:
     """Files that grow past a size get EFBIG, as a full disk would give ENOSPC."""
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (free_bytes, old[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, old)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
 
 
 @pytest.mark.parametrize("bag", ["--bag", "--no-bag"])
