@@ -38,6 +38,16 @@ class TrainSettings:
     """Smallest random scale of a crop; (0, scale_max]."""
     scale_max: float = 2.0
     """Largest random scale of a crop."""
+    short_side_px: int = 0
+    """Images are resized so that their shorter side is this long [px]; 0 leaves them; >= 0."""
+    flip_share: float = 0.0
+    """Share of pairs whose two crops are mirrored; classes are, half the time; [0, 1]."""
+    rotation_deg: float = 0.0
+    """Largest random rotation of images with classes, either way [deg]; [0, 45]."""
+    photometric: bool = True
+    """Disturb brightness, contrast, colour and sharpness of the crops."""
+    road_marking: bool = False
+    """Learn Mapillary Vistas' lane markings as a class of their own; else they are road."""
     grey_share: float = 0.0
     """Share of crops made grey, for use on grey cameras; [0, 1]."""
     freeze_batch_norm: bool = True
@@ -76,6 +86,9 @@ class TrainSettings:
         require(self.weight_decay >= 0.0, "weight_decay must not be negative")
         require(0.0 < self.scale_min <= self.scale_max, "scales must be positive and ordered")
         require(0.0 <= self.grey_share <= 1.0, "grey_share must be in [0, 1]")
+        require(self.short_side_px >= 0, "short_side_px must not be negative")
+        require(0.0 <= self.flip_share <= 1.0, "flip_share must be in [0, 1]")
+        require(0.0 <= self.rotation_deg <= 45.0, "rotation_deg must be in [0, 45]")
         require(2 <= self.pca_dimensions <= 128, "pca_dimensions must be in [2, 128]")
         require(min(self.cache_mb, self.threads, self.seed) >= 0, "cache_mb, threads, seed >= 0")
         require(self.objective != "statistics" or self.init is not None, "statistics need init")
