@@ -15,7 +15,6 @@ from torch import Tensor
 
 from fgsn_ros.outputs import whole_file
 from fgsn_ros.segmentation.label_statistics import (
-    ARCHITECTURE,
     FORMAT_VERSION,
     LOG_RATIO,
     STATIONARY,
@@ -24,6 +23,7 @@ from fgsn_ros.segmentation.label_statistics import (
     read_arrays,
     require_checkpoint,
 )
+from fgsn_ros.segmentation.network_weights import network_weights, network_with
 from fgsn_ros.segmentation.networks import FgsnNetwork
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -37,7 +37,6 @@ class Checkpoint:
 
     network: FgsnNetwork
     kind: str = "fgsn"  # "semantic" (labels are classes) or "fgsn" (labels are clusters)
-    architecture: str = ARCHITECTURE
     mean: tuple[float, float, float] = IMAGENET_MEAN  # RGB, images scaled to [0, 1]
     std: tuple[float, float, float] = IMAGENET_STD
     training: dict[str, Any] = field(default_factory=dict)  # settings, JSON
@@ -47,6 +46,11 @@ class Checkpoint:
     stationary: NDArray[np.float32] | None = None  # (K,) share on stationary structure, [0, 1]
 
     @property
+    def architecture(self) -> str:
+        """Name of the network, one of ARCHITECTURES."""
+        return self.network.architecture
+
+    @property
     def label_count(self) -> int:
         """Number of labels K."""
         return self.network.label_count
@@ -54,7 +58,7 @@ class Checkpoint:
     @property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the weights: names the label set."""
-        return _fingerprint(_weights(self.network))
+        return _fingerprint(network_weights(self.network))
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, half: bool = False) -> None:
@@ -63,7 +67,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, half: bool = False) -> N
     Raises:
         OutputError: the file cannot be written.
     """
-    weights = _weights(checkpoint.network)
+    weights = network_weights(checkpoint.network)
     if half:
         weights = {name: tensor.half() for name, tensor in weights.items()}
     tensors = {_NETWORK + name: tensor for name, tensor in weights.items()}
@@ -113,7 +117,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         path, _fingerprint(weights) == header["fingerprint"], "fingerprint of the weights"
     )
     return Checkpoint(
-        network=_network(path, label_count, weights),
+        network=network_with(path, header["architecture"], label_count, weights),
         kind=header["kind"],
         mean=tuple(header["mean"]),
         std=tuple(header["std"]),
@@ -122,14 +126,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
         log_ratio=_statistic(path, tensors.get(LOG_RATIO), (label_count, label_count)),
         stationary=_statistic(path, tensors.get(STATIONARY), (label_count,), 0.0, 1.0),
     )
-
-
-def _weights(network: FgsnNetwork) -> dict[str, Tensor]:
-    return {
-        name: tensor.detach().cpu().float().contiguous()
-        for name, tensor in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")  # of no use with a fixed momentum
-    }
 
 
 def _fingerprint(weights: dict[str, Tensor]) -> str:
@@ -145,17 +141,6 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     allowed = (torch.float16, torch.float32)
     require_checkpoint(path, all(t.dtype in allowed for t in tensors.values()), "tensor type")
     return header, tensors
-
-
-def _network(path: Path, label_count: int, weights: dict[str, Tensor]) -> FgsnNetwork:
-    network = FgsnNetwork(label_count)
-    known = _weights(network)
-    same = known.keys() == weights.keys() and all(
-        known[name].shape == weights[name].shape for name in known
-    )
-    require_checkpoint(path, same, "set of weights")
-    network.load_state_dict(weights, strict=False)
-    return network.eval()
 
 
 def _statistic(

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from fgsn_ros.errors import CheckpointError
+from fgsn_ros.segmentation.architectures import ARCHITECTURES
 from fgsn_ros.segmentation.labels import UNLABELLED
 
 FORMAT_VERSION = 1
-ARCHITECTURE = "lraspp_mobilenet_v3_large"
 LOG_RATIO, STATIONARY = "statistics.log_ratio", "statistics.stationary"
 """Names of the statistics' arrays in the file."""
 _KINDS = ("semantic", "fgsn")
@@ -73,7 +73,7 @@ def checked_header(path: Path, header: dict[str, Any]) -> int:
         CheckpointError: a field is missing or wrong.
     """
     require_checkpoint(path, header.get("format_version") == FORMAT_VERSION, "format version")
-    require_checkpoint(path, header.get("architecture") == ARCHITECTURE, "architecture")
+    require_checkpoint(path, header.get("architecture") in ARCHITECTURES, "architecture")
     require_checkpoint(path, header.get("kind") in _KINDS, "kind")
     label_count = header.get("label_count")
     whole = type(label_count) is int and 1 <= label_count < UNLABELLED

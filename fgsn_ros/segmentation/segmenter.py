@@ -5,15 +5,15 @@ import copy
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fgsn_ros.config import require
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.segmentation.checkpoint import Checkpoint
+from fgsn_ros.segmentation.grids import on_grid
 from fgsn_ros.segmentation.labels import LabelMap
-from fgsn_ros.segmentation.networks import STRIDE, FgsnNetwork
+from fgsn_ros.segmentation.networks import FgsnNetwork
 from fgsn_ros.segmentation.settings import SegmenterSettings
 
 
@@ -57,7 +57,7 @@ class Segmenter:
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device)
         batch = pixels.permute(2, 0, 1)[None] * self._scale + self._shift
         features = self._network.features(batch.to(self._dtype))
-        features = self._on_grid(features, image.shape[0], image.shape[1])
+        features = on_grid(features, self._network.first_cell_px, self.stride, *image.shape[:2])
         logits = self._network.classify(features)[0].float()
         highest, labels = logits.max(dim=0)
         confidence = 1.0 / (logits - highest).exp_().sum(dim=0)
@@ -67,15 +67,6 @@ class Segmenter:
             stride=self.stride,
             label_count=self.label_count,
         )
-
-    def _on_grid(self, features: Tensor, height: int, width: int) -> Tensor:
-        """Features at the chosen stride: re-sampled before K channels are made of them."""
-        if self.stride > STRIDE:
-            return functional.avg_pool2d(features, 2, ceil_mode=True, count_include_pad=False)
-        if self.stride < STRIDE:
-            fine = functional.interpolate(features, scale_factor=2, mode="bilinear")
-            return fine[..., : -(-height // self.stride), : -(-width // self.stride)]
-        return features
 
 
 def choose_device(name: str) -> torch.device:
@@ -92,14 +83,18 @@ def choose_device(name: str) -> torch.device:
 def fold_batch_norm(network: FgsnNetwork) -> FgsnNetwork:
     """Fold each batch norm into the convolution before it, in place; evaluation mode only."""
     for module in list(network.modules()):
+        children = dict(module.named_children())
         if isinstance(module, nn.Sequential):
-            _fold_pairs(module)
+            _fold_pairs(module, list(children)[:-1], list(children)[1:])
+        else:  # a ResNet's block: conv1, bn1, conv2, bn2, ...
+            norms = [name for name in children if name.startswith("bn")]
+            _fold_pairs(module, [name.replace("bn", "conv") for name in norms], norms)
     return network
 
 
-def _fold_pairs(sequence: nn.Sequential) -> None:
-    for index in range(len(sequence) - 1):
-        convolution, norm = sequence[index], sequence[index + 1]
+def _fold_pairs(parent: nn.Module, convolutions: list[str], norms: list[str]) -> None:
+    for first, second in zip(convolutions, norms, strict=True):
+        convolution, norm = getattr(parent, first, None), getattr(parent, second)
         if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-            sequence[index] = fuse_conv_bn_eval(convolution, norm)
-            sequence[index + 1] = nn.Identity()
+            setattr(parent, first, fuse_conv_bn_eval(convolution, norm))
+            setattr(parent, second, nn.Identity())

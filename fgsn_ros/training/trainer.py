@@ -21,7 +21,7 @@ from fgsn_ros.segmentation.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from fgsn_ros.segmentation.networks import FgsnNetwork
+from fgsn_ros.segmentation.networks import LRASPP, FgsnNetwork, make_network
 from fgsn_ros.segmentation.segmenter import choose_device
 from fgsn_ros.sequences.correspondences import VALIDATION_LIST
 from fgsn_ros.training.fine_grained import FineGrainedObjective
@@ -96,13 +96,13 @@ def _add_statistics(settings: TrainSettings) -> None:
 def _initial_network(settings: TrainSettings, label_count: int) -> FgsnNetwork:
     generator = torch.Generator().manual_seed(settings.seed)
     if settings.init is None:
-        return FgsnNetwork(label_count, generator)
+        return make_network(LRASPP, label_count, generator)
     checkpoint = load_checkpoint(settings.init)
     if (checkpoint.mean, checkpoint.std) != (IMAGENET_MEAN, IMAGENET_STD):
         raise TrainingError(f"{settings.init} normalises images in another way; train from scratch")
     network = checkpoint.network
     if network.label_count != label_count:
-        network.reset_classifier(label_count, generator)
+        network.reset_classifiers(label_count, generator)
     return network
 
 

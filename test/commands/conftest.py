@@ -10,7 +10,7 @@ from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.mapping.map_files import save_map
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from fgsn_ros.segmentation.networks import FgsnNetwork
+from fgsn_ros.segmentation.networks import LRASPP, make_network
 from fgsn_ros.sequences.recording import CameraMount, Frame
 from fgsn_ros.sequences.rosbag_writer import RecordingWriter
 
@@ -52,7 +52,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
 def random_checkpoint(seed: int) -> Checkpoint:
     torch.manual_seed(seed)
     log_ratio = np.where(np.eye(LABELS) > 0, 1.5, -0.5).astype(np.float32)
-    return Checkpoint(FgsnNetwork(LABELS).eval(), log_ratio=log_ratio)
+    return Checkpoint(make_network(LRASPP, LABELS).eval(), log_ratio=log_ratio)
 
 
 def random_map(fingerprint: str) -> SemanticMap:

@@ -11,7 +11,7 @@ from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.nodes import conversions
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
-from fgsn_ros.segmentation.networks import FgsnNetwork
+from fgsn_ros.segmentation.networks import LRASPP, make_network
 from fgsn_ros.sequences.messages import camera_of, image_of, stamp_of
 
 HEADER = Header(frame_id="camera_optical", stamp=conversions.stamp_message(12.25))
@@ -124,7 +124,7 @@ def test_camera_info_gives_the_camera_back() -> None:
 
 
 def test_label_info_names_the_labels_and_the_checkpoint() -> None:
-    checkpoint = Checkpoint(FgsnNetwork(3).eval())
+    checkpoint = Checkpoint(make_network(LRASPP, 3).eval())
     info = conversions.label_info_message(HEADER.stamp, checkpoint)
     assert conversions.fingerprint_of(info) == checkpoint.fingerprint
     assert [(c.class_id, c.class_name) for c in info.class_map] == [

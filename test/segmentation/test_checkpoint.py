@@ -9,14 +9,14 @@ from safetensors.torch import load_file, save_file
 
 from fgsn_ros.errors import CheckpointError, OutputError
 from fgsn_ros.segmentation.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from fgsn_ros.segmentation.networks import FgsnNetwork
+from fgsn_ros.segmentation.networks import LRASPP, make_network
 
 K = 12
 
 
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
-    network = FgsnNetwork(K, torch.Generator().manual_seed(3)).eval()
+    network = make_network(LRASPP, K, torch.Generator().manual_seed(3)).eval()
     rng = np.random.default_rng(0)
     return Checkpoint(
         network=network,

@@ -1,17 +1,19 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
 
 from fgsn_ros.errors import RecordingError, SettingsError
 from fgsn_ros.segmentation.checkpoint import IMAGENET_MEAN, IMAGENET_STD, Checkpoint
-from fgsn_ros.segmentation.networks import FgsnNetwork
-from fgsn_ros.segmentation.segmenter import Segmenter
+from fgsn_ros.segmentation.networks import LRASPP, FgsnNetwork, make_network
+from fgsn_ros.segmentation.segmenter import Segmenter, fold_batch_norm
 from fgsn_ros.segmentation.settings import SegmenterSettings
 
 
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
-    network = FgsnNetwork(15, torch.Generator().manual_seed(3))
+    network = make_network(LRASPP, 15, torch.Generator().manual_seed(3))
     with torch.no_grad():
         for _ in range(3):
             network(torch.randn(4, 3, 64, 96))  # batch norms of another scale than 1
@@ -69,3 +71,34 @@ def test_settings_refuse_an_unknown_stride_and_device():
         SegmenterSettings(stride=7)
     with pytest.raises(SettingsError, match="device"):
         SegmenterSettings(device="tpu")
+
+
+@pytest.fixture(
+    scope="module",
+    params=["pspnet_resnet101_caffe", "pspnet_resnet50", "fcn_resnet50", "deeplabv3_resnet50"],
+)
+def resnet(request) -> FgsnNetwork:
+    network = make_network(request.param, 15, torch.Generator().manual_seed(3))
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        network.features_and_auxiliary(torch.randn(2, 3, 65, 97))
+    return network.eval()
+
+
+def test_folding_leaves_the_logits_of_a_resnet(resnet):
+    image = torch.randn(1, 3, 49, 81).double()
+    resnet = copy.deepcopy(resnet).double()  # the pools' norms, of few values, amplify rounding
+    folded = fold_batch_norm(copy.deepcopy(resnet))
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in folded.modules())
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(image), resnet(image), atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize(("stride", "grid"), [(4, (12, 21)), (8, (6, 11)), (16, (3, 6))])
+def test_resnet_labels_an_odd_image_on_the_grid_of_the_stride(resnet, image, stride, grid):
+    label_map = Segmenter(Checkpoint(resnet), SegmenterSettings("cpu", stride)).segment(image)
+    assert label_map.labels.shape == grid
+    assert label_map.labels.max() < 15
+    assert np.isfinite(label_map.confidence).all()

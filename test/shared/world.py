@@ -10,7 +10,8 @@ from launch_ros.actions import Node
 from safetensors.numpy import save_file
 
 from fgsn_ros.mapping.map_files import save_map
-from fgsn_ros.segmentation.label_statistics import ARCHITECTURE, FORMAT_VERSION, LOG_RATIO
+from fgsn_ros.segmentation.architectures import LRASPP
+from fgsn_ros.segmentation.label_statistics import FORMAT_VERSION, LOG_RATIO
 
 FAST = {
     "particles": 400,
@@ -42,7 +43,7 @@ def write_statistics(path: Path, fingerprint: str) -> None:
     """A checkpoint with the street's label statistics and no network."""
     header = {
         "format_version": FORMAT_VERSION,
-        "architecture": ARCHITECTURE,
+        "architecture": LRASPP,
         "kind": "fgsn",
         "label_count": street.LABELS,
         "mean": [0.5, 0.5, 0.5],

@@ -1,0 +1,54 @@
+"""LR-ASPP on MobileNetV3-Large: the small network that a robot runs."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models import mobilenet_v3_large
+from torchvision.models.segmentation.lraspp import LRASPPHead
+
+from fgsn_ros.segmentation.architectures import LRASPP
+from fgsn_ros.segmentation.fgsn_network import STRIDE, FgsnNetwork
+
+_FEATURE_DIM = 128
+_PADDED_MULTIPLE = 16  # stride of the high branch: both branches then cover the same pixels
+_LOW_LAYER, _LOW_CHANNELS = 6, 40  # last layer of the backbone at stride 8
+_HIGH_CHANNELS = 960
+
+
+class Lraspp(FgsnNetwork):
+    """LR-ASPP on MobileNetV3-Large (Howard et al., ICCV 2019), linear classifier on 128 features.
+
+    The features are those after the last ReLU. No auxiliary head.
+    """
+
+    architecture = LRASPP
+    feature_dim = _FEATURE_DIM
+    first_cell_px = (STRIDE - 1) / 2
+
+    def __init__(self, label_count: int) -> None:
+        super().__init__()
+        self.backbone: nn.Sequential = mobilenet_v3_large(weights=None, dilated=True).features
+        head = LRASPPHead(_LOW_CHANNELS, _HIGH_CHANNELS, 1, _FEATURE_DIM)
+        self.high, self.gate = head.cbr, head.scale
+        self.fuse = nn.Sequential(
+            nn.Conv2d(_FEATURE_DIM + _LOW_CHANNELS, _FEATURE_DIM, 1, bias=False),
+            nn.BatchNorm2d(_FEATURE_DIM),
+            nn.ReLU(inplace=True),
+        )
+        self.classifier = nn.Conv2d(_FEATURE_DIM, label_count, 1)
+        self.auxiliary_classifier = None
+
+    def features(self, images: Tensor) -> Tensor:
+        """Features (B, 128, ceil(H/8), ceil(W/8)) of normalised images (B, 3, H, W)."""
+        height, width = images.shape[-2:]
+        padding = (0, -width % _PADDED_MULTIPLE, 0, -height % _PADDED_MULTIPLE)
+        x = functional.pad(images, padding, mode="replicate") if any(padding) else images
+        low = x
+        for index, layer in enumerate(self.backbone):
+            x = layer(x)
+            if index == _LOW_LAYER:
+                low = x
+        high = self.high(x) * self.gate(x)
+        high = functional.interpolate(high, size=low.shape[-2:], mode="bilinear")
+        fused: Tensor = self.fuse(torch.cat([high, low], dim=1))
+        return fused[..., : -(-height // STRIDE), : -(-width // STRIDE)]
