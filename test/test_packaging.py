@@ -50,7 +50,12 @@ def test_colcon_finds_the_executable_in_lib() -> None:
 
 
 def test_what_is_required_is_imported_and_what_is_imported_is_required() -> None:
-    names = {"cv2": "opencv-python-headless", "faiss": "faiss-cpu", "yaml": "pyyaml"}
+    names = {
+        "cv2": "opencv-python-headless",
+        "faiss": "faiss-cpu",
+        "yaml": "pyyaml",
+        "PIL": "pillow",
+    }
     text = source("fgsn_ros")
     modules = imported_modules(text) - ros_packages() - sys.stdlib_module_names
     imported = {names.get(module, module) for module in modules}

@@ -5,6 +5,8 @@ pair. As h5py sees it: `im_i_path`, `im_j_path` (L, 1) uint16 character codes; `
 float64 pixels (u, v); `dist_from_center` (1, N) float64. Image i is the reference, j the target.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +22,17 @@ VALIDATION_LIST = "corr_val.txt"
 CLASS_NAMES_FILE = "classes.txt"
 NO_CLASS = 255
 
-_FIELDS = ("im_i_path", "im_j_path", "pt_i", "pt_j", "dist_from_center")
+_POINT_FIELDS = ("pt_i", "pt_j", "dist_from_center")
+_FIELDS = ("im_i_path", "im_j_path", *_POINT_FIELDS)
+_READING_ERRORS = (
+    OSError,
+    RuntimeError,
+    LookupError,
+    ArithmeticError,
+    TypeError,
+    ValueError,
+    AttributeError,
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,18 @@ class Correspondence:
                 f"correspondences {self.reference_image} - {self.target_image} have shapes "
                 f"{shapes}; expected (N, 2), (N, 2), (N,)"
             )
+
+
+@dataclass(frozen=True)
+class CorrespondenceHeader:
+    """What a correspondence file tells without its points being read."""
+
+    reference_image: str
+    """path of image i relative to the images folder"""
+    target_image: str
+    """path of image j relative to the images folder"""
+    count: int
+    """number of correspondences"""
 
 
 @dataclass(frozen=True)
@@ -115,18 +139,26 @@ def read_correspondence(path: Path) -> Correspondence:
     Raises:
         RecordingError: the file is missing, damaged, lacks a field, or holds no finite points.
     """
-    try:
-        with h5py.File(path, "r") as file:
-            missing = [name for name in _FIELDS if name not in file]
-            if missing:
-                raise RecordingError(f"{path} lacks {', '.join(missing)}; is it a correspondence?")
-            fields = [file[name][()] for name in _FIELDS]
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise RecordingError(f"cannot read correspondences from {path}: {_line(error)}") from error
-    try:
-        return _checked(path, fields)
-    except (TypeError, ValueError, OverflowError, AttributeError) as error:
-        raise RecordingError(f"{path} holds no correspondences: {_line(error)}") from error
+    with _opened(path) as file:
+        reference, target = _image_paths(path, file)
+        points = [np.asarray(file[name][()], dtype=np.float64) for name in _POINT_FIELDS]
+        if not all(np.isfinite(array).all() for array in points):
+            raise RecordingError(f"{path} holds points that are not finite")
+        return Correspondence(reference, target, points[0], points[1], points[2].reshape(-1))
+
+
+def read_correspondence_header(path: Path) -> CorrespondenceHeader:
+    """Read the image paths and the number of points of a published correspondence file.
+
+    Raises:
+        RecordingError: the file is missing, damaged, lacks a field, or its fields disagree.
+    """
+    with _opened(path) as file:
+        shapes = [file[name].shape for name in _POINT_FIELDS]
+        count = int(np.prod(shapes[2]))
+        if shapes[:2] != [(count, 2)] * 2:
+            raise RecordingError(f"{path} has shapes {shapes}; expected (N, 2), (N, 2), (1, N)")
+        return CorrespondenceHeader(*_image_paths(path, file), count)
 
 
 def write_correspondence(path: Path, correspondence: Correspondence) -> None:
@@ -185,16 +217,31 @@ def _text(codes: NDArray[np.uint16]) -> str:
     return np.asarray(codes).astype("<u2").tobytes().decode("utf-16-le")
 
 
-def _checked(path: Path, fields: list[NDArray[np.float64]]) -> Correspondence:
-    reference, target = _text(fields[0]), _text(fields[1])  # type: ignore[arg-type]
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    """The open file, with all fields; what goes wrong with it becomes a RecordingError."""
+    try:
+        file = h5py.File(path, "r")
+    except (OSError, ValueError, RuntimeError) as error:
+        raise RecordingError(f"cannot read correspondences from {path}: {_line(error)}") from error
+    with file:
+        missing = [name for name in _FIELDS if name not in file]
+        if missing:
+            raise RecordingError(f"{path} lacks {', '.join(missing)}; is it a correspondence?")
+        try:
+            yield file
+        except _READING_ERRORS as error:
+            raise RecordingError(f"{path} holds no correspondences: {_line(error)}") from error
+
+
+def _image_paths(path: Path, file: h5py.File) -> tuple[str, str]:
+    """The reference's and the target's path."""
+    reference, target = _text(file["im_i_path"][()]), _text(file["im_j_path"][()])
     for image in (reference, target):
         # The path is joined to the images folder; a file must not lead out of it.
         if not image or Path(image).is_absolute() or ".." in Path(image).parts or "\0" in image:
             raise RecordingError(f"{path} names the image {image!r}; expected a relative path")
-    points = [np.asarray(field, dtype=np.float64) for field in fields[2:]]
-    if not all(np.isfinite(array).all() for array in points):
-        raise RecordingError(f"{path} holds points that are not finite")
-    return Correspondence(reference, target, points[0], points[1], points[2].reshape(-1))
+    return reference, target
 
 
 def _line(error: Exception) -> str:

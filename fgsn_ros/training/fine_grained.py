@@ -14,12 +14,14 @@ from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.networks import STRIDE, FgsnNetwork
 from fgsn_ros.segmentation.segmenter import Segmenter, fold_batch_norm
 from fgsn_ros.segmentation.settings import SegmenterSettings
-from fgsn_ros.sequences.correspondences import CorrespondenceFolder
 from fgsn_ros.training.clustering import Clusters, cluster
+from fgsn_ros.training.correspondence_sets import read_correspondence_sets
+from fgsn_ros.training.grid import IGNORED, Labels
 from fgsn_ros.training.images import ImageCache
 from fgsn_ros.training.losses import sample_cells, weighted_cross_entropy
 from fgsn_ros.training.normalisation import normalised
-from fgsn_ros.training.pairs import IGNORED, Labels, Pair, random_pairs, read_pairs
+from fgsn_ros.training.pair_batches import random_pairs
+from fgsn_ros.training.pairs import Pair, References, training_pairs, validation_pairs
 from fgsn_ros.training.settings import TrainSettings
 from fgsn_ros.training.statistics import label_pairs
 
@@ -36,13 +38,12 @@ class FineGrainedObjective:
     def __init__(self, settings: TrainSettings, device: torch.device) -> None:
         self._settings = settings
         self._device = device
-        folder = CorrespondenceFolder(settings.data)
-        self._pairs = read_pairs(settings.data, folder.train_files())
-        self._validation = _spread(
-            read_pairs(settings.data, folder.validation_files()), _VALIDATION_PAIRS
-        )
-        self._cache = ImageCache(settings.cache_mb)
-        self._references = sorted({pair.reference for pair in self._pairs})
+        sets = read_correspondence_sets(settings.data)
+        self._pairs = training_pairs(sets)
+        self._validation = _spread(validation_pairs(sets), _VALIDATION_PAIRS)
+        self._cache = ImageCache(settings.cache_mb, settings.short_side_px)
+        self._points = References(self._pairs)
+        self._references = self._points.images
         self._labels: dict[Path, Labels] = {}
 
     @property
@@ -113,14 +114,14 @@ class FineGrainedObjective:
         """Features (N, 128) at correspondences and, as many, at random pixels of references."""
         count = min(_CLUSTERED_IMAGES, len(self._references))
         chosen = sorted(rng.choice(len(self._references), count, replace=False))
-        points = _points_by_reference(self._pairs)
         samples = []
         for index in tqdm(chosen, desc="features", delay=2.0, leave=False):
             path = self._references[index]
             grid = self._features(network, path)
             height, width = self._cache.colour(path).shape[:2]
             half = (self._settings.features_per_image + 1) // 2
-            known = points[path][rng.integers(len(points[path]), size=half)]
+            points = self._points.points(path, self._cache)
+            known = points[rng.integers(len(points), size=half)]
             anywhere = rng.uniform((-0.5, -0.5), (width - 0.5, height - 0.5), (half, 2))
             pixels = torch.from_numpy(np.concatenate([known, anywhere])).float().to(self._device)
             first = torch.zeros(len(pixels), dtype=torch.long, device=self._device)
@@ -137,14 +138,6 @@ class FineGrainedObjective:
     def _features(self, network: FgsnNetwork, path: Path) -> Tensor:
         image = torch.from_numpy(self._cache.colour(path)).permute(2, 0, 1)[None]
         return network.features(normalised(image, self._device))
-
-
-def _points_by_reference(pairs: tuple[Pair, ...]) -> dict[Path, np.ndarray]:
-    """All correspondences of each reference image: of every pair that it is in."""
-    points: dict[Path, list[np.ndarray]] = {}
-    for pair in pairs:
-        points.setdefault(pair.reference, []).append(pair.reference_points)
-    return {path: np.concatenate(arrays) for path, arrays in points.items()}
 
 
 def _spread(pairs: tuple[Pair, ...], count: int) -> tuple[Pair, ...]:

@@ -1,23 +1,34 @@
-"""Images for training: read once, cropped and disturbed."""
+"""Images for training: read once, sized and disturbed."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image as PillowImage
 
 from fgsn_ros.errors import TrainingError
 
 Image = NDArray[np.uint8]
 
+_Key = tuple[Path, str | bytes | None]  # of a class image: with its ids
+_COLOUR = "colour"
+_INDEXED_MODES = ("L", "P")  # 8-bit grey, and 8-bit with a palette whose colours are no ids
+
 
 class ImageCache:
-    """Decoded images, kept in memory up to a limit; later ones are read each time."""
+    """Decoded images, kept in memory up to a limit; later ones are read each time.
 
-    def __init__(self, limit_mb: int) -> None:
-        self._images: dict[Path, Image] = {}
+    Args:
+        limit_mb: Memory for images [MB].
+        short_side_px: Images come resized to this shorter side [px]; 0 leaves them as stored.
+    """
+
+    def __init__(self, limit_mb: int, short_side_px: int = 0) -> None:
+        self._images: dict[_Key, Image] = {}
+        self._stored: dict[Path, tuple[int, ...]] = {}  # (H, W) before resizing
         self._left = limit_mb * 1_000_000
+        self._short_side = short_side_px
 
     def colour(self, path: Path) -> Image:
         """RGB uint8 (H, W, 3).
@@ -25,111 +36,95 @@ class ImageCache:
         Raises:
             TrainingError: the image cannot be read.
         """
-        return self._read(path, cv2.IMREAD_COLOR_RGB)
+        kept = self._images.get((path, _COLOUR))
+        if kept is not None:
+            return kept
+        read = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+        if read is None:
+            raise TrainingError(f"cannot read image {path}; restore it or take it off the list")
+        self._stored[path] = read.shape[:2]
+        size = self._size(read.shape)
+        # shrinking averages, as aliasing would be learnt; enlarging interpolates
+        shrinks = size[0] < read.shape[1]
+        resized = _resized(
+            np.asarray(read, np.uint8), size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        )
+        return self._keep((path, _COLOUR), resized)
 
-    def classes(self, path: Path) -> Image:
-        """Class ids uint8 (H, W).
+    def classes(self, path: Path, ids: bytes | None = None) -> Image:
+        """Class ids uint8 (H, W); of an image with a palette, the indices.
+
+        Args:
+            path: 8-bit image of one channel.
+            ids: The class id of each of the 256 stored values; without it, they are the ids.
 
         Raises:
-            TrainingError: the image cannot be read.
+            TrainingError: the image cannot be read or is no image of ids.
         """
-        return self._read(path, cv2.IMREAD_GRAYSCALE)
+        kept = self._images.get((path, ids))
+        if kept is not None:
+            return kept
+        stored = _read_indices(path)
+        if ids is not None:
+            stored = np.frombuffer(ids, np.uint8)[stored]
+        resized = _resized(stored, self._size(stored.shape), cv2.INTER_NEAREST_EXACT)
+        return self._keep((path, ids), resized)
 
-    def _read(self, path: Path, mode: int) -> Image:
-        image = self._images.get(path)
-        if image is None:
-            read = cv2.imread(str(path), mode)
-            if read is None:
-                raise TrainingError(f"cannot read image {path}; restore it or take it off the list")
-            image = np.asarray(read, np.uint8)
-            if image.nbytes <= self._left:
-                self._left -= image.nbytes
-                self._images[path] = image
+    def pixels(self, path: Path, stored: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Pixels (N, 2) (u, v) of the stored image `path` in the image that `colour` gives."""
+        if not self._short_side:
+            return stored
+        if path not in self._stored:
+            self.colour(path)
+        height, width = self._stored[path]
+        scale = np.divide(self._size((height, width)), (width, height))
+        return np.asarray((stored + 0.5) * scale - 0.5)
+
+    def _size(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Width and height to which an image of `shape` (H, W, ...) comes."""
+        height, width = shape[:2]
+        if not self._short_side:
+            return width, height
+        scale = self._short_side / min(height, width)
+        return round(width * scale), round(height * scale)
+
+    def _keep(self, key: _Key, image: Image) -> Image:
+        if image.nbytes <= self._left:
+            self._left -= image.nbytes
+            self._images[key] = image
         return image
 
 
-@dataclass(frozen=True)
-class Crop:
-    """A crop: its pixel = scale * image pixel + offset (pixel centres), then flipped."""
-
-    height: int
-    width: int
-    scale: float
-    offset_u: float
-    offset_v: float
-    flipped: bool
-
-    def points(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Pixels (N, 2) (u, v) of the image in the crop."""
-        moved = points * self.scale + (self.offset_u, self.offset_v)
-        if self.flipped:
-            moved[:, 0] = self.width - 1 - moved[:, 0]
-        return moved
-
-    def source_points(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Pixels (N, 2) (u, v) of the crop in the image: the inverse of `points`."""
-        moved = np.array(points, np.float64)
-        if self.flipped:
-            moved[:, 0] = self.width - 1 - moved[:, 0]
-        return (moved - (self.offset_u, self.offset_v)) / self.scale
-
-    def image(self, image: Image) -> Image:
-        """The crop of an image; what lies outside repeats the border."""
-        return self._warp(image, cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
-
-    def classes(self, classes: Image) -> Image:
-        """The crop of class ids; 255 outside the image."""
-        return self._warp(classes, cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
-
-    def _warp(self, image: Image, interpolation: int, border: int) -> Image:
-        sign = -1.0 if self.flipped else 1.0
-        offset_u = self.width - 1 - self.offset_u if self.flipped else self.offset_u
-        matrix = np.array([[sign * self.scale, 0.0, offset_u], [0.0, self.scale, self.offset_v]])
-        size = (self.width, self.height)
-        warped = cv2.warpAffine(
-            image, matrix, size, flags=interpolation, borderMode=border, borderValue=(255,) * 3
-        )
-        return np.asarray(warped, np.uint8)
+def _resized(image: Image, size: tuple[int, int], interpolation: int) -> Image:
+    if image.shape[1::-1] == size:
+        return np.asarray(image, np.uint8)
+    return np.asarray(cv2.resize(image, size, interpolation=interpolation), np.uint8)
 
 
-def random_crop(
-    image_size: tuple[int, int],
-    crop_size: tuple[int, int],
-    scale: float,
-    rng: np.random.Generator,
-    around: NDArray[np.float64] | None = None,
-    flipped: bool = False,
-) -> Crop:
-    """A crop (height, width) of an image (height, width) scaled by `scale`.
+def _read_indices(path: Path) -> Image:
+    """The stored values (H, W) of an 8-bit image; OpenCV would give the palette's colours."""
+    try:
+        with PillowImage.open(path) as image:
+            if image.mode in _INDEXED_MODES:
+                return np.array(image, np.uint8)
+            mode = image.mode
+    except Exception as error:  # a damaged file can raise almost anything
+        reason = " ".join(str(error).split())
+        raise TrainingError(f"cannot read class image {path}: {reason}; restore it") from error
+    raise TrainingError(f"{path} is a {mode} image; classes need one 8-bit channel of ids")
 
-    Args:
-        image_size: (H, W) [px].
-        crop_size: (H, W) [px].
-        scale: Crop pixels per image pixel.
-        rng: Places the crop.
-        around: Image pixel (u, v) that the crop must show; anywhere without it.
-        flipped: Mirror left and right.
+
+def disturb(
+    image: Image, rng: np.random.Generator, grey_share: float, photometric: bool = True
+) -> Image:
+    """Random brightness, contrast, gamma, colour, blur and noise; grey with a chance.
+
+    Without `photometric`, grey with a chance is all.
     """
-    offsets = []
-    for axis in (0, 1):
-        free = crop_size[axis] - image_size[axis] * scale
-        low, high = min(free, 0.0), max(free, 0.0)
-        offset = rng.uniform(low, high)
-        if around is not None:
-            shown_at = rng.uniform(0.1, 0.9) * crop_size[axis]
-            offset = np.clip(shown_at - around[1 - axis] * scale, low, high)
-        offsets.append(float(offset))
-    return Crop(crop_size[0], crop_size[1], scale, offsets[1], offsets[0], flipped)
-
-
-def disturb(image: Image, rng: np.random.Generator, grey_share: float) -> Image:
-    """Random brightness, contrast, gamma, colour, blur and noise; grey with a chance."""
-    pixels = image
-    if rng.random() < grey_share:
-        grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-        pixels = np.repeat(grey[..., None], 3, axis=2)
-    else:
-        pixels = _with_saturation(pixels, float(rng.uniform(0.5, 1.5)))
+    grey = rng.random() < grey_share
+    if not photometric:
+        return _with_saturation(image, 0.0) if grey else image
+    pixels = _with_saturation(image, 0.0 if grey else float(rng.uniform(0.5, 1.5)))
     tables = _tone_curves(rng, grey=bool(np.array_equal(pixels[..., 0], pixels[..., 2])))
     pixels = np.asarray(cv2.LUT(pixels, tables), np.uint8)
     if rng.random() < 0.25:

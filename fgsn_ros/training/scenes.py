@@ -1,4 +1,4 @@
-"""Images with semantic classes: CamVid and correspondence folders."""
+"""Images with semantic classes: batches, class weights and scores."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,22 +10,35 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fgsn_ros.errors import TrainingError
-from fgsn_ros.sequences.correspondences import CorrespondenceFolder, read_correspondence
-from fgsn_ros.training.images import Crop, ImageCache, disturb, random_crop
+from fgsn_ros.training.crops import Crop, random_crop, random_scale
+from fgsn_ros.training.images import Image, ImageCache, disturb
 from fgsn_ros.training.settings import TrainSettings
 
-CAMVID_CLASSES = (
-    "sky", "building", "pole", "road", "pavement", "tree",
-    "sign", "fence", "car", "pedestrian", "bicyclist",
-)  # fmt: skip
+_LONGEST_COUNT = 200  # scenes whose pixels are counted: more would only cost time
 
 
 @dataclass(frozen=True)
 class Scene:
-    """An image and the image of its class ids; ids from the number of classes on are ignored."""
+    """An image and the image of its classes; ids from the number of classes on are ignored."""
 
     image: Path
     classes: Path
+    ids: bytes | None = None
+    """class id of each of the 256 values in `classes`; None: they are the ids"""
+
+    def read(self, cache: ImageCache) -> tuple[Image, Image]:
+        """The image (H, W, 3) and its class ids (H, W).
+
+        Raises:
+            TrainingError: one cannot be read, or their sizes differ.
+        """
+        image, classes = cache.colour(self.image), cache.classes(self.classes, self.ids)
+        if image.shape[:2] != classes.shape:
+            raise TrainingError(
+                f"{self.image} is {image.shape[:2]} and its classes {self.classes} are "
+                f"{classes.shape} (rows, columns); one of them was resized or turned"
+            )
+        return image, classes
 
 
 @dataclass(frozen=True)
@@ -35,76 +48,14 @@ class Scenes:
     training: tuple[Scene, ...]
     validation: tuple[Scene, ...]
     class_names: tuple[str, ...]
-
-
-def read_scenes(folder: Path) -> Scenes:
-    """A correspondence folder with classes, or a folder in the SegNet form of CamVid.
-
-    Raises:
-        FgsnError: it is neither, or a list or image is missing.
-    """
-    if (folder / "train.txt").is_file():
-        return read_camvid(folder)
-    return read_labelled_correspondences(folder)
-
-
-def read_labelled_correspondences(root: Path) -> Scenes:
-    """The images of a correspondence folder's lists that have class images.
-
-    Raises:
-        FgsnError: a list or class image is missing.
-    """
-    folder = CorrespondenceFolder(root)
-    names = folder.class_names()
-    training = _labelled(folder, folder.train_files())
-    validation = _labelled(folder, folder.validation_files())
-    return Scenes(training, validation, names)
-
-
-def _labelled(folder: CorrespondenceFolder, files: list[Path]) -> tuple[Scene, ...]:
-    pairs = [read_correspondence(path) for path in files]
-    images = sorted({name for p in pairs for name in (p.reference_image, p.target_image)})
-    missing = [name for name in images if not folder.class_path(name).is_file()]
-    if missing:
-        raise TrainingError(f"{folder.classes} lacks classes of {missing[0]}; make them again")
-    return tuple(Scene(folder.images / name, folder.class_path(name)) for name in images)
-
-
-def read_camvid(folder: Path) -> Scenes:
-    """The SegNet form of CamVid: train.txt, val.txt, and for each split images and annotations.
-
-    Raises:
-        TrainingError: a list or image is missing.
-    """
-    return Scenes(_camvid_split(folder, "train"), _camvid_split(folder, "val"), CAMVID_CLASSES)
-
-
-def _camvid_split(folder: Path, split: str) -> tuple[Scene, ...]:
-    scenes = []
-    for line in _lines(folder / f"{split}.txt"):
-        stem = Path(line.split()[0]).stem  # lists name .png where the images may be .jpg
-        images = sorted((folder / split).glob(f"{stem}.*"))
-        if not images:
-            raise TrainingError(f"{folder / split} lacks image {stem}; restore it")
-        scenes.append(Scene(images[0], folder / f"{split}annot" / f"{stem}.png"))
-    return tuple(scenes)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        lines = [line.strip() for line in path.read_text().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise TrainingError(f"cannot read list {path}: {error}") from error
-    if not any(lines):
-        raise TrainingError(f"list {path} is empty; name at least one image")
-    return [line for line in lines if line]
+    test: tuple[Scene, ...] = ()
 
 
 def class_weights(scenes: tuple[Scene, ...], count: int, cache: ImageCache) -> NDArray[np.float64]:
     """Weight (K,) of each class: one over the square root of its share of pixels, at most 5."""
     pixels = np.ones(count)
-    for scene in scenes[:: max(1, len(scenes) // 200)]:
-        classes = cache.classes(scene.classes)
+    for scene in scenes[:: max(1, len(scenes) // _LONGEST_COUNT)]:
+        classes = cache.classes(scene.classes, scene.ids)
         pixels += np.bincount(classes.ravel(), minlength=256)[:count]
     share = pixels / pixels.sum()
     return np.asarray(np.minimum(1.0 / np.sqrt(share * count), 5.0))
@@ -116,25 +67,27 @@ def random_batch(
     """Disturbed crops: images uint8 (B, 3, h, w) and class ids uint8 (B, h, w)."""
     images, classes = [], []
     for index in rng.integers(len(scenes), size=settings.batch_size):
-        scene = scenes[index]
-        image = cache.colour(scene.image)
+        image, ids = scenes[index].read(cache)
         crop = _random_crop(image, settings, rng)
-        images.append(disturb(crop.image(image), rng, settings.grey_share))
-        classes.append(crop.classes(cache.classes(scene.classes)))
+        cropped = crop.image(image)
+        images.append(disturb(cropped, rng, settings.grey_share, settings.photometric))
+        classes.append(crop.classes(ids))
     stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
     return stacked, torch.from_numpy(np.stack(classes))
 
 
-def _random_crop(
-    image: NDArray[np.uint8], settings: TrainSettings, rng: np.random.Generator
-) -> Crop:
-    low, high = np.log(settings.scale_min), np.log(settings.scale_max)
+def _random_crop(image: Image, settings: TrainSettings, rng: np.random.Generator) -> Crop:
+    """A crop anywhere; what a rotation brings in from outside the image has no class."""
+    scale = random_scale(settings.scale_min, settings.scale_max, rng)
+    flipped = bool(rng.random() < 0.5)
+    most = np.deg2rad(settings.rotation_deg)
     return random_crop(
         image_size=(image.shape[0], image.shape[1]),
         crop_size=(settings.crop_height, settings.crop_width),
-        scale=float(np.exp(rng.uniform(low, high))),
+        scale=scale,
         rng=rng,
-        flipped=bool(rng.random() < 0.5),
+        flipped=flipped,
+        rotation=float(rng.uniform(-most, most)) if most else 0.0,
     )
 
 
@@ -154,8 +107,8 @@ def mean_intersection_over_union(
     """
     confusion = np.zeros((count, count))
     for scene in scenes:
-        truth = cache.classes(scene.classes)
-        predicted = predict(cache.colour(scene.image))
+        image, truth = scene.read(cache)
+        predicted = predict(image)
         known = truth < count
         pairs = truth[known].astype(np.int64) * count + predicted[known]
         confusion += np.bincount(pairs, minlength=count * count).reshape(count, count)

@@ -11,12 +11,12 @@ from fgsn_ros.segmentation.networks import STRIDE, FgsnNetwork
 from fgsn_ros.training.images import ImageCache
 from fgsn_ros.training.losses import class_loss
 from fgsn_ros.training.normalisation import normalised
+from fgsn_ros.training.scene_folders import read_scenes
 from fgsn_ros.training.scenes import (
     Scenes,
     class_weights,
     mean_intersection_over_union,
     random_batch,
-    read_scenes,
 )
 from fgsn_ros.training.settings import TrainSettings
 
@@ -31,8 +31,8 @@ class SemanticObjective:
     def __init__(self, settings: TrainSettings, device: torch.device) -> None:
         self._settings = settings
         self._device = device
-        self._scenes: Scenes = read_scenes(settings.data)
-        self._cache = ImageCache(settings.cache_mb)
+        self._scenes: Scenes = read_scenes(settings.data, settings.road_marking, settings.coarse)
+        self._cache = ImageCache(settings.cache_mb, settings.short_side_px)
         weights = class_weights(self._scenes.training, self.label_count, self._cache)
         self._weights = torch.tensor(weights, dtype=torch.float32, device=device)
 

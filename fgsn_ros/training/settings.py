@@ -13,7 +13,8 @@ class TrainSettings:
     """One training run; see `fgsn_ros.training.trainer.train`."""
 
     data: Path
-    """CamVid-like folder (semantic) or correspondence folder (all objectives)."""
+    """Images with classes (semantic), or a correspondence set: a folder, or a YAML file that
+    names the folders of one set or of several."""
     output: Path
     """Folder of checkpoint.safetensors, training_state.pt and tensorboard/."""
     objective: Literal["semantic", "fgsn", "statistics"] = "fgsn"
@@ -39,7 +40,7 @@ class TrainSettings:
     scale_max: float = 2.0
     """Largest random scale of a crop."""
     short_side_px: int = 0
-    """Images are resized so that their shorter side is this long [px]; 0 leaves them; >= 0."""
+    """Images are resized to this shorter side as they are read [px]; 0 leaves them; >= 0."""
     flip_share: float = 0.0
     """Share of pairs whose two crops are mirrored; classes are, half the time; [0, 1]."""
     rotation_deg: float = 0.0
@@ -48,6 +49,8 @@ class TrainSettings:
     """Disturb brightness, contrast, colour and sharpness of the crops."""
     road_marking: bool = False
     """Learn Mapillary Vistas' lane markings as a class of their own; else they are road."""
+    coarse: bool = False
+    """Learn Cityscapes' coarse annotations too."""
     grey_share: float = 0.0
     """Share of crops made grey, for use on grey cameras; [0, 1]."""
     freeze_batch_norm: bool = True

@@ -15,8 +15,10 @@ from fgsn_ros.segmentation.networks import STRIDE
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.segmentation.settings import SegmenterSettings
 from fgsn_ros.sequences.correspondences import NO_CLASS, CorrespondenceFolder
+from fgsn_ros.training.correspondence_sets import read_correspondence_sets
+from fgsn_ros.training.grid import IGNORED, labels_at
 from fgsn_ros.training.images import ImageCache
-from fgsn_ros.training.pairs import IGNORED, Pair, labels_at, read_pairs
+from fgsn_ros.training.pairs import Pair, validation_pairs
 
 Array = NDArray[np.float64]
 
@@ -60,16 +62,14 @@ class LabelPairs:
 
 
 def with_statistics(checkpoint: Checkpoint, root: Path, cache: ImageCache) -> Checkpoint:
-    """The checkpoint with statistics counted on a correspondence folder's validation list.
+    """The checkpoint with statistics counted on the validation lists of correspondence sets.
 
     Raises:
-        FgsnError: the folder is damaged or holds no points.
+        FgsnError: a set is damaged or holds no points.
     """
-    folder = CorrespondenceFolder(root)
-    pairs = read_pairs(root, folder.validation_files())
-    counted = label_pairs(
-        Segmenter(checkpoint, SegmenterSettings(stride=STRIDE)), pairs, cache, folder
-    )
+    pairs = validation_pairs(read_correspondence_sets(root))
+    segmenter = Segmenter(checkpoint, SegmenterSettings(stride=STRIDE))
+    counted = label_pairs(segmenter, pairs, cache, CorrespondenceFolder(root))
     if not counted.counts.any():
         raise TrainingError(f"no validation correspondence in {root} lies inside its images")
     return dataclasses.replace(
@@ -97,13 +97,17 @@ def label_pairs(
     labels = {path: segmenter.segment(cache.colour(path)).labels for path in ordered}
     seen = {path: np.zeros(maps.shape, bool) for path, maps in labels.items()}
     for index, pair in enumerate(pairs):
-        reference = labels_at(labels[pair.reference], pair.reference_points)
-        target = labels_at(labels[pair.target], pair.target_points)
+        points = (
+            cache.pixels(pair.reference, pair.reference_points),
+            cache.pixels(pair.target, pair.target_points),
+        )
+        reference = labels_at(labels[pair.reference], points[0])
+        target = labels_at(labels[pair.target], points[1])
         known = (reference != IGNORED) & (target != IGNORED)
         cell = (index * len(groups) // len(pairs), target[known], reference[known])
         np.add.at(groups, cell, pair.weights[known])
-        _mark(seen[pair.reference], pair.reference_points)
-        _mark(seen[pair.target], pair.target_points)
+        _mark(seen[pair.reference], points[0])
+        _mark(seen[pair.target], points[1])
     classed, stationary = _class_cells(labels, count, folder)
     return LabelPairs(
         counts=groups,

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from fgsn_ros.errors import TrainingError
-from fgsn_ros.training.images import Crop, ImageCache, disturb, random_crop
+from fgsn_ros.training.crops import Crop, random_crop
+from fgsn_ros.training.images import ImageCache, disturb
 
 
 @pytest.mark.parametrize("flipped", [False, True])

@@ -3,8 +3,10 @@ import pytest
 
 from fgsn_ros.errors import TrainingError
 from fgsn_ros.sequences.correspondences import Correspondence, write_correspondence
+from fgsn_ros.training.grid import IGNORED, labels_at
 from fgsn_ros.training.images import ImageCache
-from fgsn_ros.training.pairs import IGNORED, labels_at, random_pairs, read_pairs
+from fgsn_ros.training.pair_batches import random_pairs
+from fgsn_ros.training.pairs import index_pairs
 from fgsn_ros.training.settings import TrainSettings
 
 
@@ -31,7 +33,7 @@ def test_labels_at_reads_the_cell_that_covers_a_pixel():
 
 @pytest.mark.parametrize("scale", [1.0, 1.5])
 def test_points_and_cells_of_a_batch_carry_the_labels_of_the_reference(folder, scale):
-    pairs = read_pairs(folder.root, folder.train_files())
+    pairs = index_pairs(folder.images, folder.train_files())
     chosen = settings(folder, scale_min=scale, scale_max=scale)
     rng = np.random.default_rng(0)
     for _ in range(5):
@@ -54,7 +56,7 @@ def test_points_and_cells_of_a_batch_carry_the_labels_of_the_reference(folder, s
 
 
 def test_points_outside_the_target_crop_are_dropped(folder):
-    pairs = read_pairs(folder.root, folder.train_files())
+    pairs = index_pairs(folder.images, folder.train_files())
     batch = random_pairs(
         pairs, position_labels(pairs), settings(folder), ImageCache(10), np.random.default_rng(1)
     )
@@ -67,12 +69,14 @@ def test_pairs_without_a_point_are_left_out_and_none_at_all_is_an_error(tmp_path
     empty = Correspondence("a.png", "b.png", np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0))
     write_correspondence(tmp_path / "empty.mat", empty)
     with pytest.raises(TrainingError, match="hold a point"):
-        read_pairs(tmp_path, [tmp_path / "empty.mat"])
+        index_pairs(tmp_path, [tmp_path / "empty.mat"])
 
 
 def test_a_distant_correspondence_weighs_less(tmp_path):
     points = np.ones((2, 2))
     correspondence = Correspondence("a.png", "b.png", points, points, np.array([0.0, 2.0]))
     write_correspondence(tmp_path / "one.mat", correspondence)
-    (pair,) = read_pairs(tmp_path, [tmp_path / "one.mat"])
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).touch()
+    (pair,) = index_pairs(tmp_path, [tmp_path / "one.mat"])
     np.testing.assert_allclose(pair.weights, [1.0, np.exp(-2.0)])
