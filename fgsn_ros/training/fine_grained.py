@@ -70,7 +70,9 @@ class FineGrainedObjective:
 
     def losses(self, network: FgsnNetwork, rng: np.random.Generator) -> dict[str, Tensor]:
         """L_class on the reference crops' cells and L_corr at correspondences of both crops."""
-        batch = random_pairs(self._pairs, self._labels, self._settings, self._cache, rng)
+        seeds = rng.integers(2**62, size=self._settings.batch_size)
+        rngs = [np.random.default_rng(seed) for seed in seeds]
+        batch = random_pairs(self._pairs, self._labels, self._settings, self._cache, rngs)
         logits = network(normalised(batch.images, self._device))
         cells = batch.cells.to(self._device)
         on_cells = functional.cross_entropy(

@@ -1,5 +1,6 @@
 """Batches of image pairs: crops around a correspondence, and the labels that they show."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,10 @@ class PairBatch:
     weights: Tensor  # (M,)
     matches: Tensor  # (P, 2) rows of the points that show one 3D point in reference and target
 
+    def to(self, device: torch.device) -> "PairBatch":
+        """The batch on a device."""
+        return PairBatch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
+
 
 @dataclass(frozen=True)
 class _Drawn:
@@ -46,7 +51,7 @@ def random_pairs(
     labels: dict[Path, Labels] | None,
     settings: TrainSettings,
     cache: ImageCache,
-    rng: np.random.Generator,
+    rngs: Sequence[np.random.Generator],
     first_cell_px: float = CENTRED,
 ) -> PairBatch:
     """Disturbed crops of random pairs, each pair around one of its correspondences.
@@ -59,13 +64,13 @@ def random_pairs(
             left out. Without any maps all points are kept.
         settings: Sizes and disturbance.
         cache: Reads the images.
-        rng: Chooses.
+        rngs: One for each pair of the batch; chooses it and its crops.
         first_cell_px: Centre of the first cell of the label maps and of the crops' cells [px].
     """
     images: tuple[list[Image], list[Image]] = ([], [])
-    cells, samples = [], _Samples(settings.batch_size)
-    for index, chosen in enumerate(rng.integers(len(pairs), size=settings.batch_size)):
-        pair = pairs[chosen]
+    cells, samples = [], _Samples(len(rngs))
+    for index, rng in enumerate(rngs):
+        pair = pairs[rng.integers(len(pairs))]
         drawn = _draw(pair, settings, cache, rng)
         for side in (0, 1):
             images[side].append(drawn.images[side])
@@ -104,7 +109,7 @@ def _crops(
     needs that.
     """
     centre = rng.integers(len(points[0]))
-    flipped = settings.flip_share > 0.0 and bool(rng.random() < settings.flip_share)
+    flipped = bool(rng.random() < settings.flip_share)
     reference, target = (
         random_crop(
             image_size=(shape[0], shape[1]),

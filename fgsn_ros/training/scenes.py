@@ -1,6 +1,6 @@
 """Images with semantic classes: batches, class weights and scores."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,12 +62,22 @@ def class_weights(scenes: tuple[Scene, ...], count: int, cache: ImageCache) -> N
 
 
 def random_batch(
-    scenes: tuple[Scene, ...], settings: TrainSettings, cache: ImageCache, rng: np.random.Generator
+    scenes: tuple[Scene, ...],
+    settings: TrainSettings,
+    cache: ImageCache,
+    rngs: Sequence[np.random.Generator],
 ) -> tuple[Tensor, Tensor]:
-    """Disturbed crops: images uint8 (B, 3, h, w) and class ids uint8 (B, h, w)."""
+    """Disturbed crops: images uint8 (B, 3, h, w) and class ids uint8 (B, h, w).
+
+    Args:
+        scenes: To choose from.
+        settings: Sizes and disturbance.
+        cache: Reads the images.
+        rngs: One for each crop of the batch; chooses its image and the crop.
+    """
     images, classes = [], []
-    for index in rng.integers(len(scenes), size=settings.batch_size):
-        image, ids = scenes[index].read(cache)
+    for rng in rngs:
+        image, ids = scenes[rng.integers(len(scenes))].read(cache)
         crop = _random_crop(image, settings, rng)
         cropped = crop.image(image)
         images.append(disturb(cropped, rng, settings.grey_share, settings.photometric))
@@ -79,7 +89,7 @@ def random_batch(
 def _random_crop(image: Image, settings: TrainSettings, rng: np.random.Generator) -> Crop:
     """A crop anywhere; what a rotation brings in from outside the image has no class."""
     scale = random_scale(settings.scale_min, settings.scale_max, rng)
-    flipped = bool(rng.random() < 0.5)
+    flipped = bool(rng.random() < settings.flip_share)
     most = np.deg2rad(settings.rotation_deg)
     return random_crop(
         image_size=(image.shape[0], image.shape[1]),
@@ -87,7 +97,7 @@ def _random_crop(image: Image, settings: TrainSettings, rng: np.random.Generator
         scale=scale,
         rng=rng,
         flipped=flipped,
-        rotation=float(rng.uniform(-most, most)) if most else 0.0,
+        rotation=float(rng.uniform(-most, most)),
     )
 
 

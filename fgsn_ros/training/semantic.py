@@ -52,7 +52,9 @@ class SemanticObjective:
 
     def losses(self, network: FgsnNetwork, rng: np.random.Generator) -> dict[str, Tensor]:
         """Loss of one random batch, by name."""
-        images, classes = random_batch(self._scenes.training, self._settings, self._cache, rng)
+        seeds = rng.integers(2**62, size=self._settings.batch_size)
+        rngs = [np.random.default_rng(seed) for seed in seeds]
+        images, classes = random_batch(self._scenes.training, self._settings, self._cache, rngs)
         logits = network(normalised(images, self._device))
         return {"class": class_loss(logits, classes.to(self._device), self._weights, STRIDE)}
 

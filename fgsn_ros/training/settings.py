@@ -42,7 +42,7 @@ class TrainSettings:
     short_side_px: int = 0
     """Images are resized to this shorter side as they are read [px]; 0 leaves them; >= 0."""
     flip_share: float = 0.0
-    """Share of pairs whose two crops are mirrored; classes are, half the time; [0, 1]."""
+    """Share of crops, or of pairs of crops, that are mirrored; [0, 1]."""
     rotation_deg: float = 0.0
     """Largest random rotation of images with classes, either way [deg]; [0, 45]."""
     photometric: bool = True

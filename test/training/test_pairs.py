@@ -15,6 +15,10 @@ def settings(folder, **changes) -> TrainSettings:
     return TrainSettings(folder.root, folder.root / "out", **(fields | changes))
 
 
+def rngs(count: int, seed: int = 0) -> list[np.random.Generator]:
+    return [np.random.default_rng((seed, number)) for number in range(count)]
+
+
 def position_labels(pairs) -> dict:
     """Every cell of the 8 x 12 grid is a label of its own."""
     grid = np.arange(96, dtype=np.uint16).reshape(8, 12)
@@ -35,9 +39,8 @@ def test_labels_at_reads_the_cell_that_covers_a_pixel():
 def test_points_and_cells_of_a_batch_carry_the_labels_of_the_reference(folder, scale):
     pairs = index_pairs(folder.images, folder.train_files())
     chosen = settings(folder, scale_min=scale, scale_max=scale)
-    rng = np.random.default_rng(0)
-    for _ in range(5):
-        batch = random_pairs(pairs, position_labels(pairs), chosen, ImageCache(10), rng)
+    for seed in range(5):
+        batch = random_pairs(pairs, position_labels(pairs), chosen, ImageCache(10), rngs(4, seed))
         assert batch.images.shape == (8, 3, 32, 48)
         assert batch.cells.shape == (4, 4, 6)
         points = batch.points.numpy()
@@ -57,9 +60,7 @@ def test_points_and_cells_of_a_batch_carry_the_labels_of_the_reference(folder, s
 
 def test_points_outside_the_target_crop_are_dropped(folder):
     pairs = index_pairs(folder.images, folder.train_files())
-    batch = random_pairs(
-        pairs, position_labels(pairs), settings(folder), ImageCache(10), np.random.default_rng(1)
-    )
+    batch = random_pairs(pairs, position_labels(pairs), settings(folder), ImageCache(10), rngs(4))
     per_crop = np.bincount(batch.crop.numpy(), minlength=8)
     assert (per_crop < 60).all()
     assert len(batch.labels) == len(batch.weights) == per_crop.sum()
