@@ -146,7 +146,7 @@ def _matched(
     """
     paths = [path for path in sorted(images.rglob("*.*")) if path.suffix.lower() in _IMAGE_SUFFIXES]
     found = {_stem(path.relative_to(images)): path for path in paths}
-    stems = list(found) if names is None else [_stem(Path(name)) for name in dict.fromkeys(names)]
+    stems = list(found) if names is None else list(dict.fromkeys(_stem(Path(n)) for n in names))
     missing = [stem for stem in stems if stem not in found]
     if missing:
         raise TrainingError(f"{images} lacks image {missing[0]}; restore it")

@@ -1,3 +1,4 @@
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -82,7 +83,7 @@ def kitti_poses() -> Callable[[np.ndarray], np.ndarray]:
 
 @pytest.fixture
 def shared_data() -> Path:
-    folder = Path(__file__).parents[2] / "../shared/data"
+    folder = Path(os.environ.get("FGSN_DATA", Path(__file__).parents[2] / "../shared/data"))
     if not folder.is_dir():
         pytest.skip("the real recordings are not on this machine")
     return folder.resolve()

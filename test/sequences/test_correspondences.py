@@ -11,8 +11,10 @@ from fgsn_ros.errors import FgsnError, RecordingError
 from fgsn_ros.sequences.correspondences import (
     Correspondence,
     CorrespondenceFolder,
+    CorrespondenceHeader,
     file_name,
     read_correspondence,
+    read_correspondence_header,
     read_list,
     write_correspondence,
     write_list,
@@ -117,8 +119,48 @@ def test_a_wrong_field_is_refused(tmp_path: Path, field: str, value: object) -> 
         del file[field]
         if value is not None:
             file[field] = value
-    with pytest.raises(RecordingError):
+    with pytest.raises(RecordingError) as error:
         read_correspondence(path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("count", [0, 7])
+def test_a_header_tells_images_and_number_without_the_points(tmp_path: Path, count: int) -> None:
+    write_correspondence(tmp_path / "pair.mat", made(count))
+    header = read_correspondence_header(tmp_path / "pair.mat")
+    assert header == CorrespondenceHeader(made().reference_image, made().target_image, count)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("pt_j", np.zeros((6, 2))),
+        ("pt_i", np.zeros((2, 7))),
+        ("im_i_path", np.frombuffer("/etc/passwd".encode("utf-16-le"), np.uint16)),
+        ("im_i_path", "text"),
+        ("dist_from_center", None),
+    ],
+)
+def test_a_wrong_header_is_refused(tmp_path: Path, field: str, value: object) -> None:
+    path = tmp_path / "pair.mat"
+    write_correspondence(path, made())
+    with h5py.File(path, "a") as file:
+        del file[field]
+        if value is not None:
+            file[field] = value
+    with pytest.raises(RecordingError):
+        read_correspondence_header(path)
+
+
+def test_a_group_in_place_of_a_field_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "pair.mat"
+    write_correspondence(path, made())
+    with h5py.File(path, "a") as file:
+        del file["pt_i"]
+        file.create_group("pt_i")
+    for read in (read_correspondence, read_correspondence_header):
+        with pytest.raises(RecordingError, match=r"pair\.mat"):
+            read(path)
 
 
 def test_a_list_comes_back_in_order_without_its_duplicates(tmp_path: Path) -> None:

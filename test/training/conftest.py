@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import cv2
@@ -62,6 +63,14 @@ def write_pair(folder: CorrespondenceFolder, index: int, rng: np.random.Generato
     name = file_name(0, (0, 1), (index, index))
     write_correspondence(folder.files / name, correspondence)
     return name
+
+
+@pytest.fixture
+def real_camvid() -> Path:
+    root = Path(os.environ.get("FGSN_DATA", Path(__file__).parents[2] / "../shared/data"))
+    if not (root / "camvid").is_dir():
+        pytest.skip("CamVid is not on this machine")
+    return root / "camvid"
 
 
 @pytest.fixture
