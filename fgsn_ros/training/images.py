@@ -1,5 +1,6 @@
 """Images for training: read once, sized and disturbed."""
 
+import threading
 from pathlib import Path
 
 import cv2
@@ -19,6 +20,8 @@ _INDEXED_MODES = ("L", "P")  # 8-bit grey, and 8-bit with a palette whose colour
 class ImageCache:
     """Decoded images, kept in memory up to a limit; later ones are read each time.
 
+    Threads may share it.
+
     Args:
         limit_mb: Memory for images [MB].
         short_side_px: Images come resized to this shorter side [px]; 0 leaves them as stored.
@@ -28,6 +31,7 @@ class ImageCache:
         self._images: dict[_Key, Image] = {}
         self._stored: dict[Path, tuple[int, ...]] = {}  # (H, W) before resizing
         self._left = limit_mb * 1_000_000
+        self._lock = threading.Lock()
         self._short_side = short_side_px
 
     def colour(self, path: Path) -> Image:
@@ -89,9 +93,10 @@ class ImageCache:
         return round(width * scale), round(height * scale)
 
     def _keep(self, key: _Key, image: Image) -> Image:
-        if image.nbytes <= self._left:
-            self._left -= image.nbytes
-            self._images[key] = image
+        with self._lock:  # threads may have read the same image
+            if key not in self._images and image.nbytes <= self._left:
+                self._left -= image.nbytes
+                self._images[key] = image
         return image
 
 
@@ -130,9 +135,15 @@ def disturb(
     if rng.random() < 0.25:
         pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(0.3, 1.2))))
     if rng.random() < 0.25:
-        noise = rng.normal(0.0, rng.uniform(1.0, 8.0), pixels.shape[:2])
-        pixels = np.clip(pixels + noise[..., None], 0, 255).astype(np.uint8)
+        pixels = _noisy(pixels, float(rng.uniform(1.0, 8.0)), rng)
     return pixels
+
+
+def _noisy(image: Image, deviation: float, rng: np.random.Generator) -> Image:
+    """Gaussian noise, the same in all channels."""
+    noise = deviation * rng.standard_normal(image.shape[:2], dtype=np.float32)
+    grey = cv2.cvtColor(noise, cv2.COLOR_GRAY2RGB)
+    return np.asarray(cv2.add(image, grey, dtype=cv2.CV_8U), np.uint8)
 
 
 def _with_saturation(image: Image, saturation: float) -> Image:

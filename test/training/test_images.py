@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -24,6 +25,18 @@ def test_a_colour_image_is_rgb_and_kept_within_the_limit(tmp_path):
     np.testing.assert_array_equal(generous.colour(path), drawn())
     assert generous.colour(path) is generous.colour(path)
     assert mean.colour(path) is not mean.colour(path)
+
+
+def test_threads_that_read_the_same_image_do_not_use_the_memory_up(tmp_path):
+    paths = [write(tmp_path / f"{number}.png", drawn(100, 150)) for number in range(4)]
+    cache = ImageCache(1)  # room for 22 images of 45 kB
+    with ThreadPoolExecutor(8) as threads:
+        read = list(threads.map(cache.colour, paths * 40))
+    assert all((image == drawn(100, 150)).all() for image in read)
+    paths = [write(tmp_path / f"{number}.png", drawn(100, 150)) for number in range(4, 22)]
+    for path in paths:
+        cache.colour(path)
+    assert all(cache.colour(path) is cache.colour(path) for path in paths)
 
 
 def test_missing_or_damaged_images_are_training_errors(tmp_path):
