@@ -45,7 +45,14 @@ setup(
         "tyro>=0.9",
     ],
     extras_require={
-        "test": ["hypothesis>=6.80", "mypy>=1.11", "pytest>=7.4", "pytest-xdist>=3.3", "ruff>=0.6"],
+        "test": [
+            "hypothesis>=6.80",
+            "mypy>=1.11",
+            "pytest>=7.4",
+            "pytest-xdist>=3.3",
+            "ruff>=0.6",
+            "scikit-learn>=1.3",
+        ],
     },
     zip_safe=False,
     entry_points={

@@ -1,5 +1,6 @@
 """How well labels agree: with semantic classes, between two seasons, and as clusterings."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from fgsn_ros.segmentation.labels import UNLABELLED
 
 Labels = NDArray[np.integer]
+Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -24,30 +26,89 @@ class SegmentationScore:
     frequency_weighted_iou: float
 
 
+@dataclass(frozen=True)
+class ClassScores:
+    """Scores of each class (K,), in [0, 1]; NaN where a class does not occur."""
+
+    accuracy: NDArray[np.float64]
+    """share of the class's pixels that are labelled as it"""
+    iou: NDArray[np.float64]
+    """pixels that are and are labelled as the class, over those that are or are labelled as it"""
+
+
+class Contingency:
+    """Pixels by true class and label, summed over images; grows with the ids that occur."""
+
+    def __init__(self) -> None:
+        self.counts: Counts = np.zeros((0, 0), np.int64)
+        """(C, K) pixels [true class, label]"""
+
+    def add(
+        self,
+        labels: Labels,
+        truth: Labels,
+        unlabelled: int = UNLABELLED,
+        ignored: Collection[int] = (),
+    ) -> None:
+        """Count arrays of one shape, but for `unlabelled` in either and `ignored` in the truth.
+
+        Raises:
+            ValueError: shapes differ, or an id is negative.
+        """
+        row, column = _both_labelled(truth, labels, unlabelled)
+        kept = ~np.isin(row, list(ignored))
+        row, column = row[kept], column[kept]
+        rows = max(self.counts.shape[0], int(row.max(initial=-1)) + 1)
+        columns = max(self.counts.shape[1], int(column.max(initial=-1)) + 1)
+        counts = _pair_counts(row, column, (rows, columns))
+        counts[: self.counts.shape[0], : self.counts.shape[1]] += self.counts
+        self.counts = counts
+
+    def confusion(self, class_count: int) -> Counts:
+        """Confusion matrix (K, K) where labels are classes; pixels of further classes are left out.
+
+        Raises:
+            ValueError: a label is not below `class_count`.
+        """
+        rows, columns = min(self.counts.shape[0], class_count), self.counts.shape[1]
+        if columns > class_count:
+            raise ValueError(f"labels up to {columns - 1} exceed {class_count} classes")
+        confusion = np.zeros((class_count, class_count), np.int64)
+        confusion[:rows, :columns] = self.counts[:rows]
+        return confusion
+
+
 def confusion_matrix(
     labels: Labels, truth: Labels, class_count: int, unlabelled: int = UNLABELLED
-) -> NDArray[np.int64]:
+) -> Counts:
     """Counts (K, K) [true class, label] over arrays of one shape, where both are labelled.
 
     Raises:
         ValueError: shapes differ, or a label is neither below `class_count` nor `unlabelled`.
     """
-    return _contingency(labels, truth, (class_count, class_count), unlabelled)
+    row, column = _both_labelled(truth, labels, unlabelled)
+    return _pair_counts(row, column, (class_count, class_count))
 
 
-def segmentation_score(confusion: NDArray[np.int64]) -> SegmentationScore:
+def segmentation_score(confusion: Counts) -> SegmentationScore:
     """Scores of a confusion matrix (K, K) [true class, label]."""
+    classes = class_scores(confusion)
+    of_class, total = confusion.sum(axis=1), confusion.sum()
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return SegmentationScore(
+            pixel_accuracy=float(np.diag(confusion).sum() / total),
+            class_accuracy=_mean(classes.accuracy[np.isfinite(classes.accuracy)]),
+            mean_iou=_mean(classes.iou[np.isfinite(classes.iou)]),
+            frequency_weighted_iou=float((of_class * np.nan_to_num(classes.iou)).sum() / total),
+        )
+
+
+def class_scores(confusion: Counts) -> ClassScores:
+    """Scores of each class of a confusion matrix (K, K) [true class, label]."""
     hits = np.diag(confusion).astype(np.float64)
     of_class, labelled = confusion.sum(axis=1), confusion.sum(axis=0)
-    total, union = confusion.sum(), of_class + labelled - hits
     with np.errstate(invalid="ignore", divide="ignore"):
-        iou, accuracy = hits / union, hits / of_class
-        return SegmentationScore(
-            pixel_accuracy=float(hits.sum() / total),
-            class_accuracy=_mean(accuracy[of_class > 0]),
-            mean_iou=_mean(iou[union > 0]),
-            frequency_weighted_iou=float((of_class * np.nan_to_num(iou)).sum() / total),
-        )
+        return ClassScores(accuracy=hits / of_class, iou=hits / (of_class + labelled - hits))
 
 
 def label_consistency(first: Labels, second: Labels, unlabelled: int = UNLABELLED) -> float:
@@ -62,46 +123,39 @@ def label_consistency(first: Labels, second: Labels, unlabelled: int = UNLABELLE
     return _mean((first == second)[both].astype(np.float64))
 
 
-def normalized_mutual_information(
-    first: Labels, second: Labels, unlabelled: int = UNLABELLED
-) -> float:
-    """I(A; B) / sqrt(H(A) H(B)) of two labellings of the same pixels, in [0, 1].
+def normalized_mutual_information(counts: Counts) -> float:
+    """2 I(A; B) / (H(A) + H(B)) of two labellings counted as (A, B), in [0, 1]; NaN without pixels.
 
-    The normalisation of Strehl and Ghosh, JMLR 2002. A labelling with one label says nothing: 0.
-    NaN without a pixel that both label.
-
-    Raises:
-        ValueError: shapes differ.
+    The arithmetic normalisation of Vinh, Epps, Bailey, JMLR 2010, which is scikit-learn's; a
+    labelling that puts all in one label says nothing of another (0), unless both do (1).
     """
-    shape = _label_count(first, unlabelled), _label_count(second, unlabelled)
-    counts = _contingency(second, first, shape, unlabelled)
-    if counts.sum() == 0:
+    total = counts.sum()
+    if total == 0:
         return float("nan")
-    joint = counts / counts.sum()
-    p_first, p_second = joint.sum(axis=1), joint.sum(axis=0)
-    seen = joint > 0
-    ratio = joint[seen] / np.outer(p_first, p_second)[seen]
-    information = float((joint[seen] * np.log(ratio)).sum())
-    scale = np.sqrt(_entropy(p_first) * _entropy(p_second))
-    return float(np.clip(information / scale, 0.0, 1.0)) if scale > 0.0 else 0.0
+    first, second = counts.sum(axis=1), counts.sum(axis=0)
+    row, column = np.nonzero(counts)
+    joint = counts[row, column] / total
+    ratio = np.log(joint) - np.log(first[row] / total) - np.log(second[column] / total)
+    entropies = _entropy(first / total) + _entropy(second / total)
+    if entropies == 0.0:
+        return 1.0
+    return float(np.clip(2.0 * (joint * ratio).sum() / entropies, 0.0, 1.0))
 
 
-def _contingency(
-    columns: Labels, rows: Labels, shape: tuple[int, int], unlabelled: int
-) -> NDArray[np.int64]:
-    if columns.shape != rows.shape:
-        raise ValueError(f"labellings of shapes {columns.shape} and {rows.shape} differ")
-    both = (columns != unlabelled) & (rows != unlabelled)
-    column, row = columns[both].astype(np.int64), rows[both].astype(np.int64)
-    for labels, count in ((row, shape[0]), (column, shape[1])):
-        if labels.size and not 0 <= labels.min() <= labels.max() < count:
-            raise ValueError(f"labels {labels.min()} to {labels.max()} exceed {count} classes")
+def _both_labelled(first: Labels, second: Labels, unlabelled: int) -> tuple[Counts, Counts]:
+    """Ids (N,) of the pixels that have one in both."""
+    if first.shape != second.shape:
+        raise ValueError(f"labellings of shapes {first.shape} and {second.shape} differ")
+    both = (first != unlabelled) & (second != unlabelled)
+    return first[both].astype(np.int64), second[both].astype(np.int64)
+
+
+def _pair_counts(row: Counts, column: Counts, shape: tuple[int, int]) -> Counts:
+    """How often (R, C) each pair occurs in ids (N,) and (N,)."""
+    for ids, count in ((row, shape[0]), (column, shape[1])):
+        if ids.size and not 0 <= ids.min() <= ids.max() < count:
+            raise ValueError(f"labels {ids.min()} to {ids.max()} exceed {count} classes")
     return np.bincount(row * shape[1] + column, minlength=shape[0] * shape[1]).reshape(shape)
-
-
-def _label_count(labels: Labels, unlabelled: int) -> int:
-    labelled = labels[labels != unlabelled]
-    return int(labelled.max()) + 1 if labelled.size else 1
 
 
 def _entropy(p: NDArray[np.float64]) -> float:
