@@ -1,78 +1,67 @@
-"""`fgsn segment`: label a folder of images."""
+"""`fgsn segment`: label images, a video or a recording."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
-import cv2
-import numpy as np
 import tyro
-from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fgsn_ros.errors import RecordingError
-from fgsn_ros.outputs import whole_folder
+from fgsn_ros.commands.label_writer import LabelWriter
+from fgsn_ros.commands.segment_input import SegmentInput, open_input
+from fgsn_ros.config import require
+from fgsn_ros.outputs import check_output, whole_folder
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
-from fgsn_ros.segmentation.labels import overlay
+from fgsn_ros.segmentation.label_set import label_set_of, write_label_set
+from fgsn_ros.segmentation.overlays import every_pixel
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.segmentation.settings import SegmenterSettings
-
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".ppm", ".bmp"}
+from fgsn_ros.sequences.settings import RecordingSettings
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Label every image of a folder: NAME.png (16 bit, the label grid) and NAME_overlay.jpg."""
+    """Label images: labels/NAME.png, overlays/NAME.jpg, and labels.json with names and colours.
 
-    images: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")]
-    """folder of images"""
+    A label image has 8 bits up to 255 labels, else 16; the highest value means unlabelled.
+    """
+
+    input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
+    """image, folder of images (and subfolders), video, rosbag2, ROS 1 bag, or KITTI folder"""
     checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")]
     """trained network (.safetensors)"""
     output: Path
     """folder to make"""
+    full_resolution: bool = False
+    """label every pixel, not every cell of `segmenter.stride` pixels"""
     overlays: bool = True
-    """also write the image blended with its labels' colours"""
+    """also write each image blended with its labels' colours"""
+    video: bool = False
+    """of a video or a recording, also write the blended images as overlay.mp4"""
     overwrite: bool = False
     """replace the output folder"""
+    recording: RecordingSettings = field(default_factory=RecordingSettings)
     segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
 
     def run(self) -> None:
-        """Write label images, and overlays where asked."""
-        paths = _image_paths(self.images)
+        """Write the folder."""
+        check_output(self.output, self.overwrite)
+        given = open_input(self.input, self.recording, self.output)
+        require(given.moving or not self.video, "--video takes a video or a recording as input")
         segmenter = Segmenter(load_checkpoint(self.checkpoint), self.segmenter)
         with whole_folder(self.output, self.overwrite) as folder:
-            for path in tqdm(paths, desc="label", unit="image"):
-                image = _read_rgb(path)
-                label_map = segmenter.segment(image)
-                _write(folder / f"{path.stem}.png", label_map.labels)
-                if self.overlays:
-                    _write(
-                        folder / f"{path.stem}_overlay.jpg", overlay(image, label_map)[..., ::-1]
-                    )
+            count = self._label(given, segmenter, folder)
+            stride = 1 if self.full_resolution else segmenter.stride
+            write_label_set(folder, label_set_of(segmenter.checkpoint, stride))
+        print(f"{self.output}: labels of {count} images")
 
-
-def _image_paths(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise RecordingError(f"{folder} is no folder of images")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
-    if not paths:
-        raise RecordingError(f"{folder} holds no image ({', '.join(sorted(_SUFFIXES))})")
-    stems = [path.stem for path in paths]
-    twice = sorted({stem for stem in stems if stems.count(stem) > 1})
-    if twice:
-        raise RecordingError(f"{folder} holds several images named {twice[0]}; rename one")
-    return paths
-
-
-def _read_rgb(path: Path) -> NDArray[np.uint8]:
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise RecordingError(f"{path} is no readable image")
-    return np.asarray(image[..., ::-1], np.uint8)
-
-
-def _write(path: Path, image: NDArray[np.generic]) -> None:
-    encoded, data = cv2.imencode(path.suffix, np.ascontiguousarray(image))
-    if not encoded:
-        raise RecordingError(f"{path.name} could not be encoded")
-    path.write_bytes(data.tobytes())  # unlike imwrite, names a full disk
+    def _label(self, given: SegmentInput, segmenter: Segmenter, folder: Path) -> int:
+        writer, count = LabelWriter(folder, self.overlays, self.video), 0
+        for named in tqdm(given.images, desc="label", unit="image", total=given.count or None):
+            label_map = segmenter.segment(named.image)
+            if self.full_resolution:
+                label_map = every_pixel(label_map, *named.image.shape[:2])
+            writer.add(named, label_map)
+            count += 1
+        writer.close()
+        return count

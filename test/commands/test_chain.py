@@ -4,8 +4,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
 
 from fgsn_ros.cli import main
@@ -56,23 +54,3 @@ def test_a_drive_is_mapped_localized_and_evaluated(
         line for line in capsys.readouterr().out.splitlines() if line.startswith("position")
     )
     assert position.split()[-4:] == ["0.000"] * 4
-
-
-def test_images_are_labelled_on_a_grid_of_stride_4(workplace: Any, tmp_path: Path) -> None:
-    images = tmp_path / "images"
-    images.mkdir()
-    rng = np.random.default_rng(0)
-    for name in ("b.png", "a.jpg"):
-        cv2.imwrite(str(images / name), rng.integers(0, 255, (70, 100, 3), np.uint8))
-
-    run("segment", images, workplace.checkpoint, "--output", tmp_path / "labels")
-
-    names = sorted(path.name for path in (tmp_path / "labels").iterdir())
-    assert names == ["a.png", "a_overlay.jpg", "b.png", "b_overlay.jpg"]
-    labels = cv2.imread(str(tmp_path / "labels" / "a.png"), cv2.IMREAD_UNCHANGED)
-    assert labels is not None
-    assert (labels.shape, labels.dtype) == ((18, 25), np.uint16)
-    assert labels.max() < 8
-    overlay = cv2.imread(str(tmp_path / "labels" / "a_overlay.jpg"))
-    assert overlay is not None
-    assert overlay.shape == (70, 100, 3)

@@ -1,0 +1,216 @@
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from fgsn_ros.cli import main
+from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.segmentation.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from fgsn_ros.segmentation.networks import LRASPP, make_network
+from fgsn_ros.segmentation.segmenter import Segmenter
+from fgsn_ros.sequences.recording import CameraMount, Frame
+from fgsn_ros.sequences.rosbag_writer import RecordingWriter
+from fgsn_ros.sequences.video import VideoWriter, open_video
+
+RNG = np.random.default_rng(0)
+
+
+def run(*arguments: object) -> int:
+    return main([str(argument) for argument in ("segment", *arguments)])
+
+
+def save_image(path: Path, height: int = 70, width: int = 100) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), RNG.integers(0, 255, (height, width, 3), np.uint8))
+    return path
+
+
+def save_video(path: Path, frames: int = 12) -> Path:
+    writer = VideoWriter(path)
+    for index in range(frames):
+        writer.add(0.2 * index, np.full((64, 96, 3), 15 * index, np.uint8))
+    writer.close()
+    return path
+
+
+def read_labels(path: Path) -> np.ndarray:
+    labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+    assert labels is not None
+    return np.asarray(labels)
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.*"))
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    save_image(folder / "b.png")
+    save_image(folder / "town" / "a.1.jpg", 30, 41)
+    save_image(folder / ".hidden" / "c.png")
+    (folder / "._b.png").write_bytes(b"no image")
+    return folder
+
+
+def test_a_folder_and_its_subfolders_are_labelled_on_a_grid(
+    images: Path, workplace: Any, tmp_path: Path
+) -> None:
+    output = tmp_path / "labels"
+    assert run(images, workplace.checkpoint, "--output", output) == 0
+    assert files(output) == [
+        "labels.json",
+        "labels/b.png",
+        "labels/town/a.1.png",
+        "overlays/b.jpg",
+        "overlays/town/a.1.jpg",
+    ]
+    image = cv2.imread(str(images / "b.png"))
+    assert image is not None
+    expected = Segmenter(load_checkpoint(workplace.checkpoint)).segment(
+        np.ascontiguousarray(image[..., ::-1], np.uint8)
+    )
+    labels = read_labels(output / "labels" / "b.png")
+    assert (labels.shape, labels.dtype) == ((18, 25), np.uint8)
+    np.testing.assert_array_equal(labels, expected.labels)
+    assert read_labels(output / "labels" / "town" / "a.1.png").shape == (8, 11)
+    assert read_labels(output / "overlays" / "b.jpg").shape == (70, 100, 3)
+    content = json.loads((output / "labels.json").read_text())
+    assert content["stride"] == 4
+    assert content["fingerprint"] == load_checkpoint(workplace.checkpoint).fingerprint
+
+
+def test_full_resolution_labels_every_pixel(workplace: Any, tmp_path: Path) -> None:
+    image = save_image(tmp_path / "a.png")
+    for name, option in (("grid", "--no-overlays"), ("full", "--full-resolution")):
+        assert run(image, workplace.checkpoint, "--output", tmp_path / name, option) == 0
+    grid, full = (read_labels(tmp_path / name / "labels" / "a.png") for name in ("grid", "full"))
+    assert full.shape == (70, 100)
+    np.testing.assert_array_equal(full[1::4, 2::4], grid)
+    assert json.loads((tmp_path / "full" / "labels.json").read_text())["stride"] == 1
+    assert not (tmp_path / "grid" / "overlays").exists()
+
+
+def test_labels_above_255_are_kept_whole_and_named_classes_listed(tmp_path: Path) -> None:
+    network = make_network(LRASPP, 300, torch.Generator().manual_seed(0)).eval()
+    with torch.no_grad():
+        network.classifier.bias[:280] -= 100.0
+    names = tuple(f"class {label}" for label in range(300))
+    checkpoint = tmp_path / "checkpoint.safetensors"
+    save_checkpoint(checkpoint, Checkpoint(network, kind="semantic", label_names=names))
+    image = save_image(tmp_path / "a.png")
+    assert run(image, checkpoint, "--output", tmp_path / "labels") == 0
+    labels = read_labels(tmp_path / "labels" / "labels" / "a.png")
+    assert labels.dtype == np.uint16
+    assert 280 <= labels.min() <= labels.max() < 300
+    assert (tmp_path / "labels" / "classes.txt").read_text().splitlines() == list(names)
+
+
+def test_a_video_is_labelled_frame_by_frame(workplace: Any, tmp_path: Path) -> None:
+    video, output = save_video(tmp_path / "drive.mp4"), tmp_path / "labels"
+    assert run(video, workplace.checkpoint, "--output", output, "--video") == 0
+    names = [f"{index:06d}" for index in range(12)]
+    assert files(output / "labels") == [f"{name}.png" for name in names]
+    assert files(output / "overlays") == [f"{name}.jpg" for name in names]
+    overlay = open_video(output / "overlay.mp4")
+    assert (overlay.frame_count, overlay.rate_hz) == (12, pytest.approx(5.0))
+    assert next(iter(overlay.frames()))[1].shape == (64, 96, 3)
+
+
+def test_a_bag_is_labelled_with_stamps_as_names(workplace: Any, tmp_path: Path) -> None:
+    output = tmp_path / "labels"
+    arguments = (workplace.bag, workplace.checkpoint, "--output", output)
+    assert run(*arguments, "--video", "--no-overlays") == 0
+    stamps = [f"{1000.0 + 0.1 * index:.6f}" for index in range(12)]
+    assert files(output) == [
+        "labels.json",
+        *(f"labels/{stamp}.png" for stamp in stamps),
+        "overlay.mp4",
+    ]
+    assert open_video(output / "overlay.mp4").rate_hz == pytest.approx(10.0)
+
+
+def test_each_camera_of_a_bag_has_its_folder(workplace: Any, tmp_path: Path) -> None:
+    camera = Camera(96, 64, 80.0, 80.0, 47.5, 31.5)
+    with RecordingWriter(tmp_path / "bag") as writer:
+        for name in ("left", "right"):
+            writer.add_camera(name, CameraMount(camera, np.eye(4), f"{name}_optical"))
+        for index in range(3):
+            for name in ("left", "right"):
+                image = RNG.integers(0, 255, (64, 96, 3), np.uint8)
+                writer.write_image(Frame(1000.0 + 0.1 * index, name, image))
+    output = tmp_path / "labels"
+    topics = ("/left/image/compressed", "/right/image/compressed")
+    arguments = (tmp_path / "bag", workplace.checkpoint, "--output", output, "--video")
+    assert run(*arguments, "--recording.image-topics", *topics) == 0
+    assert len(files(output / "labels" / "left")) == len(files(output / "overlays" / "right")) == 3
+    assert (output / "left" / "overlay.mp4").exists()
+    assert (output / "right" / "overlay.mp4").exists()
+
+
+def test_an_output_within_the_images_is_replaced_and_not_labelled(
+    images: Path, workplace: Any
+) -> None:
+    for _ in range(2):
+        arguments = (images, workplace.checkpoint, "--output", images / "labels", "--overwrite")
+        assert run(*arguments) == 0
+    assert files(images / "labels" / "labels") == ["b.png", "town/a.1.png"]
+
+
+def refused(capfd: pytest.CaptureFixture[str], folder: Path, *arguments: object) -> str:
+    """The one line of a refusal that leaves no output behind."""
+    output = folder / "refused"
+    assert run(*arguments, "--output", output) == 2
+    error = capfd.readouterr().err.replace("\r", "\n")
+    lines = [line for line in error.split("\n") if line and not line.startswith("label:")]
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("fgsn: error: ")
+    assert not list(folder.glob("*refused*"))
+    return lines[0]
+
+
+def test_inputs_that_hold_nothing_to_label_are_refused(
+    images: Path, workplace: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.txt").write_text("no video")
+    (tmp_path / "nothing.png").touch()
+    for name, words in (
+        ("absent", "there is no"),
+        ("empty", "holds no image"),
+        ("text.txt", "no video"),
+        ("nothing.png", "nothing.png is damaged"),
+    ):
+        assert words in refused(capfd, tmp_path, tmp_path / name, workplace.checkpoint)
+    save_image(images / "a.png")
+    (images / "b.png").write_bytes(b"")
+    assert "b.png is damaged" in refused(capfd, tmp_path, images, workplace.checkpoint)
+
+
+def test_a_cut_video_and_a_cut_bag_are_refused(
+    workplace: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    video = save_video(tmp_path / "drive.mkv", 16)
+    video.write_bytes(video.read_bytes()[: video.stat().st_size // 2])
+    arguments = (video, workplace.checkpoint, "--video")
+    assert "drive.mkv is damaged" in refused(capfd, tmp_path, *arguments)
+    shutil.copytree(workplace.bag, tmp_path / "bag")
+    (storage,) = (tmp_path / "bag").glob("*.mcap")
+    storage.write_bytes(storage.read_bytes()[:-1000])
+    assert "bag" in refused(capfd, tmp_path, tmp_path / "bag", workplace.checkpoint)
+
+
+def test_options_that_do_not_fit_the_input_are_refused(
+    images: Path, workplace: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    line = refused(capfd, tmp_path, images, workplace.checkpoint, "--video")
+    assert "--video takes a video or a recording" in line
+    line = refused(capfd, tmp_path, images, workplace.checkpoint, "--recording.first", "2")
+    assert "no recording" in line
+    save_image(images / "b.jpg")
+    assert "several images named b" in refused(capfd, tmp_path, images, workplace.checkpoint)
