@@ -29,7 +29,12 @@ COMMANDS = {
     "map": ("map", "Map", "recording with poses and checkpoint, to a labelled map"),
     "localize": ("localize", "Localize", "localize a recording on a map, with a report"),
     "evaluate": ("evaluate", "Evaluate", "compare two trajectories"),
-    "segment": ("segment", "Segment", "label a folder of images"),
+    "evaluate segmentation": (
+        "evaluate_segmentation",
+        "EvaluateSegmentation",
+        "compare label images with class images",
+    ),
+    "segment": ("segment", "Segment", "label images, a video or a recording"),
     "demo": ("demo", "Demo", "map a simulated town in summer, localize in winter"),
 }
 """Command words to (module of fgsn_ros.commands, its dataclass, summary)."""
