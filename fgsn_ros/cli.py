@@ -11,7 +11,7 @@ from typing import Any
 from tqdm import tqdm
 
 from fgsn_ros.config import load_yaml, override, require
-from fgsn_ros.errors import FgsnError
+from fgsn_ros.errors import FgsnError, Stopped
 
 COMMANDS = {
     "simulate drive": ("simulate", "SimulateDrive", "drive through a simulated town, to a rosbag2"),
@@ -41,6 +41,8 @@ COMMANDS = {
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_SIGNAL = 128
+"""To which a signal's number is added, as shells do."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -66,6 +68,8 @@ def _attempt(arguments: list[str]) -> tuple[str, int]:
         _run(arguments)
     except KeyboardInterrupt:
         return "interrupted", EXIT_INTERRUPTED
+    except Stopped as stopped:
+        return str(stopped), EXIT_SIGNAL + stopped.signal_number
     except FgsnError as error:
         return f"error: {error}", EXIT_ERROR
     except MemoryError:
@@ -172,3 +176,7 @@ def _default(command: type[Any], config: Path | None) -> Any:
     }
     default = command(**required)
     return default if config is None else override(default, load_yaml(config), str(config))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -139,7 +139,7 @@ def _converted(annotation: Any, value: Any, source: str) -> Any:
             return value
         if annotation is float and type(value) is int:
             return float(value)
-        if annotation is Path and isinstance(value, str):
+        if annotation is Path and isinstance(value, (str, Path)):
             return Path(value)
     raise SettingsError(f"{source}: {value!r} is not {_name(annotation)}")
 

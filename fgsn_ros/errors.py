@@ -33,6 +33,14 @@ class TrainingError(FgsnError):
     """Training data or training itself is unusable."""
 
 
+class Stopped(FgsnError):  # noqa: N818
+    """Training was asked to stop by a signal, and wrote what is needed to continue."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
 class LocalizationError(FgsnError):
     """The localizer was fed something that it must refuse."""
 

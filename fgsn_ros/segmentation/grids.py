@@ -15,11 +15,11 @@ def on_grid(features: Tensor, first_cell_px: float, stride: int, height: int, wi
     Args:
         features: (B, D, ceil(H/8), ceil(W/8)) with cell i centred on first_cell_px + 8 i.
         first_cell_px: Of the network.
-        stride: 4 (interpolated), 8 or 16 (means of 2 x 2 cells).
+        stride: 1 or 4 (interpolated), 8 or 16 (means of 2 x 2 cells).
         height: H [px].
         width: W [px].
     """
-    if first_cell_px != _COVERING_PX:
+    if first_cell_px != _COVERING_PX or stride < STRIDE // 2:
         fine = min(stride, STRIDE)
         features = _resampled(features, 2, first_cell_px, fine, height)
         features = _resampled(features, 3, first_cell_px, fine, width)

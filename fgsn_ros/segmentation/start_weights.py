@@ -17,6 +17,7 @@ from fgsn_ros.segmentation.published_weights import is_published, published_chec
 from fgsn_ros.segmentation.resnet_networks import ResnetNetwork
 from fgsn_ros.segmentation.state_dicts import is_checkpoint, read_state_dict
 
+_DEFAULT = "pspnet_resnet101"
 Triple = tuple[float, float, float]
 _STEM = {"conv1.": "stem.0.", "bn1.": "stem.1."}
 _LAST = "4."  # the last convolution of torchvision's heads
@@ -27,12 +28,12 @@ _HEADS = (
 
 
 def initial_network(
-    architecture: str, label_count: int, init: Path | None, generator: torch.Generator
+    architecture: str | None, label_count: int, init: Path | None, generator: torch.Generator
 ) -> tuple[FgsnNetwork, Triple, Triple]:
     """A network to train, and mean and standard deviation (RGB in [0, 1]) of its images.
 
     Args:
-        architecture: One of ARCHITECTURES.
+        architecture: One of ARCHITECTURES; none for that of `init`, or PSPNet's on ResNet-101.
         label_count: K; classifiers of another K are replaced by random ones, others kept.
         init: A checkpoint of this package; a published FGSN weight file; torchvision's weights, of
             classification (the trunk alone) or semantic segmentation; none for random weights.
@@ -42,8 +43,8 @@ def initial_network(
         SettingsError: there is no such architecture.
         CheckpointError: `init` cannot be read or is of another architecture.
     """
-    start = _start(architecture, label_count, init, generator)
-    if start.architecture != architecture:
+    start = _start(architecture or _DEFAULT, label_count, init, generator)
+    if architecture is not None and start.architecture != architecture:
         raise CheckpointError(
             f"{init} is of architecture {start.architecture}, not {architecture}; "
             f"train {start.architecture} or take another init"

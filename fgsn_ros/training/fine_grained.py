@@ -1,103 +1,123 @@
 """Training of a fine-grained segmentation network (Larsson et al., ICCV 2019, section 3)."""
 
 import copy
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional
-from tqdm import tqdm
+from numpy.typing import NDArray
+from torch import Tensor, nn
 
-from fgsn_ros.errors import TrainingError
-from fgsn_ros.segmentation.checkpoint import Checkpoint
-from fgsn_ros.segmentation.networks import STRIDE, FgsnNetwork
-from fgsn_ros.segmentation.segmenter import Segmenter, fold_batch_norm
-from fgsn_ros.segmentation.settings import SegmenterSettings
-from fgsn_ros.training.clustering import Clusters, cluster
+from fgsn_ros.segmentation.networks import FgsnNetwork
+from fgsn_ros.segmentation.segmenter import fold_batch_norm
+from fgsn_ros.training.clustering import set_classifier
 from fgsn_ros.training.correspondence_sets import read_correspondence_sets
-from fgsn_ros.training.grid import IGNORED, Labels
+from fgsn_ros.training.heads import Head, heads_of, with_auxiliary
 from fgsn_ros.training.images import ImageCache
-from fgsn_ros.training.losses import sample_cells, weighted_cross_entropy
-from fgsn_ros.training.normalisation import normalised
-from fgsn_ros.training.pair_batches import random_pairs
-from fgsn_ros.training.pairs import Pair, References, training_pairs, validation_pairs
+from fgsn_ros.training.losses import cell_losses, hinge_losses, point_losses
+from fgsn_ros.training.model import Model
+from fgsn_ros.training.objective import SampleSeed
+from fgsn_ros.training.pair_batches import PairBatch, random_pairs
+from fgsn_ros.training.pairs import References, training_pairs, validation_pairs
+from fgsn_ros.training.pictures import pair_pictures
+from fgsn_ros.training.processes import Processes
+from fgsn_ros.training.reference_labels import ReferenceLabels
 from fgsn_ros.training.settings import TrainSettings
-from fgsn_ros.training.statistics import label_pairs
+from fgsn_ros.training.statistics import label_pairs, spread
 
-_CLUSTERED_IMAGES = 300  # enough features for 1000 clusters; more only costs time
-_VALIDATION_PAIRS = 60
+_PICTURES = 4
+_RANDOM_STD = 0.01
+
+
+@dataclass(frozen=True)
+class FineGrainedBatch:
+    """Crops of pairs, and which of them give gradients."""
+
+    pairs: PairBatch
+    learnt: Tensor  # (2B,) bool
 
 
 class FineGrainedObjective:
     """L = L_class + L_corr (their equations 1 to 3) with labels from repeated clustering."""
 
     kind = "fgsn"
+    score = "information"
     label_names: tuple[str, ...] | None = None
 
-    def __init__(self, settings: TrainSettings, device: torch.device) -> None:
+    def __init__(self, settings: TrainSettings, processes: Processes) -> None:
         self._settings = settings
-        self._device = device
         sets = read_correspondence_sets(settings.data)
         self._pairs = training_pairs(sets)
-        self._validation = _spread(validation_pairs(sets), _VALIDATION_PAIRS)
+        self._validation = spread(validation_pairs(sets), settings.validation_images)
         self._cache = ImageCache(settings.cache_mb, settings.short_side_px)
-        self._points = References(self._pairs)
-        self._references = self._points.images
-        self._labels: dict[Path, Labels] = {}
+        references = References(self._pairs)
+        self._labels = ReferenceLabels(settings, references, self._cache, processes)
+        self._first_cell_px = 0.0
 
     @property
     def label_count(self) -> int:
         """Number of clusters."""
         return self._settings.label_count
 
-    def prepare(self, network: FgsnNetwork, iteration: int) -> bool:
-        """Cluster anew when it is time; true if the classifier was replaced by the clusters."""
-        settings = self._settings
-        left = settings.iterations - iteration
-        too_late = iteration > 0 and left < settings.recluster_every
-        if iteration % settings.recluster_every or too_late:
-            return False
-        seed = settings.seed + iteration
-        frozen = fold_batch_norm(copy.deepcopy(network).eval())
-        features = self._clustered_features(frozen, np.random.default_rng((seed, 1)))
-        clusters = cluster(
-            features.cpu().numpy(), self.label_count, settings.pca_dimensions, seed
-        ).to(self._device)
-        clusters.initialise(network.classifier, features)
-        self._label_references(frozen, clusters)
-        return True
+    def prepare(self, model: Model, iteration: int) -> Sequence[nn.Module]:
+        """Cluster anew when it is time; the classifiers, if they were."""
+        network = model.network
+        self._first_cell_px = network.first_cell_px
+        if iteration not in self._clusterings():
+            return ()
+        seed = self._settings.seed + iteration
+        frozen = replace(model, network=fold_batch_norm(copy.deepcopy(network).eval()))
+        clusters, features = self._labels.renew(frozen, iteration, seed)
+        kind = self._settings.clustering.last_layer
+        if kind == "kept" and iteration > 0:
+            return ()
+        layers = [network.classifier, network.auxiliary_classifier]
+        changed = [layer for layer in layers if layer is not None]
+        generator = torch.Generator().manual_seed(seed)
+        for layer in changed:
+            _randomise(layer, generator)
+        if kind != "random":
+            inputs = _classifier_inputs(frozen.network, features)
+            set_classifier(network.classifier, clusters, features, inputs)
+        return changed
 
-    def losses(self, network: FgsnNetwork, rng: np.random.Generator) -> dict[str, Tensor]:
-        """L_class on the reference crops' cells and L_corr at correspondences of both crops."""
-        seeds = rng.integers(2**62, size=self._settings.batch_size)
+    def prepared_until(self, iteration: int) -> int:
+        """The step of the next clustering."""
+        later = [step for step in self._clusterings() if step > iteration]
+        return later[0] if later else self._settings.iterations
+
+    def batch(self, seeds: Sequence[SampleSeed]) -> FineGrainedBatch:
+        """A pair of crops for each seed."""
         rngs = [np.random.default_rng(seed) for seed in seeds]
-        batch = random_pairs(self._pairs, self._labels, self._settings, self._cache, rngs)
-        logits = network(normalised(batch.images, self._device))
-        cells = batch.cells.to(self._device)
-        on_cells = functional.cross_entropy(
-            logits[: len(cells)], cells, ignore_index=IGNORED, reduction="sum"
-        ) / (cells != IGNORED).sum().clamp(min=1)
-        at_points = sample_cells(
-            logits, batch.crop.to(self._device), batch.points.to(self._device), STRIDE
-        )
-        on_points = weighted_cross_entropy(
-            at_points, batch.labels.to(self._device), batch.weights.to(self._device)
-        )
-        return {"class": on_cells, "correspondence": on_points}
+        settings, maps = self._settings, self._labels.maps
+        pairs = random_pairs(self._pairs, maps, settings, self._cache, rngs, self._first_cell_px)
+        references = torch.tensor([bool(rng.random() < 0.5) for rng in rngs])
+        if settings.loss.propagate == "both":
+            return FineGrainedBatch(pairs, torch.ones(2 * len(rngs), dtype=torch.bool))
+        return FineGrainedBatch(pairs, torch.cat([references, ~references]))
 
-    def validate(self, network: FgsnNetwork) -> dict[str, float]:
+    def losses(self, model: Model, batch: FineGrainedBatch) -> dict[str, Tensor]:
+        """L_class on the reference crops' cells and L_corr at correspondences, of both heads."""
+        pairs, learnt = batch.pairs.to(model.device), batch.learnt.to(model.device)
+        hinge = self._settings.loss.on_hinge > 0.0
+        heads = heads_of(model.network, model.normalised(pairs.images), learnt, others=hinge)
+        terms = [self._terms(pairs, learnt, head) for head in heads]
+        return with_auxiliary(terms, self._settings.loss.auxiliary)
+
+    def validate(self, model: Model) -> dict[str, float]:
         """Consistency and use of the labels on held-out pairs."""
-        device = "cuda" if self._device.type == "cuda" else "cpu"
-        segmenter = Segmenter(Checkpoint(network), SegmenterSettings(device=device, stride=STRIDE))
+        segmenter = model.segmenter(self.kind)
         return label_pairs(segmenter, self._validation, self._cache).summary()
 
+    def pictures(self, model: Model) -> dict[str, NDArray[np.uint8]]:
+        """Held-out pairs above their labels."""
+        pairs = spread(self._validation, _PICTURES)
+        return {"pairs": pair_pictures(model.segmenter(self.kind), pairs, self._cache)}
+
     def state(self) -> dict[str, Tensor]:
-        """Label maps of the reference images, by the images' order."""
-        return {
-            str(index): torch.from_numpy(self._labels[path].astype(np.int32))
-            for index, path in enumerate(self._references)
-        }
+        """Label maps of the reference images."""
+        return self._labels.state()
 
     def restore(self, state: dict[str, Tensor]) -> None:
         """Take back what `state` gave.
@@ -105,44 +125,54 @@ class FineGrainedObjective:
         Raises:
             TrainingError: it is of other data.
         """
-        if state.keys() != {str(index) for index in range(len(self._references))}:
-            raise TrainingError("the state to resume is of other data; use another output")
-        self._labels = {
-            path: state[str(index)].numpy().astype(np.uint16)
-            for index, path in enumerate(self._references)
+        self._labels.restore(state)
+
+    def _clusterings(self) -> list[int]:
+        """Steps before which is clustered: not in the last, shorter part, which would not repay."""
+        every, iterations = self._settings.clustering.every, self._settings.iterations
+        return [0, *range(every, iterations - every + 1, every)]
+
+    def _terms(self, pairs: PairBatch, learnt: Tensor, head: Head) -> dict[str, Tensor]:
+        """Weighted losses of one head."""
+        weights, count = self._settings.loss, len(pairs.cells)
+        references = torch.nonzero(learnt[:count])[:, 0]
+        on_cells = cell_losses(head.logits(references), pairs.cells[references])
+        kept = learnt[pairs.crop]
+        crop = pairs.crop[kept]
+        logits = head.logits_at(crop, pairs.points[kept])
+        on_points = point_losses(logits, pairs.labels[kept], pairs.weights[kept], crop, 2 * count)
+        terms = {
+            "class": weights.on_class * on_cells.sum() / count,
+            "correspondence": weights.on_correspondence * on_points.sum() / count,
         }
-
-    def _clustered_features(self, network: FgsnNetwork, rng: np.random.Generator) -> Tensor:
-        """Features (N, 128) at correspondences and, as many, at random pixels of references."""
-        count = min(_CLUSTERED_IMAGES, len(self._references))
-        chosen = sorted(rng.choice(len(self._references), count, replace=False))
-        samples = []
-        for index in tqdm(chosen, desc="features", delay=2.0, leave=False):
-            path = self._references[index]
-            grid = self._features(network, path)
-            height, width = self._cache.colour(path).shape[:2]
-            half = (self._settings.features_per_image + 1) // 2
-            points = self._points.points(path, self._cache)
-            known = points[rng.integers(len(points), size=half)]
-            anywhere = rng.uniform((-0.5, -0.5), (width - 0.5, height - 0.5), (half, 2))
-            pixels = torch.from_numpy(np.concatenate([known, anywhere])).float().to(self._device)
-            first = torch.zeros(len(pixels), dtype=torch.long, device=self._device)
-            samples.append(sample_cells(grid, first, pixels, STRIDE))
-        return torch.cat(samples)
-
-    def _label_references(self, network: FgsnNetwork, clusters: Clusters) -> None:
-        for path in tqdm(self._references, desc="labels", delay=2.0, leave=False):
-            grid = self._features(network, path)[0]
-            labels = clusters.assign(grid.flatten(1).T).reshape(grid.shape[1:])
-            self._labels[path] = labels.cpu().numpy().astype(np.uint16)
-
-    @torch.no_grad()
-    def _features(self, network: FgsnNetwork, path: Path) -> Tensor:
-        image = torch.from_numpy(self._cache.colour(path)).permute(2, 0, 1)[None]
-        return network.features(normalised(image, self._device))
+        if weights.on_hinge:
+            terms["hinge"] = weights.on_hinge * hinge(pairs, head, weights.margin)
+        return terms
 
 
-def _spread(pairs: tuple[Pair, ...], count: int) -> tuple[Pair, ...]:
-    """At most `count` pairs, spread over the list."""
-    indices = np.linspace(0, len(pairs) - 1, min(count, len(pairs))).round().astype(int)
-    return tuple(pairs[index] for index in indices)
+def hinge(pairs: PairBatch, head: Head, margin: float) -> Tensor:
+    """Mean of the pairs' hinge losses."""
+    crops, points = pairs.crop[pairs.matches], pairs.points[pairs.matches]  # [match, side]
+    reference, target = (head.features_at(crops[:, side], points[:, side]) for side in (0, 1))
+    weights = pairs.weights[pairs.matches[:, 0]]
+    losses = hinge_losses(reference, target, weights, crops[:, 0], len(pairs.cells), margin)
+    return losses.mean()
+
+
+@torch.no_grad()
+def _classifier_inputs(network: FgsnNetwork, features: Tensor) -> Tensor:
+    """What enters the classifier (N, C) for features (N, D): after the ReLU where there is one."""
+    seen: list[Tensor] = []
+    hook = network.classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    network.classify(features[:, :, None, None])
+    hook.remove()
+    return seen[0][:, :, 0, 0]
+
+
+@torch.no_grad()
+def _randomise(layer: nn.Conv2d, generator: torch.Generator) -> None:
+    """Small random weights and no bias, as published."""
+    weight = torch.normal(0.0, _RANDOM_STD, layer.weight.shape, generator=generator)
+    layer.weight.copy_(weight)
+    assert layer.bias is not None
+    layer.bias.zero_()

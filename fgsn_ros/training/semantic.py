@@ -1,40 +1,56 @@
 """Supervised training on semantic classes."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
 from fgsn_ros.errors import TrainingError
-from fgsn_ros.segmentation.networks import STRIDE, FgsnNetwork
-from fgsn_ros.training.images import ImageCache
-from fgsn_ros.training.losses import class_loss
-from fgsn_ros.training.normalisation import normalised
+from fgsn_ros.segmentation.grids import on_grid
+from fgsn_ros.training.heads import heads_of, with_auxiliary
+from fgsn_ros.training.images import Image, ImageCache
+from fgsn_ros.training.losses import class_losses
+from fgsn_ros.training.model import Model
+from fgsn_ros.training.objective import SampleSeed
+from fgsn_ros.training.pictures import scene_pictures
+from fgsn_ros.training.processes import Processes
 from fgsn_ros.training.scene_folders import read_scenes
-from fgsn_ros.training.scenes import (
-    Scenes,
-    class_weights,
-    mean_intersection_over_union,
-    random_batch,
-)
+from fgsn_ros.training.scenes import class_weights, mean_intersection_over_union, random_batch
 from fgsn_ros.training.settings import TrainSettings
+from fgsn_ros.training.statistics import spread
 
-_VALIDATION_SCENES = 150  # all of CamVid's
+_PICTURES = 4
+
+
+@dataclass(frozen=True)
+class SceneBatch:
+    """Crops of images, and of their class ids."""
+
+    images: Tensor  # (B, 3, h, w) uint8
+    classes: Tensor  # (B, h, w) uint8
 
 
 class SemanticObjective:
-    """Class-weighted cross entropy on random crops; labels are the data's classes."""
+    """Cross entropy with the data's classes on random crops."""
 
     kind = "semantic"
+    score = "mean_iou"
 
-    def __init__(self, settings: TrainSettings, device: torch.device) -> None:
+    def __init__(
+        self, settings: TrainSettings, processes: Processes, folder: Path | None = None
+    ) -> None:
+        """Read the scenes in `folder`, without it in the settings' `data`."""
         self._settings = settings
-        self._device = device
-        self._scenes: Scenes = read_scenes(settings.data, settings.road_marking, settings.coarse)
+        self._scenes = read_scenes(folder or settings.data, settings.road_marking, settings.coarse)
         self._cache = ImageCache(settings.cache_mb, settings.short_side_px)
-        weights = class_weights(self._scenes.training, self.label_count, self._cache)
-        self._weights = torch.tensor(weights, dtype=torch.float32, device=device)
+        weights = np.ones(self.label_count)
+        if settings.class_weights:
+            weights = class_weights(self._scenes.training, self.label_count, self._cache)
+        self._weights = torch.tensor(weights, dtype=torch.float32, device=processes.device)
 
     @property
     def label_count(self) -> int:
@@ -42,39 +58,53 @@ class SemanticObjective:
         return len(self._scenes.class_names)
 
     @property
-    def label_names(self) -> tuple[str, ...] | None:
+    def label_names(self) -> tuple[str, ...]:
         """Names of the classes."""
         return self._scenes.class_names
 
-    def prepare(self, network: FgsnNetwork, iteration: int) -> bool:
+    def prepare(self, model: Model, iteration: int) -> Sequence[nn.Module]:
         """Nothing to prepare: the labels are given."""
-        return False
+        return ()
 
-    def losses(self, network: FgsnNetwork, rng: np.random.Generator) -> dict[str, Tensor]:
-        """Loss of one random batch, by name."""
-        seeds = rng.integers(2**62, size=self._settings.batch_size)
+    def prepared_until(self, iteration: int) -> int:
+        """The last step."""
+        return self._settings.iterations
+
+    def batch(self, seeds: Sequence[SampleSeed]) -> SceneBatch:
+        """A crop for each seed."""
         rngs = [np.random.default_rng(seed) for seed in seeds]
-        images, classes = random_batch(self._scenes.training, self._settings, self._cache, rngs)
-        logits = network(normalised(images, self._device))
-        return {"class": class_loss(logits, classes.to(self._device), self._weights, STRIDE)}
+        return SceneBatch(*random_batch(self._scenes.training, self._settings, self._cache, rngs))
 
-    def validate(self, network: FgsnNetwork) -> dict[str, float]:
+    def losses(self, model: Model, batch: SceneBatch) -> dict[str, Tensor]:
+        """The cross entropy of both heads."""
+        images, classes = model.normalised(batch.images), batch.classes.to(model.device)
+        every = torch.ones(len(images), dtype=torch.bool, device=model.device)
+        weights, first = self._weights, model.network.first_cell_px
+        terms = []
+        for head in heads_of(model.network, images, every, others=False):
+            losses = class_losses(head.all_logits, classes, weights, first)
+            terms.append({"class": self._settings.loss.on_class * losses.mean()})
+        return with_auxiliary(terms, self._settings.loss.auxiliary)
+
+    def validate(self, model: Model) -> dict[str, float]:
         """Mean and per-class intersection over union on whole validation images."""
+        scenes = spread(self._scenes.validation, self._settings.validation_images)
 
-        def predict(image: NDArray[np.uint8]) -> NDArray[np.int64]:
-            batch = torch.from_numpy(image).permute(2, 0, 1)[None]
-            logits = network(normalised(batch, self._device))
-            size = [length * STRIDE for length in logits.shape[-2:]]
-            full = functional.interpolate(logits, size=size, mode="bilinear")[0].argmax(0)
-            return full[: image.shape[0], : image.shape[1]].cpu().numpy()
+        def predict(image: Image) -> NDArray[np.int64]:
+            return class_ids(model, image)
 
-        scenes = self._scenes.validation
-        step = -(-len(scenes) // _VALIDATION_SCENES)
         mean, per_class = mean_intersection_over_union(
-            predict, scenes[::step], self.label_count, self._cache
+            predict, scenes, self.label_count, self._cache
         )
         names = zip(self._scenes.class_names, per_class, strict=True)
         return {"mean_iou": mean} | {f"iou/{name}": float(value) for name, value in names}
+
+    def pictures(self, model: Model) -> dict[str, Image]:
+        """Validation images above their classes, true and found."""
+        scenes = spread(self._scenes.validation, _PICTURES)
+        shown = [scene.read(self._cache) for scene in scenes]
+        found = [(image, truth, class_ids(model, image)) for image, truth in shown]
+        return {"classes": scene_pictures(found, self.label_count)}
 
     def state(self) -> dict[str, Tensor]:
         """Nothing beside the network."""
@@ -88,3 +118,12 @@ class SemanticObjective:
         """
         if state:
             raise TrainingError("the state to resume is another objective's; use another output")
+
+
+@torch.no_grad()
+def class_ids(model: Model, image: Image) -> NDArray[np.int64]:
+    """Class id (H, W) of each pixel of an RGB image (H, W, 3), from logits between the cells."""
+    logits = model.network(model.normalised(torch.from_numpy(image).permute(2, 0, 1)[None]))
+    height, width = image.shape[:2]
+    pixels = on_grid(logits.float(), model.network.first_cell_px, 1, height, width)
+    return np.asarray(pixels[0].argmax(0).cpu().numpy())

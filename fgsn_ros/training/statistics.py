@@ -2,8 +2,10 @@
 
 import dataclasses
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,7 @@ from fgsn_ros.training.grid import IGNORED, labels_at
 from fgsn_ros.training.images import ImageCache
 from fgsn_ros.training.pairs import Pair, validation_pairs
 
+Item = TypeVar("Item")
 Array = NDArray[np.float64]
 
 _GROUPS = 16
@@ -78,6 +81,12 @@ def with_statistics(checkpoint: Checkpoint, root: Path, cache: ImageCache) -> Ch
         stationary=stationary_share(counted, checkpoint.label_names).astype(np.float32),
         training=checkpoint.training | {"statistics": counted.summary()},
     )
+
+
+def spread(items: Sequence[Item], count: int) -> tuple[Item, ...]:
+    """At most `count` items, spread over the sequence."""
+    indices = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
+    return tuple(items[index] for index in indices)
 
 
 def label_pairs(

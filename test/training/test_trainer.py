@@ -1,45 +1,36 @@
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from quick_training import quick, read_scalars
 
 from fgsn_ros.errors import SettingsError, TrainingError
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.segmentation.settings import SegmenterSettings
-from fgsn_ros.training.settings import TrainSettings
+from fgsn_ros.training.semantic import SemanticObjective
+from fgsn_ros.training.settings import (
+    ClusteringSettings,
+    LossSettings,
+    OptimizerSettings,
+    TrainSettings,
+)
 from fgsn_ros.training.trainer import train
-
-
-def quick(data: Path, output: Path, **changes) -> TrainSettings:
-    fields = {
-        "iterations": 4, "batch_size": 2, "crop_height": 32, "crop_width": 48, "label_count": 8,
-        "scale_min": 1.0, "scale_max": 1.0, "features_per_image": 60, "pca_dimensions": 8,
-        "validate_every": 2, "recluster_every": 10, "device": "cpu", "threads": 1,
-    }  # fmt: skip
-    return TrainSettings(data=data, output=output, **(fields | changes))
-
-
-def read_scalars(folder: Path, tag: str) -> list[float]:
-    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-
-    events = EventAccumulator(str(folder / "tensorboard"))
-    events.Reload()
-    return [event.value for event in events.Scalars(tag)]
 
 
 @pytest.fixture(scope="module")
 def trained(folder, tmp_path_factory) -> Path:
     output = tmp_path_factory.mktemp("trained")
-    settings = quick(folder.root, output, iterations=21, recluster_every=30, validate_every=21)
+    settings = quick(
+        folder.root, output, iterations=21, clustering={"every": 30}, validate_every=21
+    )
     train(settings)
     return output
 
 
 def test_fine_grained_training_lowers_the_loss_and_writes_statistics(trained):
-    losses = read_scalars(trained, "loss/correspondence")  # each tenth step
+    losses = read_scalars(trained, "loss/correspondence")
     assert losses[-1] < 0.8 * losses[0]
     checkpoint = load_checkpoint(trained / "checkpoint.safetensors")
     assert (checkpoint.kind, checkpoint.label_count, checkpoint.label_names) == ("fgsn", 8, None)
@@ -59,32 +50,6 @@ def test_same_seed_gives_the_same_weights_and_another_seed_others(folder, tmp_pa
         path = train(quick(folder.root, tmp_path / name, seed=seed, iterations=2))
         prints.append(load_checkpoint(path).fingerprint)
     assert prints[0] == prints[1] != prints[2]
-
-
-@pytest.mark.parametrize("objective", ["fgsn", "semantic"])
-def test_resumed_training_ends_where_uninterrupted_training_does(
-    folder, tmp_path, monkeypatch, objective
-):
-    whole = quick(folder.root, tmp_path / "whole", objective=objective, recluster_every=3)
-    whole = dataclasses.replace(whole, iterations=6)
-    expected = load_checkpoint(train(whole)).fingerprint
-    parts = dataclasses.replace(whole, output=tmp_path / "parts")
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("fgsn_ros.training.trainer._learning_rate", interrupted_at(5))
-        train(parts)
-    resumed = train(dataclasses.replace(parts, resume=True))
-    assert load_checkpoint(resumed).fingerprint == expected
-
-
-def interrupted_at(step: int):
-    from fgsn_ros.training.trainer import _learning_rate
-
-    def rate(settings: TrainSettings, iteration: int) -> float:
-        if iteration == step:
-            raise KeyboardInterrupt
-        return _learning_rate(settings, iteration)
-
-    return rate
 
 
 def test_semantic_training_on_camvid_ignores_unknown_ids_and_names_its_labels(camvid, tmp_path):
@@ -118,13 +83,21 @@ def test_fine_grained_training_starts_from_a_semantic_network(folder, tmp_path):
 
 
 def test_a_loss_that_is_not_finite_ends_training_with_an_error(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        "fgsn_ros.training.semantic.class_loss",
-        lambda logits, *rest: logits.sum() * torch.nan,
-    )
-    with pytest.raises(TrainingError, match="not finite"):
-        train(quick(folder.root, tmp_path / "out", objective="semantic"))
-    assert not (tmp_path / "out" / "checkpoint.safetensors").exists()
+    losses = SemanticObjective.losses
+    calls = []
+
+    def bad_at_the_fourth_step(self: SemanticObjective, *arguments) -> dict[str, torch.Tensor]:
+        calls.append(self)
+        found = losses(self, *arguments)
+        return found if len(calls) < 4 else {"class": found["class"] * torch.nan}
+
+    monkeypatch.setattr(SemanticObjective, "losses", bad_at_the_fourth_step)
+    settings = quick(folder.root, tmp_path / "out", objective="semantic")
+    with pytest.raises(
+        TrainingError, match=r"not finite at step 3; .*checkpoint.safetensors, step 2"
+    ):
+        train(settings)
+    assert load_checkpoint(settings.checkpoint).training["iteration"] == 2
 
 
 def test_resuming_from_nothing_or_from_rubbish_is_refused(folder, tmp_path):
@@ -141,8 +114,8 @@ def test_resuming_from_nothing_or_from_rubbish_is_refused(folder, tmp_path):
     [
         {"label_count": 7},
         {"label_count": 1001},
-        {"crop_width": 100},
-        {"learning_rate": float("nan")},
+        {"crop_width": 0},
+        {"flip_share": 1.5},
         {"scale_min": 3.0},
         {"objective": "statistics"},
         {"threads": -1},
@@ -152,3 +125,19 @@ def test_resuming_from_nothing_or_from_rubbish_is_refused(folder, tmp_path):
 def test_settings_out_of_range_are_refused(changes):
     with pytest.raises(SettingsError):
         TrainSettings(data=Path("data"), output=Path("output"), **changes)
+
+
+@pytest.mark.parametrize(
+    "group",
+    [
+        lambda: OptimizerSettings(learning_rate=float("nan")),
+        lambda: OptimizerSettings(momentum=1.0),
+        lambda: ClusteringSettings(every=0),
+        lambda: ClusteringSettings(correspondence_share=1.1),
+        lambda: LossSettings(on_class=-1.0),
+        lambda: LossSettings(margin=2.0),
+    ],
+)
+def test_grouped_settings_out_of_range_are_refused(group):
+    with pytest.raises(SettingsError):
+        group()

@@ -1,0 +1,77 @@
+"""Several training processes as one: what `torchrun` starts on one or more machines."""
+
+import os
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, distributed
+
+from fgsn_ros.segmentation.segmenter import choose_device
+
+T = TypeVar("T")
+
+
+class Processes:
+    """This process among those that train together; alone without `torchrun`.
+
+    With GPUs they talk by NCCL and each takes the GPU of its LOCAL_RANK, else by gloo.
+    """
+
+    def __init__(self, device: str) -> None:
+        self.device = choose_device(device)
+        self.rank, self.count = 0, int(os.environ.get("WORLD_SIZE", "1"))
+        self._owner = self.count > 1 and not distributed.is_initialized()
+        if self.count == 1:
+            return
+        if self.device.type == "cuda":
+            self.device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(self.device)
+        if self._owner:
+            distributed.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+        self.rank = distributed.get_rank()
+
+    @property
+    def first(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.rank == 0
+
+    def close(self) -> None:
+        """Part from the others."""
+        if self._owner:
+            distributed.destroy_process_group()
+
+    def mean(self, values: Tensor) -> Tensor:
+        """Mean of every process's values."""
+        if self.count > 1:
+            distributed.all_reduce(values)
+            values = values / self.count
+        return values
+
+    def share(self, length: int) -> range:
+        """This process's part of `length` items; with those of the others it covers each once."""
+        return range(self.rank, length, self.count)
+
+    def all_items(self, mine: dict[int, T], length: int) -> list[T]:
+        """The items of every process's share, in order."""
+        if self.count == 1:
+            return [mine[index] for index in range(length)]
+        parts: list[Any] = [None] * self.count
+        distributed.all_gather_object(parts, mine)
+        return [parts[index % self.count][index] for index in range(length)]
+
+    def gathered(self, rows: NDArray[np.float32] | None) -> list[NDArray[np.float32]]:
+        """Every process's rows, in the order of ranks, at the first process; none elsewhere."""
+        if self.count == 1:
+            return [] if rows is None else [rows]
+        parts: list[Any] | None = [None] * self.count if self.first else None
+        distributed.gather_object(rows, parts)
+        return [part for part in parts or [] if part is not None]
+
+    def from_first(self, item: T | None) -> T:
+        """The first process's item, at every process."""
+        held: list[Any] = [item]
+        if self.count > 1:
+            distributed.broadcast_object_list(held)
+        return held[0]  # type: ignore[no-any-return]
