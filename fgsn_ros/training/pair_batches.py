@@ -1,7 +1,7 @@
 """Batches of image pairs: crops around a correspondence, and the labels that they show."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +30,6 @@ class PairBatch:
     labels: Tensor  # (M,) label at the reference point; IGNORED where none are given
     weights: Tensor  # (M,)
     matches: Tensor  # (P, 2) rows of the points that show one 3D point in reference and target
-
-    def to(self, device: torch.device) -> "PairBatch":
-        """The batch on a device."""
-        return PairBatch(*(getattr(self, field.name).to(device) for field in fields(self)))
 
     def to(self, device: torch.device) -> "PairBatch":
         """The batch on a device."""
