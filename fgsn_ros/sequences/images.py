@@ -23,7 +23,10 @@ def decode_image(data: bytes, source: str) -> NDArray[np.uint8]:
     cut_png = data.startswith(_PNG_START) and _PNG_END not in data[-64:]
     cut_jpeg = data.startswith(_JPEG_START) and _JPEG_END not in data[2:]
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    try:
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error:  # a header that asks for more than there can be
+        bgr = None
     if bgr is None or cut_png or cut_jpeg:
         raise RecordingError(f"{source} is damaged: it cannot be decoded as an image")
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
