@@ -5,10 +5,10 @@
 CHECKOUT is a clone of github.com/maunzzz/fine-grained-segmentation-networks (CC BY-NC), which is
 run from there; it needs scikit-image. PSPNet on ResNet-101, one pair of 713x713 crops, batch
 statistics frozen, SGD: a step learns from the reference or from the target image, as published. The
-published step passes the reference through a copy of the network and assigns its cells to clusters,
-passes both images through the network, and goes back through one of them. Ours takes the labels from
-the map of the reference image, which is made once for each clustering (its time is given too), and
-passes one image.
+published step passes the reference through a copy of the network and assigns its cells to
+clusters, passes both images through the network, and goes back through one of them. Ours takes
+the labels from the map of the reference image, which is made once for each clustering (its time is
+given too), and passes one image.
 
 Prints a table with the time of each and their ratio.
 """

@@ -8,7 +8,7 @@ import pytest
 from tqdm import tqdm
 
 from fgsn_ros import cli
-from fgsn_ros.errors import FgsnError
+from fgsn_ros.errors import FgsnError, Stopped
 
 
 def run(*arguments: object) -> int:
@@ -130,6 +130,17 @@ def test_a_wrong_settings_file_ends_in_one_line(
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_training_that_was_asked_to_stop_says_so_and_exits_as_the_signal_does(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(_: list[str]) -> None:
+        raise Stopped("stopped after step 5; --resume continues", 15)
+
+    monkeypatch.setattr(cli, "_run", stop)
+    assert run("train") == 143
+    assert capsys.readouterr().err == "fgsn: stopped after step 5; --resume continues\n"
 
 
 def test_an_error_has_its_own_line_below_a_progress_bar(

@@ -19,7 +19,7 @@ from fgsn_ros.training.pairs import training_pairs, validation_pairs
 from fgsn_ros.training.pictures import pair_pictures
 from fgsn_ros.training.processes import Processes
 from fgsn_ros.training.semantic import SceneBatch, SemanticObjective
-from fgsn_ros.training.settings import TrainSettings
+from fgsn_ros.training.settings import LossSettings, TrainSettings
 from fgsn_ros.training.statistics import is_stationary, label_pairs, spread
 
 _PICTURES = 4
@@ -87,7 +87,8 @@ class CrossSeasonObjective:
         targets = torch.arange(2 * count, device=model.device) >= count
         heads = heads_of(model.network, model.normalised(pairs.images), targets, others=True)
         weights = self._settings.loss
-        terms = [{"correspondence": self._alike(pairs, head)} for head in heads]
+        losses = [alike_loss(pairs, head, weights, self._stationary) for head in heads]
+        terms = [{"correspondence": loss} for loss in losses]
         alike = with_auxiliary(terms, weights.auxiliary)
         classes = self._semantic.losses(model, batch.scenes)
         names = sorted(alike.keys() | classes.keys())
@@ -120,18 +121,24 @@ class CrossSeasonObjective:
         """
         self._semantic.restore(state)
 
-    def _alike(self, pairs: PairBatch, head: Head) -> Tensor:
-        """Mean loss of the pairs' corresponding points."""
-        settings, count = self._settings.loss, len(pairs.images) // 2
-        crops, points = pairs.crop[pairs.matches], pairs.points[pairs.matches]  # [match, side]
-        weights = pairs.weights[pairs.matches[:, 0]]
-        logits = head.logits_at(crops[:, 0], points[:, 0]).detach()
-        classes = logits.argmax(dim=1)
-        weights = weights * self._stationary[classes]
-        if settings.alike == "classes":
-            found = head.logits_at(crops[:, 1], points[:, 1])
-            return point_losses(found, classes, weights, crops[:, 0], count).mean()
-        reference = head.features_at(crops[:, 0], points[:, 0]).detach()
-        target = head.features_at(crops[:, 1], points[:, 1])
-        margin = settings.margin
-        return hinge_losses(reference, target, weights, crops[:, 0], count, margin).mean()
+
+def alike_loss(pairs: PairBatch, head: Head, settings: LossSettings, stationary: Tensor) -> Tensor:
+    """Mean loss of the pairs' points, which in the target shall be as in the reference.
+
+    Args:
+        pairs: Crops and their matches; labels are not needed.
+        head: With the features of all crops.
+        settings: Whether features or classes shall be alike, and the margin.
+        stationary: (K,) bool: points that the reference shows on other classes are left out.
+    """
+    count = len(pairs.images) // 2
+    crops, points = pairs.crop[pairs.matches], pairs.points[pairs.matches]  # [match, side]
+    classes = head.logits_at(crops[:, 0], points[:, 0]).detach().argmax(dim=1)
+    weights = pairs.weights[pairs.matches[:, 0]] * stationary[classes]
+    if settings.alike == "classes":
+        found = head.logits_at(crops[:, 1], points[:, 1])
+        return point_losses(found, classes, weights, crops[:, 0], count).mean()
+    reference = head.features_at(crops[:, 0], points[:, 0]).detach()
+    target = head.features_at(crops[:, 1], points[:, 1])
+    margin = settings.margin
+    return hinge_losses(reference, target, weights, crops[:, 0], count, margin).mean()
