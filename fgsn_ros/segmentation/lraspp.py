@@ -1,5 +1,7 @@
 """LR-ASPP on MobileNetV3-Large: the small network that a robot runs."""
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -15,6 +17,11 @@ _LOW_LAYER, _LOW_CHANNELS = 6, 40  # last layer of the backbone at stride 8
 _HIGH_CHANNELS = 960
 
 
+# torchvision's momentum of 0.01 is for ImageNet's hundreds of thousands of steps: in the first
+# thousand, the statistics lag behind the weights and spoil the network outside of training
+_norm = partial(nn.BatchNorm2d, eps=0.001, momentum=0.1)
+
+
 class Lraspp(FgsnNetwork):
     """LR-ASPP on MobileNetV3-Large (Howard et al., ICCV 2019), linear classifier on 128 features.
 
@@ -27,7 +34,8 @@ class Lraspp(FgsnNetwork):
 
     def __init__(self, label_count: int) -> None:
         super().__init__()
-        self.backbone: nn.Sequential = mobilenet_v3_large(weights=None, dilated=True).features
+        trunk = mobilenet_v3_large(weights=None, dilated=True, norm_layer=_norm)
+        self.backbone: nn.Sequential = trunk.features
         head = LRASPPHead(_LOW_CHANNELS, _HIGH_CHANNELS, 1, _FEATURE_DIM)
         self.high, self.gate = head.cbr, head.scale
         self.fuse = nn.Sequential(

@@ -1,6 +1,7 @@
 """Several training processes as one: what `torchrun` starts on one or more machines."""
 
 import os
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import numpy as np
@@ -11,6 +12,8 @@ from torch import Tensor, distributed
 from fgsn_ros.segmentation.segmenter import choose_device
 
 T = TypeVar("T")
+
+_PATIENCE = timedelta(hours=4)  # while the first process clusters or validates
 
 
 class Processes:
@@ -29,7 +32,8 @@ class Processes:
             self.device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
             torch.cuda.set_device(self.device)
         if self._owner:
-            distributed.init_process_group("nccl" if self.device.type == "cuda" else "gloo")
+            backend = "nccl" if self.device.type == "cuda" else "gloo"
+            distributed.init_process_group(backend, timeout=_PATIENCE)
         self.rank = distributed.get_rank()
 
     @property
