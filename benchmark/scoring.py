@@ -140,14 +140,15 @@ def write_results(folder: Path, name: str, text: str, values: object) -> None:
     with whole_file(folder / f"{name}.md") as temporary:
         temporary.write_text(text + "\n")
     with whole_file(folder / f"{name}.json") as temporary:
-        temporary.write_text(json.dumps(_strict(values), indent=2, allow_nan=False) + "\n")
+        temporary.write_text(json.dumps(strict(values), indent=2, allow_nan=False) + "\n")
 
 
-def _strict(value: object) -> object:
+def strict(value: object) -> object:
+    """The value as strict JSON has it: what is not finite is null."""
     if isinstance(value, Mapping):
-        return {str(key): _strict(item) for key, item in value.items()}
+        return {str(key): strict(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_strict(item) for item in value]
+        return [strict(item) for item in value]
     if isinstance(value, np.floating | float):
         return float(value) if np.isfinite(value) else None
     return value

@@ -167,10 +167,7 @@ class _Town:
         )
 
     def _path(self, kind: str, drive: DriveSettings, *made_with: object) -> Path:
-        """Path in the work folder, named by everything that the file depends on."""
-        digest = hashlib.sha256(repr((drive, made_with)).encode()).hexdigest()[:10]
-        name = f"{kind}-town{drive.town_seed}-{drive.season.value}-{digest}"
-        return self._settings.work / name
+        return kept_path(self._settings.work, kind, drive, *made_with)
 
     def _recording(self, drive: DriveSettings) -> Recording:
         path = self._path("drive", drive)
@@ -228,6 +225,12 @@ class _Town:
                 (folder / "share.json").write_text(json.dumps(share))
         share = float(json.loads((path / "share.json").read_text()))
         return read_tum(path / "trajectory.tum"), share
+
+
+def kept_path(work: Path, kind: str, drive: DriveSettings, *made_with: object) -> Path:
+    """Path in the work folder, named by everything that the file depends on."""
+    digest = hashlib.sha256(repr((drive, made_with)).encode()).hexdigest()[:10]
+    return work / f"{kind}-town{drive.town_seed}-{drive.season.value}-{digest}"
 
 
 def _filter_s(localizer: Localizer) -> float:
