@@ -1,13 +1,11 @@
-"""What the experiments learn from and are judged on: correspondences, places to localize in."""
+"""The correspondences that the experiments learn from and are judged on."""
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
-import yaml
 from experiment_variants import Form
-from seasons import MAP_LONGER, kept_path
 
 from fgsn_ros.errors import SettingsError
 from fgsn_ros.outputs import whole_folder
@@ -19,82 +17,16 @@ from fgsn_ros.sequences.correspondences import (
     read_correspondence_header,
     write_list,
 )
-from fgsn_ros.simulation.bags import write_drive
 from fgsn_ros.simulation.correspond import CorrespondenceDriveSettings, write_correspondences
-from fgsn_ros.simulation.drive import DriveSettings, SimulatedDrive
-from fgsn_ros.simulation.seasons import Season
 from fgsn_ros.training.correspondence_sets import read_correspondence_set
 from fgsn_ros.training.statistics import spread
 
 _WATCHED = 4  # held-out pairs that training itself looks at
 
 
-@dataclass(frozen=True)
-class Place:
-    """Recordings of one street, with ground truth and odometry."""
-
-    name: str
-    map: Path
-    """recording that the map is made of"""
-    drives: tuple[tuple[str, Path], ...]
-    """name and recording of each localized drive"""
-
-
 def digest_of(*values: object) -> str:
     """Short name of values, by their repr."""
     return hashlib.sha256(repr(values).encode()).hexdigest()[:10]
-
-
-def given_places(path: Path) -> tuple[Place, ...]:
-    """Places of a YAML list of `name`, `map` (a recording) and `drives` (name to recording).
-
-    Raises:
-        SettingsError: the file is no such list.
-    """
-    try:
-        places = tuple(
-            Place(
-                str(entry["name"]),
-                path.parent / entry["map"],
-                tuple((str(name), path.parent / to) for name, to in entry["drives"].items()),
-            )
-            for entry in yaml.safe_load(path.read_text())
-        )
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise SettingsError(f"{path} is no list of name, map and drives: {error}") from error
-    if not places or not all(place.drives for place in places):
-        raise SettingsError(f"{path} names no drive to localize; add one")
-    return places
-
-
-def simulated_places(work: Path, form: Form) -> tuple[Place, ...]:
-    """Drives of the form's towns, rendered where `work` does not hold them yet."""
-    return tuple(_simulated_place(work, form, town) for town in form.towns)
-
-
-def _simulated_place(work: Path, form: Form, town: int) -> Place:
-    summer = DriveSettings(
-        town_seed=town,
-        season=Season.SUMMER,
-        drive_seed=1,
-        duration_s=MAP_LONGER * form.duration_s,
-        stops=False,
-    )
-    drives = [
-        DriveSettings(town_seed=town, season=season, drive_seed=2, duration_s=form.duration_s)
-        for season in form.seasons
-    ]
-    names = [season.value for season in form.seasons]
-    paths = [_rendered(work, drive) for drive in drives]
-    named = tuple(zip(names, paths, strict=True))
-    return Place(f"town {town}", _rendered(work, summer), named)
-
-
-def _rendered(work: Path, drive: DriveSettings) -> Path:
-    path = kept_path(work, "drive", drive)
-    if not path.exists():
-        write_drive(SimulatedDrive(drive), path)
-    return path
 
 
 def simulated_data(work: Path, settings: CorrespondenceDriveSettings) -> Path:

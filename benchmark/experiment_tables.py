@@ -1,6 +1,6 @@
 """Table and plot of the experiments: a row for each variant, mean and spread over seeds."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,41 +84,46 @@ def _cell(values: list[float], form: str) -> str:
     return f"{np.mean(values):{form}} ± {np.std(values, ddof=1):{form}}"
 
 
-_Figures = Callable[[Row], list[float]]
-_PANELS: tuple[tuple[str, tuple[tuple[str, _Figures], ...]], ...] = (
-    (
+@dataclass(frozen=True)
+class _Panel:
+    """One of the plot's axes: figures of a part of the results, each with its name in the key."""
+
+    title: str
+    part: str
+    series: tuple[tuple[str, str], ...]
+
+
+_PANELS = (
+    _Panel(
         "recall [%]",
-        tuple(
-            (name.removeprefix("recall ").removesuffix(" [%]"), _figures)
-            for name, _figures in (
-                (name, (lambda row, name=name: row.of("localization", name))) for name in _RECALLS
-            )
-        ),
+        "localization",
+        tuple((name, name.removeprefix("recall ").removesuffix(" [%]")) for name in _RECALLS),
     ),
-    ("median position error [m]", (("", lambda row: row.of("localization", "position")),)),
-    ("label consistency", (("", lambda row: row.of("held out", "consistency")),)),
-    ("information [nats]", (("", lambda row: row.of("held out", "information")),)),
+    _Panel("median position error [m]", "localization", (("position", ""),)),
+    _Panel("label consistency", "held out", (("consistency", ""),)),
+    _Panel("information [nats]", "held out", (("information", ""),)),
 )
 
 
 def plot(path: Path, rows: list[Row]) -> None:
     """One picture: a line for each variant, a dot for each seed, mean and standard deviation."""
-    figure = Figure(figsize=(15.0, 0.6 + 0.36 * len(rows)), layout="constrained")
+    figure = Figure(figsize=(15.0, 1.2 + 0.36 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
     places = _places(rows)
     columns = figure.subplots(
         1, len(_PANELS), sharey=True, squeeze=False, width_ratios=[1.6] + [1.0] * 3
     )
-    for axes, (title, series) in zip(columns[0], _PANELS, strict=True):
-        for number, (label, figures) in enumerate(series):
-            _draw(axes, rows, places, figures, f"C{number}", label)
-        axes.set_xlabel(title)
+    for axes, panel in zip(columns[0], _PANELS, strict=True):
+        for number, (name, label) in enumerate(panel.series):
+            _draw(axes, places, [row.of(panel.part, name) for row in rows], f"C{number}", label)
+        axes.set_xlabel(panel.title)
         axes.grid(axis="x", alpha=0.3)
-        if len(series) > 1:
-            axes.legend(fontsize=8, loc="lower left")
-    columns[0, 0].set_yticks(list(places), [f"{row.name}" for row in rows])
-    columns[0, 0].invert_yaxis()
-    _name_groups(columns[0, 0], rows, places)
+        if len(panel.series) > 1:
+            axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=3)
+    names = columns[0, 0]
+    names.set_yticks(places, [row.name for row in rows])
+    names.set_ylim(places[-1] + 1.0, places[0] - 1.5)
+    _name_groups(names, rows, places)
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=100, format="png")
 
@@ -133,14 +138,15 @@ def _places(rows: list[Row]) -> list[float]:
 
 
 def _draw(
-    axes: Axes, rows: list[Row], places: list[float], figures: _Figures, colour: str, label: str
+    axes: Axes, places: list[float], figures: list[list[float]], colour: str, label: str
 ) -> None:
-    known = [(row, place) for row, place in zip(rows, places, strict=True) if figures(row)]
-    for row, place in known:
-        values = figures(row)
+    """A series: the figures of each row's seeds at its place."""
+    for values, place in zip(figures, places, strict=True):
+        if not values:
+            continue
         axes.plot(values, [place] * len(values), ".", color=colour, alpha=0.4)
-        spread = np.std(values, ddof=1) if len(values) > 1 else 0.0
-        axes.errorbar(np.mean(values), place, xerr=spread, color=colour, fmt="o", capsize=3)
+        spread = float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+        axes.errorbar(float(np.mean(values)), place, xerr=spread, color=colour, fmt="o", capsize=3)
     if label:
         axes.plot([], [], "o", color=colour, label=label)
 

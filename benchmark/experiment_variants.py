@@ -26,6 +26,10 @@ class Form:
     """of the localized drives"""
     duration_s: float
     """length of the localized drives [s]"""
+    map_spacing_m: float
+    """distance of a map's labelled images [m]"""
+    every: int
+    """every so many frames of a drive are localized"""
     simulated: CorrespondenceDriveSettings
     """correspondences of the other towns, where no data are given"""
     own: CorrespondenceDriveSettings
@@ -71,13 +75,15 @@ class Variant:
         if self.start == "nothing":
             steps += recipe(form.pretraining, {}, data).iterations
         every = max(1, steps // self.clusterings)
+        # only of a whole network: where the trunk alone is given, the head's are random
+        frozen = settings.freeze_batch_norm and self.start == "segmentation"
         return replace(
             settings,
+            batch_size=settings.batch_size if frozen else max(2, settings.batch_size),
             init=init,
             iterations=steps,
             validate_every=min(settings.validate_every, steps),
-            # the head's batch statistics are random where only the trunk is given
-            freeze_batch_norm=settings.freeze_batch_norm and self.start == "segmentation",
+            freeze_batch_norm=frozen,
             clustering=replace(settings.clustering, every=every),
         )
 
@@ -132,12 +138,14 @@ def small_form() -> Form:
         towns=(9001, 9002),
         seasons=_WINTER_AND_NIGHT,
         duration_s=20.0,
+        map_spacing_m=1.5,
+        every=4,
         simulated=CorrespondenceDriveSettings(
             towns=8, validation_towns=2, length_m=80.0, spacing_m=5.0, offset_m=7.5
         ),
         own=CorrespondenceDriveSettings(length_m=600.0, spacing_m=12.0, offset_m=7.5),
         references=100,
-        held_out=100,
+        held_out=60,
         pretraining={
             **load_yaml(_CONFIG / "train_classes.yaml"),
             **crops,
@@ -148,9 +156,9 @@ def small_form() -> Form:
         training={
             **load_yaml(_CONFIG / "train.yaml"),
             **crops,
-            "iterations": 120,
+            "iterations": 100,
             "batch_size": 2,
-            "clustering": {"images": 100, "pca_dimensions": 64, "last_layer": "centres"},
+            "clustering": {"images": 50, "pca_dimensions": 64, "last_layer": "centres"},
         },
     )
 
@@ -162,6 +170,8 @@ def full_form() -> Form:
         towns=(9001, 9002, 9003, 9004, 9005),
         seasons=(Season.AUTUMN, Season.WINTER, Season.NIGHT, Season.RAIN),
         duration_s=60.0,
+        map_spacing_m=0.5,
+        every=1,
         simulated=CorrespondenceDriveSettings(towns=40, validation_towns=4, length_m=300.0),
         own=CorrespondenceDriveSettings(length_m=600.0, spacing_m=4.5),
         references=2000,

@@ -24,16 +24,14 @@ from pathlib import Path
 import tyro
 from experiment_classification import train_classifier
 from experiment_data import (
-    Place,
     digest_of,
-    given_places,
     has_classes,
     held_out_folder,
     own_streets,
     simulated_data,
-    simulated_places,
     training_folder,
 )
+from experiment_places import Place, given_places, simulated_places
 from experiment_runs import Job, result_of, trained_once
 from experiment_tables import Row, experiment_table, plot
 from experiment_variants import VARIANTS, Form, Variant, full_form, recipe, small_form
@@ -128,7 +126,8 @@ class Experiments:
             "within position and heading, median position error [m]; lost: drives that end more "
             "than 2 m off. "
             + (stand_in if self.classification_weights is None else "")
-            + "Equal settings under several questions are one run."
+            + "Each question changes one thing of the same run, which it repeats in a row: 100 "
+            "labels, from segmentation, with correspondences, of other towns."
         )
 
     @property
@@ -190,7 +189,7 @@ class Experiments:
     @cached_property
     def _places(self) -> tuple[Place, ...]:
         if self.places is not None:
-            return given_places(self.places)
+            return given_places(self.places, self._form)
         return simulated_places(self.work, self._form)
 
     @cached_property
@@ -207,9 +206,8 @@ class Experiments:
         """The network that fine-grained training starts from."""
         if self.segmentation_weights is not None:
             return self.segmentation_weights
-        settings = self._pretraining
-        init = self.classification_weights if self.full else None
-        settings = replace(settings, init=init, freeze_batch_norm=False)
+        init = self.classification_weights
+        settings = replace(self._pretraining, init=init, freeze_batch_norm=False)
         return trained_once(replace(settings, output=self._pretrained(settings, "segmentation")))
 
     @cached_property
