@@ -77,9 +77,11 @@ class Variant:
         every = max(1, steps // self.clusterings)
         # only of a whole network: where the trunk alone is given, the head's are random
         frozen = settings.freeze_batch_norm and self.start == "segmentation"
+        # crops instead of pairs of crops
+        batch_size = settings.batch_size * (2 if settings.objective == "semantic" else 1)
         return replace(
             settings,
-            batch_size=settings.batch_size if frozen else max(2, settings.batch_size),
+            batch_size=max(batch_size, 1 if frozen else 2),
             init=init,
             iterations=steps,
             validate_every=min(settings.validate_every, steps),
