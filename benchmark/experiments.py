@@ -13,6 +13,8 @@ Remove the folder after a change of the code.
 """
 
 import logging
+import signal
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -231,5 +233,7 @@ class Experiments:
 
 
 if __name__ == "__main__":
+    # unwinds: else the pool's processes would outlive a SIGTERM
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     tyro.cli(Experiments, description=__doc__).run()
