@@ -11,12 +11,8 @@ from tqdm import tqdm
 
 from fgsn_ros.config import require
 from fgsn_ros.errors import RecordingError
-from fgsn_ros.mapping.structure import (
-    Reconstruction,
-    Structure,
-    StructureSettings,
-    posed_frames,
-)
+from fgsn_ros.mapping.pair_images import image_name, structure_and_images
+from fgsn_ros.mapping.structure import Structure, StructureSettings
 from fgsn_ros.mapping.votes import Visibility
 from fgsn_ros.outputs import whole_folder
 from fgsn_ros.sequences.correspondences import (
@@ -32,7 +28,6 @@ from fgsn_ros.sequences.recording import CameraMount, Recording
 
 FloatArray = NDArray[np.float64]
 _PATCH_PX = 11
-_JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
@@ -97,10 +92,10 @@ def write_self_correspondences(
         folder = CorrespondenceFolder(temporary)
         folder.images.mkdir()
         folder.files.mkdir()
-        structure = _structure_and_images(recording, folder.images, settings.structure)
-        matcher = _Matcher(structure, recording.cameras, folder.images, settings, rng)
+        structure = structure_and_images(recording, folder.images, settings.structure)
+        matcher = SelfMatcher(structure, recording.cameras, folder.images, settings, rng)
         names: list[str] = []
-        pairs = _pairs(structure, settings, rng)
+        pairs = self_pairs(structure, settings, rng)
         for first, second in tqdm(pairs, desc="correspondences", unit="pair"):
             correspondence = matcher.match(first, second)
             if len(correspondence.distance) >= settings.min_points:
@@ -110,27 +105,7 @@ def write_self_correspondences(
     return len(names)
 
 
-def _structure_and_images(
-    recording: Recording, images: Path, settings: StructureSettings
-) -> Structure:
-    reconstruction = Reconstruction(recording.cameras, settings)
-    for posed in posed_frames(
-        recording, settings.frame_spacing_m, settings.frame_turn_deg, "tracking"
-    ):
-        number = reconstruction.add(posed)
-        bgr = cv2.cvtColor(posed.frame.image, cv2.COLOR_RGB2BGR)
-        quality = (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY)
-        # Encoded here: cv2.imwrite does not tell a full disk from a wrong name.
-        _, encoded = cv2.imencode(".jpg", bgr, quality)
-        (images / _image_name(number)).write_bytes(encoded.tobytes())
-    return reconstruction.structure()
-
-
-def _image_name(number: int) -> str:
-    return f"{number:06d}.jpg"
-
-
-def _pairs(
+def self_pairs(
     structure: Structure, settings: SelfCorrespondenceSettings, rng: np.random.Generator
 ) -> list[tuple[int, int]]:
     """Pairs of frames of one camera, at ways drawn from equal slices of the distances."""
@@ -174,7 +149,7 @@ def _write_lists(
     write_list(root / VALIDATION_LIST, validation)
 
 
-class _Matcher:
+class SelfMatcher:
     """Finds the points that two frames show."""
 
     def __init__(
@@ -184,12 +159,14 @@ class _Matcher:
         images: Path,
         settings: SelfCorrespondenceSettings,
         rng: np.random.Generator,
+        run: int | None = None,
     ) -> None:
         self._structure = structure
         self._mounts = mounts
         self._images = images
         self._settings = settings
         self._rng = rng
+        self._run = run
         angle = float(np.radians(settings.view_angle_deg))
         self._visibility = Visibility(structure, settings.range_factor, angle)
 
@@ -202,8 +179,8 @@ class _Matcher:
         if len(chosen) > self._settings.max_points:
             chosen = np.sort(self._rng.permutation(chosen)[: self._settings.max_points])
         return Correspondence(
-            _image_name(first),
-            _image_name(second),
+            image_name(first, self._run),
+            image_name(second, self._run),
             pixels[0][chosen],
             pixels[1][chosen],
             np.zeros(len(chosen)),
@@ -238,7 +215,7 @@ class _Matcher:
         return similarity
 
     def _grey(self, frame: int) -> NDArray[np.uint8]:
-        path = self._images / _image_name(frame)
+        path = self._images / image_name(frame, self._run)
         return np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), np.uint8)
 
 
