@@ -58,12 +58,12 @@ class Correspondences:
             )
             print(f"{self.output}: {count} pairs of images")
             return
-        within, *across = write_cross_correspondences(
+        counts = write_cross_correspondences(
             recordings, self.output, self.pairs, self.across, self.overwrite
         )
-        print(f"{self.output}: {within} pairs of images within {recordings[0].name}")
-        for recording, count in zip(recordings[1:], across, strict=True):
-            print(f"{self.output}: {count} pairs of {recordings[0].name} and {recording.name}")
+        first = recordings[0].name
+        for recording, count in zip(recordings, counts, strict=True):
+            print(f"{self.output}: {count} pairs of images of {first} and {recording.name}")
 
     def _recordings(self) -> list[Recording]:
         """The recordings, each with poses."""

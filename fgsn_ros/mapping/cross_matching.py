@@ -18,10 +18,8 @@ from fgsn_ros.mapping.seen_surface import SeenSurface
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
 SUPPORTED_DISTANCE = 0.5
-"""Distance of a point that agrees with the depth around it and has no nearer match: these are right
-more often than matches at the farthest distance allowed, and less often than near ones."""
-
-
+"""Distance of a point that agrees with the depth around it and has no nearer match: it is right
+about as often as a near match, and more often than a match at the farthest distance allowed."""
 _ALIGNED_DISTANCES = 2.0
 """Matches that align may be farther apart than those that count: their error is averaged."""
 

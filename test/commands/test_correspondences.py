@@ -115,8 +115,8 @@ def test_two_bags_of_different_robots_make_one_folder(
     )
     assert run(*recordings, *given, *OPTIONS, "--output", tmp_path / "pairs") == 0
     said = capsys.readouterr().out
-    assert "pairs of images within summer" in said
-    assert "pairs of summer and winter" in said
+    assert "pairs of images of summer and summer" in said
+    assert "pairs of images of summer and winter" in said
     errors = errors_px(tmp_path / "pairs", (FEW_PIXELS, MANY_PIXELS))
     assert len(errors) > 500
     assert np.mean(errors < 3.0) > 0.95
