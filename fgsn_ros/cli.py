@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -83,8 +84,9 @@ def _attempt(arguments: list[str]) -> tuple[str, int]:
     except BrokenPipeError:
         return "", EXIT_ERROR  # whoever read the output has left
     except OSError as error:
-        name = f"{error.filename}: " if error.filename else ""
-        return f"error: {name}{error.strerror or error}", EXIT_ERROR
+        name = error.filename
+        name = os.fsdecode(name) if isinstance(name, bytes) else name
+        return f"error: {f'{name}: ' if name else ''}{error.strerror or error}", EXIT_ERROR
     return "", 0
 
 

@@ -57,6 +57,7 @@ def trajectory(path: Path, x_m: float = 0.0) -> Path:
         (MemoryError(), "fgsn: error: out of memory", 2),
         (RuntimeError("CUDA out of memory. Tried"), "fgsn: error: out of GPU memory", 2),
         (OSError(28, "No space left on device", "/disk/x"), "fgsn: error: /disk/x: No space", 2),
+        (OSError(28, "No space left on device", b"/disk/x"), "fgsn: error: /disk/x: No space", 2),
         (ModuleNotFoundError("No module named 'h5py'"), "fgsn: error: No module named 'h5py'", 2),
     ],
 )
