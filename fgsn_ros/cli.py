@@ -24,7 +24,7 @@ COMMANDS = {
     "correspondences": (
         "correspondences",
         "Correspondences",
-        "one posed recording, to training data",
+        "posed recordings, of one or several seasons, to training data",
     ),
     "train": ("train", "Train", "train a network, to a checkpoint"),
     "map": ("map", "Map", "recording with poses and checkpoint, to a labelled map"),

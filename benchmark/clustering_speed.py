@@ -1,6 +1,6 @@
 """Millions of features into a thousand labels: time and memory of `fgsn train`'s clustering.
 
-    python benchmark/clustering.py
+    python benchmark/clustering_speed.py
 
 Draws features of a mixture, writes them to the store that training uses, clusters them, and prints
 time and the highest memory that is the process's own (the features on disk are read through the
