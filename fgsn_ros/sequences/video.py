@@ -167,8 +167,9 @@ def _quiet() -> Iterator[None]:
     """Keep OpenCV's own lines off the terminal: what they say is said in an error."""
     # FFmpeg writes lines of its own unless told before its first use.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
-    # OpenCV 4 and 5 have it in different places.
-    set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel
+    # OpenCV 4 and 5 have it in different places, of which each one's types know their own.
+    library: Any = cv2
+    set_level = getattr(library, "setLogLevel", None) or library.utils.logging.setLogLevel
     level = set_level(0)
     try:
         yield
