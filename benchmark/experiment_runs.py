@@ -27,7 +27,7 @@ Values = Mapping[str, object]
 
 @dataclass(frozen=True)
 class Job:
-    """A run to train and judge. `settings.output` is set by `at`."""
+    """A run to train and judge; the output of its settings is of no effect."""
 
     settings: TrainSettings
     held_out: Path
@@ -40,9 +40,10 @@ class Job:
         """Names the run by everything that its result depends on."""
         made_with = replace(self.settings, output=Path(), resume=False, workers=0, cache_mb=0)
         places = [place.described() for place in self.places]
-        digest = digest_of(made_with.described(), self.held_out.name, places)
-        kind = self.settings.objective, self.settings.label_count
-        return f"{kind[0]}-{kind[1]}-seed{self.settings.seed}-{digest}"
+        # the settings name weights by the file alone: those made here differ in the folder
+        init = self.settings.init.parent.name if self.settings.init else ""
+        digest = digest_of(made_with.described(), init, self.held_out.name, places)
+        return f"{self.settings.objective}-seed{self.settings.seed}-{digest}"
 
 
 def trained_once(settings: TrainSettings) -> Path:
