@@ -83,7 +83,10 @@ def test_points_are_on_their_pixels_in_both_crops_of_a_pair(positions, flip_shar
     seen = batch.images[batch.crop, :2, at[:, 1], at[:, 0]].numpy()
     for side in (0, 1):
         of_side = (batch.crop >= 20).numpy() == bool(side)
-        assert {tuple(x) for x in seen[of_side]} <= {tuple(x) for x in stored[side].astype(int)}
+        known = stored[side][None]
+        distances = np.abs(seen[of_side][:, None] - known).max(axis=2).min(axis=1)
+        assert distances.max() <= 1  # between two pixels, versions of OpenCV round in other ways
+        assert np.mean(distances == 0) > 0.9
     columns = batch.images[:, 0].long()
     assert ((columns[:, :, 0] > columns[:, :, -1]) == (flip_share == 1.0)).all()
 
