@@ -9,8 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fgsn_ros.segmentation.folding import fold_batch_norm
 from fgsn_ros.segmentation.networks import FgsnNetwork
-from fgsn_ros.segmentation.segmenter import fold_batch_norm
 from fgsn_ros.training.clustering import set_classifier
 from fgsn_ros.training.correspondence_sets import read_correspondence_sets
 from fgsn_ros.training.heads import Head, heads_of, with_auxiliary

@@ -1,0 +1,35 @@
+"""Images as a network takes them."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from fgsn_ros.errors import RecordingError
+from fgsn_ros.segmentation.checkpoint import Checkpoint
+
+
+class InputImages:
+    """Checks images and normalises them with a checkpoint's mean and standard deviation."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
+        scale = 1.0 / (255.0 * np.asarray(checkpoint.std, np.float32))
+        shift = -np.asarray(checkpoint.mean, np.float32) / np.asarray(checkpoint.std, np.float32)
+        self._scale = torch.tensor(scale, device=device).view(1, 3, 1, 1)
+        self._shift = torch.tensor(shift, device=device).view(1, 3, 1, 1)
+
+    def batch(self, image: NDArray[np.uint8]) -> Tensor:
+        """Normalised (1, 3, H, W), channels last, of an RGB image uint8 (H, W, 3).
+
+        Raises:
+            RecordingError: the image is of another type or shape.
+        """
+        require_image(image)
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._scale.device)
+        return pixels.permute(2, 0, 1)[None] * self._scale + self._shift
+
+
+def require_image(image: NDArray[np.uint8]) -> None:
+    """Raise RecordingError unless an image is uint8 (H, W, 3) and not empty."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise RecordingError(f"image must be uint8 (H, W, 3), not {image.dtype} {image.shape}")
