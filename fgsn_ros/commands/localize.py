@@ -9,6 +9,7 @@ import tyro
 from fgsn_ros.commands.result_folder import Localization
 from fgsn_ros.commands.start import Start
 from fgsn_ros.evaluation.report import evaluation_table
+from fgsn_ros.localization.pipeline import LocalizationRun
 from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.outputs import check_output, whole_folder
@@ -58,5 +59,11 @@ class Localize:
         with whole_folder(self.output, self.overwrite) as folder:
             result = localization.write(folder, self.bag, self.skip_s)
         print(evaluation_table(result.metrics))
-        seconds = sum(result.run.seconds.values())
-        print(f"{self.output}: {len(result.run.estimates) / seconds:.1f} frames/s")
+        print(f"{self.output}: {_speed(result.run)}")
+
+
+def _speed(run: LocalizationRun) -> str:
+    """Frames/s, and the share of the time that each step was at work; some were at the same."""
+    steps = sorted(run.seconds.items(), key=lambda item: -item[1])
+    shares = ", ".join(f"{step} {seconds / run.elapsed_s:.0%}" for step, seconds in steps)
+    return f"{len(run.estimates) / run.elapsed_s:.1f} frames/s; at work: {shares}"

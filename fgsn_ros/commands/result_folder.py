@@ -11,12 +11,11 @@ from fgsn_ros.commands.start import Start
 from fgsn_ros.evaluation.report import Metrics, write_report
 from fgsn_ros.evaluation.trajectory_errors import dead_reckoning
 from fgsn_ros.geometry.trajectory import Trajectory
-from fgsn_ros.localization.pipeline import InitialPose, Labels, LocalizationRun, localize
+from fgsn_ros.localization.pipeline import InitialPose, LocalizationRun, localize
 from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
-from fgsn_ros.segmentation.labels import LabelMap
 from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.sequences.recording import Frame, Recording, require_odometry
+from fgsn_ros.sequences.recording import Recording, require_odometry
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,20 +65,20 @@ class Localization:
         return Result(run, reckoned, metrics)
 
     def _localized(self, initial: InitialPose, bag_path: Path | None) -> LocalizationRun:
-        labels = _segmented(self.segmenter)
         with ExitStack() as stack:
-            on_estimate = None
+            on_labels, on_estimate = None, None
             if bag_path is not None:
                 cameras, odometry = self.recording.cameras, require_odometry(self.recording)
                 bag = stack.enter_context(ResultBag(bag_path, cameras, odometry, self.semantic_map))
-                labels, on_estimate = _shown(labels, bag), bag.add_estimate
+                on_labels, on_estimate = bag.add_labels, bag.add_estimate
             return localize(
                 self.recording,
                 self.semantic_map,
                 self.segmenter.checkpoint,
                 initial,
                 self.settings,
-                labels,
+                lambda frame: self.segmenter.segment(frame.image),
+                on_labels,
                 on_estimate,
             )
 
@@ -91,17 +90,5 @@ class Localization:
             "localizer": self.settings,
             "skipped": run.skipped,
             "seconds": run.seconds,
+            "elapsed_s": run.elapsed_s,
         }
-
-
-def _segmented(segmenter: Segmenter) -> Labels:
-    return lambda frame: segmenter.segment(frame.image)
-
-
-def _shown(labels: Labels, bag: ResultBag) -> Labels:
-    def labelled(frame: Frame) -> LabelMap:
-        label_map = labels(frame)
-        bag.add_labels(frame, label_map)
-        return label_map
-
-    return labelled

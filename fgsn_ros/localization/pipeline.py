@@ -1,6 +1,7 @@
 """Localization of a recorded drive: the same `Localizer` that a node runs, fed from a recording."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,12 +18,15 @@ from fgsn_ros.mapping.semantic_map import SemanticMap, check_fingerprint
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.labels import LabelMap
 from fgsn_ros.segmentation.segmenter import Segmenter
+from fgsn_ros.sequences.read_ahead import read_ahead
 from fgsn_ros.sequences.recording import Frame, Recording, require_odometry
 
 Array = npt.NDArray[np.float64]
 Labels = Callable[[Frame], LabelMap]
 
 _SNAPSHOT_PARTICLES = 200
+_IMAGES_AHEAD = 4  # hides that some take longer to read, in little memory
+_LABELS_AHEAD = 2
 
 _log = logging.getLogger(__name__)
 
@@ -63,7 +67,10 @@ class LocalizationRun:
     skipped: dict[str, int]
     """Frames that were not used, by reason."""
     seconds: dict[str, float]
-    """Time spent by step; `labels` is segmentation, `frames` reading and decoding."""
+    """Time spent by step; `labels` is segmentation, `frames` reading and decoding. These two run
+    ahead in threads, beside the other steps: the sum may exceed `elapsed_s`."""
+    elapsed_s: float
+    """Time that the whole run took."""
 
     @property
     def covariances(self) -> Array:
@@ -84,6 +91,7 @@ def localize(
     initial: InitialPose,
     settings: LocalizerSettings | None = None,
     labels: Labels | None = None,
+    on_labels: Callable[[Frame, LabelMap], None] | None = None,
     on_estimate: Callable[[Estimate, Localizer], None] | None = None,
     snapshot_every: int = 10,
     progress: bool = True,
@@ -97,6 +105,8 @@ def localize(
         initial: Pose to start from.
         settings: Of the localizer.
         labels: Label map of a frame; default: the checkpoint's network. Lets runs share labels.
+            Called in a thread of its own.
+        on_labels: Called with each label map before it is weighed, e.g. to record it.
         on_estimate: Called after each estimate, e.g. to record it.
         snapshot_every: Estimates between particle snapshots.
         progress: Show a progress bar.
@@ -112,17 +122,20 @@ def localize(
         raise LocalizationError(
             "the checkpoint has no label statistics; finish it with `fgsn train`"
         )
+    started = time.perf_counter()
     localizer = Localizer(semantic_map, checkpoint.log_ratio, recording.cameras, settings)
     by_stamp: dict[float, Estimate] = {}
     snapshots = []
-    estimates = replay(recording, localizer, labels or segmented(checkpoint), initial, progress)
-    for estimate in estimates:
+    labels = labels or segmented(checkpoint)
+    for estimate in replay(recording, localizer, labels, initial, on_labels, progress):
         if estimate.stamp not in by_stamp and len(by_stamp) % snapshot_every == 0:
             snapshots.append(_snapshot(localizer))
         by_stamp[estimate.stamp] = estimate
         if on_estimate is not None:
-            on_estimate(estimate, localizer)
-    return _result(recording, localizer, list(by_stamp.values()), snapshots)
+            with localizer.timed("record"):
+                on_estimate(estimate, localizer)
+    elapsed_s = time.perf_counter() - started
+    return _result(recording, localizer, list(by_stamp.values()), snapshots, elapsed_s)
 
 
 def replay(
@@ -130,42 +143,63 @@ def replay(
     localizer: Localizer,
     labels: Labels,
     initial: InitialPose,
+    on_labels: Callable[[Frame, LabelMap], None] | None = None,
     progress: bool = True,
 ) -> Iterator[Estimate]:
     """Estimates of a localizer fed with a recording's frames, odometry up to each frame first.
+
+    Reading and the network run ahead, each in a thread: what comes out is the same.
 
     Raises:
         RecordingError: the recording has no odometry or is damaged.
         LocalizationError: the odometry is unusable.
     """
     odometry = require_odometry(recording)
-    frames = iter(
-        tqdm(
-            recording.frames(),
-            total=recording.frame_count,
-            desc=f"localize {recording.name}",
-            unit="frame",
-            disable=not progress,
-        )
+    labelled = tqdm(
+        read_ahead(_labelled(recording, localizer, labels, initial), _LABELS_AHEAD),
+        total=recording.frame_count,
+        desc=f"localize {recording.name}",
+        unit="frame",
+        disable=not progress,
     )
     fed = 0
+    for frame, label_map in labelled:
+        if label_map is None:
+            localizer.skipped["before the initial pose"] += 1
+            continue
+        if not localizer.initialized:
+            stamp = frame.stamp if initial.stamp is None else initial.stamp
+            localizer.initialize(stamp, initial.T_map_base, np.diag(initial.std**2))
+        fed = _feed(localizer, odometry, fed, frame.stamp)
+        if on_labels is not None:
+            with localizer.timed("record"):
+                on_labels(frame, label_map)
+        estimate = localizer.add_labels(frame.stamp, frame.camera, label_map)
+        if estimate is not None:
+            yield estimate
+
+
+def _labelled(
+    recording: Recording, localizer: Localizer, labels: Labels, initial: InitialPose
+) -> Iterator[tuple[Frame, LabelMap | None]]:
+    """Frames with their label maps; without one before the initial pose."""
+    for frame in read_ahead(_timed_frames(recording, localizer), _IMAGES_AHEAD):
+        if initial.stamp is not None and frame.stamp < initial.stamp:
+            yield frame, None
+            continue
+        with localizer.timed("labels"):
+            label_map = labels(frame)
+        yield frame, label_map
+
+
+def _timed_frames(recording: Recording, localizer: Localizer) -> Iterator[Frame]:
+    frames = iter(recording.frames())
     while True:
         with localizer.timed("frames"):
             frame = next(frames, None)
         if frame is None:
             return
-        if not localizer.initialized:
-            stamp = frame.stamp if initial.stamp is None else initial.stamp
-            localizer.initialize(stamp, initial.T_map_base, np.diag(initial.std**2))
-        if initial.stamp is not None and frame.stamp < initial.stamp:
-            localizer.skipped["before the initial pose"] += 1
-            continue
-        fed = _feed(localizer, odometry, fed, frame.stamp)
-        with localizer.timed("labels"):
-            label_map = labels(frame)
-        estimate = localizer.add_labels(frame.stamp, frame.camera, label_map)
-        if estimate is not None:
-            yield estimate
+        yield frame
 
 
 def _feed(localizer: Localizer, odometry: Trajectory, fed: int, stamp: float) -> int:
@@ -187,6 +221,7 @@ def _result(
     localizer: Localizer,
     estimates: list[Estimate],
     snapshots: list[ParticleSnapshot],
+    elapsed_s: float,
 ) -> LocalizationRun:
     skipped = dict(localizer.skipped)
     if not estimates:
@@ -204,4 +239,5 @@ def _result(
         tuple(snapshots),
         skipped,
         dict(localizer.seconds),
+        elapsed_s,
     )

@@ -68,6 +68,29 @@ def test_every_estimate_is_handed_to_the_caller(drive):
     assert seen == drive.stamps[:4].tolist()
 
 
+def test_every_label_map_is_handed_to_the_caller_before_its_estimate(drive):
+    seen = []
+    run(
+        drive,
+        recording(drive, last=3),
+        on_labels=lambda frame, _: seen.append(("labels", frame.stamp)),
+        on_estimate=lambda e, _: seen.append(("estimate", e.stamp)),
+    )
+    expected = [(kind, stamp) for stamp in drive.stamps[:3] for kind in ("labels", "estimate")]
+    assert seen == expected
+
+
+def test_a_damaged_frame_ends_the_run(drive):
+    def frames():
+        yield from recording(drive, last=3).frames()
+        raise RecordingError("frame 3 is damaged")
+
+    recorded = recording(drive)
+    recorded.frames = frames
+    with pytest.raises(RecordingError, match="frame 3"):
+        run(drive, recorded)
+
+
 def test_frames_before_the_initial_pose_are_skipped_and_counted(drive):
     initial = InitialPose(drive.truth.at(drive.stamps[3]), STD, stamp=float(drive.stamps[3]))
     result = run(drive, recording(drive, last=8), initial)
