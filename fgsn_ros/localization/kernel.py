@@ -38,6 +38,8 @@ MAX_SIZE = 2.0
 BLOCK = 128
 """Particles that a thread works on at once: 12 x 128 floats stay in the L1 cache."""
 
+_MOST_THREADS = int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+
 GROUP = 4
 """Points that are projected before their evidence is gathered."""
 
@@ -109,8 +111,10 @@ class Evidence:
         size_share: float,
         log_ratio: Array,
         grid: Int32,
+        threads: int = 0,
     ) -> None:
-        """Arguments as in `score_particles_numpy`."""
+        """Arguments as in `score_particles_numpy`; `threads` as in `MeasurementSettings`."""
+        self._threads = min(threads or _MOST_THREADS, _MOST_THREADS)
         order = np.argsort(labels.astype(np.uint16), kind="stable")  # 16 bits: a radix sort
         # A border of unlabelled cells around the grid takes every point that is not in the image.
         unlabelled = log_ratio.shape[0] - 1
@@ -138,6 +142,7 @@ class Evidence:
         lanes = np.ascontiguousarray(matrices.reshape(blocks, BLOCK, 12).transpose(0, 2, 1))
         scores: Float32 = np.empty((blocks, BLOCK), np.float32)
         height, width = self._shape
+        numba.set_num_threads(self._threads)  # of the calling thread
         _score_blocks(
             lanes,
             self._points,

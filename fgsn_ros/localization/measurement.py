@@ -39,11 +39,14 @@ class MeasurementSettings:
     """Frames closer than this tell the same again and share that evidence [m], >= 0."""
     independent_angle_rad: float = 0.3
     """The same for turning on the spot [rad], > 0."""
+    threads: int = 0
+    """CPU threads that weigh the particles, >= 0; 0: all cores. Fewer leave some to the network."""
     selection: SelectionSettings = field(default_factory=SelectionSettings)
     """Which points are expected to be seen."""
 
     def __post_init__(self) -> None:
         require(self.points >= 1, "measurement: points must be at least 1")
+        require(self.threads >= 0, "measurement: threads must be at least 0")
         require(0.0 <= self.outlier_share < 1.0, "measurement: outlier_share must be in [0, 1)")
         require(0.0 <= self.size_share <= 1.0, "measurement: size_share must be in [0, 1]")
         require(self.independent_points > 0.0, "measurement: independent_points must be above 0")
@@ -78,7 +81,8 @@ def robust_log_ratio(
         raise LocalizationError("the label statistics must be a finite (K, K) table")
     with np.errstate(divide="ignore"):
         robust = np.logaddexp(np.log1p(-outlier_share) + table, np.log(outlier_share))
-    return np.vstack([robust, np.zeros((1, table.shape[1]))]).astype(np.float32)
+    # In Fortran order: the kernel reads the columns, and need not copy them for each frame.
+    return np.asfortranarray(np.vstack([robust, np.zeros((1, table.shape[1]))]), np.float32)
 
 
 @dataclass(frozen=True)
@@ -108,6 +112,7 @@ class FrameLikelihood:
         log_ratio: npt.NDArray[np.float32],
         size_share: float,
         power: float,
+        threads: int = 0,
     ) -> None:
         """`log_ratio`: `robust_log_ratio` of the statistics; `power` (beta) scales the sum."""
         self.power = power
@@ -122,7 +127,14 @@ class FrameLikelihood:
         self._points = (selected.points - self._origin).astype(np.float32)
         weights = selected.weights.astype(np.float32)
         self._evidence = kernel.Evidence(
-            self._points, selected.labels, weights, selected.depths, size_share, log_ratio, grid
+            self._points,
+            selected.labels,
+            weights,
+            selected.depths,
+            size_share,
+            log_ratio,
+            grid,
+            threads,
         )
 
     def __call__(self, T_map_base: Array) -> Array:
@@ -253,6 +265,7 @@ class LabelMeasurement:
             self._log_ratio,
             self._settings.size_share,
             power,
+            self._settings.threads,
         )
 
     def _power(self, camera: str, T_odom_base: Array, selected: SelectedPoints) -> float:

@@ -96,16 +96,16 @@ def test_evidence_grows_with_the_size_at_which_a_pose_shows_a_point(share, expec
 
 def test_scores_do_not_depend_on_the_number_of_threads():
     projections, *rest = random_problem(50, 30, 40, 1000, 777, seed=2)
-    evidence = Evidence(*rest)
-    before = numba.get_num_threads()
-    results = []
-    for threads in {1, numba.config.NUMBA_NUM_THREADS}:
-        numba.set_num_threads(threads)
-        results.append(evidence.scores(projections))
-    numba.set_num_threads(before)
+    all_threads = numba.config.NUMBA_NUM_THREADS
+    used, results = [], []
+    for threads in (1, all_threads + 1, 0):
+        results.append(Evidence(*rest, threads=threads).scores(projections))
+        used.append(numba.get_num_threads())
+    assert used == [1, all_threads, all_threads]
     assert all(np.array_equal(results[0], other) for other in results)
     # A particle's score does not depend on its place among the others either.
-    np.testing.assert_array_equal(evidence.scores(projections[::-1]), results[0][::-1])
+    reversed_scores = Evidence(*rest).scores(projections[::-1])
+    np.testing.assert_array_equal(reversed_scores, results[0][::-1])
 
 
 def test_no_points_give_zero_scores():
