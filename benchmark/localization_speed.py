@@ -57,12 +57,12 @@ def seen_labels(
     """Labels of the nearest point in each cell, a quarter of them at random."""
     rng = np.random.default_rng(1)
     near = semantic_map.points_near(T_map_camera[:3, 3], 50.0)
-    in_camera = poses.transform(poses.invert(T_map_camera), semantic_map.points[near])
+    in_camera = poses.transform(poses.invert(T_map_camera), near.points)
     pixels, valid = grid.project(in_camera)
     far_first = np.flatnonzero(valid)[np.argsort(-in_camera[valid, 2])]
     cells = np.floor(pixels[far_first] + 0.5).astype(int)
     labels = np.full((grid.height, grid.width), UNLABELLED, np.uint16)
-    labels[cells[:, 1], cells[:, 0]] = semantic_map.labels[near[far_first]]
+    labels[cells[:, 1], cells[:, 0]] = near.labels[far_first]
     wrong = (rng.random(labels.shape) < 0.25) & (labels != UNLABELLED)
     labels[wrong] = rng.integers(0, LABELS, int(wrong.sum()))
     return LabelMap(labels, np.ones(labels.shape, np.float32), STRIDE, LABELS)

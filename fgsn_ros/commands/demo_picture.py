@@ -92,8 +92,9 @@ def _turned_up(reference: Trajectory) -> Turn:
 
 
 def _draw_points(axes: Any, scene: Scene, turn: Turn) -> None:
-    xy = turn(scene.semantic_map.points[:, :2])
-    colours = palette(scene.semantic_map.label_count)[scene.semantic_map.labels] / 255.0
+    points = scene.semantic_map.all_points()
+    xy = turn(points.points[:, :2])
+    colours = palette(scene.semantic_map.label_count)[points.labels] / 255.0
     axes.scatter(*xy.T, s=2.0, c=colours, alpha=0.7, linewidths=0)
 
 

@@ -45,6 +45,5 @@ class Map:
         if self.ply is not None:
             export_ply(self.ply, semantic_map)
         print(
-            f"{self.output}: {len(semantic_map)} points, "
-            f"{len(semantic_map.keyframe_poses)} key frames"
+            f"{self.output}: {len(semantic_map)} points, {len(semantic_map.keyframes)} key frames"
         )

@@ -21,6 +21,7 @@ from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.localizer import Localizer
 from fgsn_ros.localization.tracking import Tracking, TrackingSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
+from fgsn_ros.mapping.shown_points import ShownPoints
 from fgsn_ros.segmentation.labels import LabelMap, overlay
 from fgsn_ros.sequences.messages import make, make_jpeg, make_transform
 from fgsn_ros.sequences.recording import CameraMount, Frame
@@ -29,7 +30,6 @@ from fgsn_ros.sequences.rosbag_writer import BASE_FRAME, ODOM_FRAME, RecordingWr
 OVERLAY_PERIOD_S = 0.5
 PATH_PERIOD_S = 1.0
 PARTICLES_SHOWN = 300
-MAP_POINTS_SHOWN = 500_000
 JPEG_QUALITY = 85
 
 FloatArray = NDArray[np.float64]
@@ -48,7 +48,8 @@ class ResultBag:
         self._writer = RecordingWriter(path, storage="mcap")
         self._mounts = mounts
         self._odometry = odometry
-        self._map = semantic_map
+        self._label_count = semantic_map.label_count
+        self._shown = ShownPoints(semantic_map)
         self._tracking = Tracking(TrackingSettings())
         self._stamps: list[float] = []
         self._poses: list[FloatArray] = []
@@ -88,8 +89,8 @@ class ResultBag:
         T_odom_base = self._odometry.at(stamp)
         T_map_odom = poses.compose(estimate.T_map_base, poses.invert(T_odom_base))
         if not self._stamps:
-            self._write_map(stamp)
             self._T_map_odom_at_start = T_map_odom
+        self._write_map(stamp, estimate.T_map_base[:3, 3])
         self._stamps.append(stamp)
         self._poses.append(estimate.T_map_base)
         self._reckoned.append(poses.compose(self._T_map_odom_at_start, T_odom_base))
@@ -110,11 +111,11 @@ class ResultBag:
             # later paths are longer: growing periods keep the bag from growing with their square
             self._next_path = stamp + max(PATH_PERIOD_S, (stamp - self._stamps[0]) / 10)
 
-    def _write_map(self, stamp: float) -> None:
-        every = max(1, -(-len(self._map) // MAP_POINTS_SHOWN))
-        cloud = make_map_points(
-            stamp, self._map.points[::every], self._map.labels[::every], self._map.label_count
-        )
+    def _write_map(self, stamp: float, position: FloatArray) -> None:
+        shown = self._shown.around(position)
+        if shown is None:
+            return
+        cloud = make_map_points(stamp, shown.points, shown.labels, self._label_count)
         self._writer.write("/map_points", "sensor_msgs/msg/PointCloud2", stamp, cloud, latched=True)
 
     def _write_transforms(

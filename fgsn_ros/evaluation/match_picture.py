@@ -51,16 +51,16 @@ def _expected(
     """Pixels and labels of map points that the camera should see."""
     T_map_camera = poses.compose(T_map_base, mount.T_base_camera)
     near = semantic_map.points_near(T_map_camera[:3, 3], _FAR_M)
-    points = semantic_map.points[near].astype(np.float64)
+    points = near.points.astype(np.float64)
     sight = points - T_map_camera[:3, 3]
     distance = np.linalg.norm(sight, axis=1)
-    facing = np.einsum("ij,ij->i", sight, semantic_map.directions[near]) / distance
+    facing = np.einsum("ij,ij->i", sight, near.directions) / distance
     pixels, inside = mount.camera.project(poses.transform(poses.invert(T_map_camera), points))
     seen = inside & (facing > np.cos(np.deg2rad(30))) & (distance > _NEAR_M)
-    seen &= distance < 1.5 * semantic_map.max_range[near]
+    seen &= distance < 1.5 * near.max_range
     chosen = np.flatnonzero(seen)
     chosen = chosen[:: max(1, len(chosen) // _POINTS_DRAWN)]
-    return pixels[chosen], np.asarray(semantic_map.labels[near][chosen])
+    return pixels[chosen], near.labels[chosen]
 
 
 def _observed(label_map: LabelMap, pixels: FloatArray) -> NDArray[np.int64]:

@@ -91,7 +91,7 @@ class Localizer:
 
     def _configure(self, settings: LocalizerSettings, mounts: Mapping[str, CameraMount]) -> None:
         self._settings = settings
-        self._motion = motion_model(settings.model, settings.motion, self._map.keyframe_poses)
+        self._motion = motion_model(settings.model, settings.motion, self._map)
         self._measurement = LabelMeasurement(
             self._map, self._label_ratios, mounts, settings.measurement
         )

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from fgsn_ros.config import require
 from fgsn_ros.geometry import poses
-from fgsn_ros.mapping.ground import Ground
+from fgsn_ros.mapping.ground import Ground, MapGround
+from fgsn_ros.mapping.semantic_map import SemanticMap
 
 Array = npt.NDArray[np.float64]
 
@@ -95,12 +96,12 @@ class MotionModel(Protocol):
 
 
 def motion_model(
-    name: Literal["planar", "spatial"], settings: MotionSettings, keyframe_poses: Array
+    name: Literal["planar", "spatial"], settings: MotionSettings, semantic_map: SemanticMap
 ) -> MotionModel:
-    """The named motion model; the planar one stands on the ground of key frames (F, 4, 4)."""
+    """The named motion model; the planar one stands on the ground of the map's key frames."""
     if name == "spatial":
         return SpatialMotion(settings)
-    return PlanarMotion(settings, Ground(keyframe_poses))
+    return PlanarMotion(settings, MapGround(semantic_map))
 
 
 class PlanarMotion:
@@ -110,7 +111,7 @@ class PlanarMotion:
     estimated, the estimate lags by what each frame leaves uncorrected.
     """
 
-    def __init__(self, settings: MotionSettings, ground: Ground) -> None:
+    def __init__(self, settings: MotionSettings, ground: Ground | MapGround) -> None:
         self._settings = settings
         self._ground = ground
         self._placed: tuple[Array, Array] | None = None  # the last states and their poses

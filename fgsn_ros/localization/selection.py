@@ -122,20 +122,19 @@ class PointSelector:
 
     def _read(self, position: Array) -> _Neighbourhood:
         m, slack = self._map, self._settings.range_slack
-        indices = m.points_near(position, self._settings.radius_m + _REQUERY_M)
-        points = m.points[indices]
-        nearest, farthest = m.min_range[indices] / slack, m.max_range[indices] * slack
+        near = m.points_near(position, self._settings.radius_m + _REQUERY_M)
+        nearest, farthest = near.min_range / slack, near.max_range * slack
         # Most points are out of their range from anywhere that this neighbourhood serves.
-        rays = points - position.astype(np.float32)
+        rays = near.points - position.astype(np.float32)
         distance = np.sqrt(np.einsum("ij,ij->i", rays, rays))
         reach = _REQUERY_M + 0.1  # single precision
         kept = (distance > nearest - reach) & (distance < farthest + reach)
         return _Neighbourhood(
             position,
-            points[kept],
-            m.labels[indices[kept]].astype(np.int32),
-            m.confidence[indices[kept]],
-            m.directions[indices[kept]],
+            near.points[kept],
+            near.labels[kept].astype(np.int32),
+            near.confidence[kept],
+            near.directions[kept],
             nearest[kept],
             farthest[kept],
         )

@@ -1,5 +1,6 @@
-"""Map folders (meta.json and memory-mapped .npy arrays) and PLY export."""
+"""Map folders: meta.json, and .npy files of which a query reads the tiles that it needs."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -7,32 +8,88 @@ from typing import Any
 import numpy as np
 
 from fgsn_ros.errors import MapError
-from fgsn_ros.mapping.semantic_map import SemanticMap
+from fgsn_ros.mapping.map_records import (
+    POINT,
+    TILE,
+    IndexArray,
+    Records,
+    TiledRecords,
+    keyframe_dtype,
+)
+from fgsn_ros.mapping.semantic_map import SemanticMap, identity_of
+from fgsn_ros.mapping.stored_rows import RowWriter, StoredRows, mapped_array
 from fgsn_ros.outputs import whole_file, whole_folder
 from fgsn_ros.segmentation.labels import palette
 
 FORMAT = "fgsn_ros semantic map"
-VERSION = 1
-_ARRAYS = (
-    "points",
-    "labels",
-    "confidence",
-    "directions",
-    "min_range",
-    "max_range",
-    "tile_keys",
-    "tile_starts",
-    "keyframe_poses",
-    "keyframe_histograms",
-)
+VERSION = 2
 _META_TYPES: dict[str, type] = {
     "label_count": int,
     "fingerprint": str,
     "tile_size_m": float,
     "point_count": int,
     "keyframe_count": int,
+    "identity": str,
 }
 _META_LIMIT_BYTES = 1 << 20
+_COPIED_ROWS = 1_000_000
+
+
+class MapWriter:
+    """Writes a map's files into a folder, any number of whole tiles at a time."""
+
+    def __init__(
+        self, folder: Path, label_count: int, fingerprint: str, tile_size_m: float
+    ) -> None:
+        self._folder = folder
+        self._meta = {
+            "format": FORMAT,
+            "version": VERSION,
+            "label_count": label_count,
+            "fingerprint": fingerprint,
+            "tile_size_m": float(tile_size_m),
+        }
+        self._rows = {
+            "points": RowWriter(folder / "points.npy", POINT),
+            "keyframes": RowWriter(folder / "keyframes.npy", keyframe_dtype(label_count)),
+        }
+        self._hashes = {name: hashlib.sha256() for name in self._rows}
+        self._keys: list[IndexArray] = []
+        self._tables: list[Records] = []
+
+    @property
+    def point_count(self) -> int:
+        """Points so far."""
+        return self._rows["points"].count
+
+    def add(self, tiles: TiledRecords) -> None:
+        """Write tiles that were not written before."""
+        table = tiles.table.copy()
+        table["first_point"] += self._rows["points"].count
+        table["first_keyframe"] += self._rows["keyframes"].count
+        self._keys.append(tiles.keys)
+        self._tables.append(table)
+        for name, records in (("points", tiles.points), ("keyframes", tiles.keyframes)):
+            self._rows[name].add(records)
+            self._hashes[name].update(records.tobytes())
+
+    def close(self, identity: str | None = None) -> None:
+        """Write the index; the identity is that of what was written unless one is given."""
+        for rows in self._rows.values():
+            rows.close()
+        keys = np.concatenate([np.zeros(0, np.int64), *self._keys])
+        order = np.argsort(keys)
+        np.save(self._folder / "tile_keys.npy", keys[order])
+        np.save(
+            self._folder / "tiles.npy", np.concatenate([np.zeros(0, TILE), *self._tables])[order]
+        )
+        fingerprint = str(self._meta["fingerprint"])
+        meta = {
+            **self._meta,
+            **{f"{name.removesuffix('s')}_count": rows.count for name, rows in self._rows.items()},
+            "identity": identity or identity_of(fingerprint, *self._hashes.values()),
+        }
+        (self._folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
 
 
 def save_map(folder: Path, semantic_map: SemanticMap, overwrite: bool = False) -> None:
@@ -41,41 +98,61 @@ def save_map(folder: Path, semantic_map: SemanticMap, overwrite: bool = False) -
     Raises:
         OutputError: the folder exists (without overwrite) or cannot be written.
     """
-    meta = {
-        "format": FORMAT,
-        "version": VERSION,
-        "label_count": semantic_map.label_count,
-        "fingerprint": semantic_map.fingerprint,
-        "tile_size_m": float(semantic_map.tile_size_m),
-        "point_count": len(semantic_map.points),
-        "keyframe_count": len(semantic_map.keyframe_poses),
-    }
+    m = semantic_map
     with whole_folder(folder, overwrite=overwrite) as temporary:
-        for name in _ARRAYS:
-            np.save(temporary / f"{name}.npy", getattr(semantic_map, name), allow_pickle=False)
-        (temporary / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
+        writer = MapWriter(temporary, m.label_count, m.fingerprint, m.tile_size_m)
+        keys, table = np.asarray(m.tile_keys), np.asarray(m.tiles)
+        for first in range(0, max(len(m.points), len(m.keyframes)), _COPIED_ROWS):
+            part = slice(first, first + _COPIED_ROWS)
+            writer.add(TiledRecords(keys, table, m.points[part], m.keyframes[part]))
+            keys, table = keys[:0], table[:0]
+        writer.close(m.identity)
 
 
 def load_map(folder: Path) -> SemanticMap:
-    """Open a map folder with its arrays memory-mapped, and check it.
+    """Open a map folder; points and key frames stay in their files until they are asked for.
 
     Raises:
-        MapError: a file is missing, damaged, of another format, or holds invalid values.
+        MapError: a file is missing, damaged or of another format. Values are checked when read.
     """
     meta = _read_meta(folder)
-    arrays = {name: _read_array(folder / f"{name}.npy") for name in _ARRAYS}
-    counts = (arrays["points"].shape[:1], arrays["keyframe_poses"].shape[:1])
-    if counts != ((meta["point_count"],), (meta["keyframe_count"],)):
+    if meta["version"] == 1:
+        return _load_first_version(folder, meta)
+    points = StoredRows(folder / "points.npy", POINT)
+    keyframes = StoredRows(folder / "keyframes.npy", keyframe_dtype(meta["label_count"]))
+    if (len(points), len(keyframes)) != (meta["point_count"], meta["keyframe_count"]):
         raise MapError(f"the map {folder} is damaged: its arrays do not match meta.json")
     try:
         return SemanticMap(
-            tile_size_m=meta["tile_size_m"],
-            label_count=meta["label_count"],
-            fingerprint=meta["fingerprint"],
-            **arrays,
+            points,
+            keyframes,
+            mapped_array(folder / "tile_keys.npy", np.dtype("<i8")),
+            mapped_array(folder / "tiles.npy", TILE),
+            meta["tile_size_m"],
+            meta["label_count"],
+            meta["fingerprint"],
+            meta["identity"],
         )
     except MapError as error:
         raise MapError(f"{folder}: {error}") from error
+
+
+def _load_first_version(folder: Path, meta: dict[str, Any]) -> SemanticMap:
+    """A map of version 1, which had an array of floats for each value; read into memory."""
+    names = ("points", "labels", "confidence", "directions", "min_range", "max_range")
+    try:
+        arrays = {
+            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            for name in (*names, "keyframe_poses", "keyframe_histograms")
+        }
+        return SemanticMap.from_points(
+            **arrays, fingerprint=meta["fingerprint"], tile_size_m=meta["tile_size_m"]
+        )
+    except MapError as error:
+        raise MapError(f"{folder}: {error}") from error
+    except Exception as error:  # np.load meets hostile headers with many kinds of exception
+        reason = " ".join(str(error).split())[:200]
+        raise MapError(f"the map {folder} is damaged: {reason}; build it again") from error
 
 
 def export_ply(path: Path, semantic_map: SemanticMap) -> None:
@@ -84,20 +161,25 @@ def export_ply(path: Path, semantic_map: SemanticMap) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
-    fields = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("red", "u1"), ("green", "u1")]
-    fields += [("blue", "u1"), ("label", "<u2"), ("confidence", "<f4")]
-    vertices = np.zeros(len(semantic_map), dtype=fields)
-    colours = palette(semantic_map.label_count)[semantic_map.labels]
-    for column, (axis, colour) in enumerate(zip("xyz", ("red", "green", "blue"), strict=True)):
-        vertices[axis] = semantic_map.points[:, column]
-        vertices[colour] = colours[:, column]
-    vertices["label"] = semantic_map.labels
-    vertices["confidence"] = semantic_map.confidence
     kinds = {"<f4": "float", "u1": "uchar", "<u2": "ushort"}
-    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
-    header += [f"property {kinds[kind]} {name}" for name, kind in fields] + ["end_header", ""]
-    with whole_file(path) as temporary:
-        temporary.write_bytes("\n".join(header).encode("ascii") + vertices.tobytes())
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(semantic_map)}"]
+    header += [f"property {kinds[kind]} {name}" for name, kind in _PLY] + ["end_header", ""]
+    colours = palette(semantic_map.label_count)
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        file.write("\n".join(header).encode("ascii"))
+        for part in semantic_map.parts():
+            vertices = np.zeros(len(part), _PLY)
+            for column, (axis, colour) in enumerate(zip("xyz", _COLOURS, strict=True)):
+                vertices[axis] = part.points[:, column]
+                vertices[colour] = colours[part.labels, column]
+            vertices["label"] = part.labels
+            vertices["confidence"] = part.confidence
+            file.write(vertices.tobytes())
+
+
+_COLOURS = ("red", "green", "blue")
+_PLY = [("x", "<f4"), ("y", "<f4"), ("z", "<f4"), *((colour, "u1") for colour in _COLOURS)]
+_PLY += [("label", "<u2"), ("confidence", "<f4")]
 
 
 def _read_meta(folder: Path) -> dict[str, Any]:
@@ -112,29 +194,16 @@ def _read_meta(folder: Path) -> dict[str, Any]:
         raise MapError(f"{path} is damaged: {' '.join(str(error).split())}") from error
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise MapError(f"{path} does not describe a map; build one with `fgsn map`")
-    if meta.get("version") != VERSION:
+    if meta.get("version") not in (1, VERSION):
         raise MapError(
             f"{path} has format version {meta.get('version')!r:.40}, not {VERSION}; "
             "build the map again with `fgsn map`"
         )
     for name, kind in _META_TYPES.items():
+        if name not in meta and (name, meta["version"]) == ("identity", 1):
+            continue
         if type(meta.get(name)) is not kind:
             raise MapError(f"{path} is damaged: {name} must be of type {kind.__name__}")
+    if not 0 < meta["label_count"] < 65535:
+        raise MapError(f"{path} is damaged: label count {meta['label_count']} is not in 1..65534")
     return meta
-
-
-def _read_array(path: Path) -> np.ndarray[Any, Any]:
-    try:
-        with np.errstate(all="ignore"):
-            return _plain(np.load(path, mmap_mode="r", allow_pickle=False))
-    except FileNotFoundError as error:
-        raise MapError(f"the map is damaged: {path} is missing; build it again") from error
-    except Exception as error:  # np.load meets hostile headers with many kinds of exception
-        reason = " ".join(str(error).split())[:200]
-        raise MapError(f"the map is damaged: {path} cannot be read: {reason}") from error
-
-
-def _plain(loaded: Any) -> np.ndarray[Any, Any]:
-    if not isinstance(loaded, np.ndarray) or not loaded.flags.c_contiguous:
-        raise ValueError("not a C-ordered array")
-    return loaded

@@ -69,7 +69,7 @@ class LiveLocalization:
         )
         if settings.set_initial_pose:
             self.online.home = start_from(settings.initial_pose)
-        self._publishers = LocalizationPublishers(node, settings.global_frame_id)
+        self._publishers = LocalizationPublishers(node, settings.global_frame_id, semantic_map)
         self._diagnostics = diagnostics
         self._diagnostics.attach(self.online, self._mountings)
         self._overlays = MatchOverlays(node, settings.cameras, semantic_map, log_ratio)
@@ -96,7 +96,7 @@ class LiveLocalization:
         if self.settings.saved_pose:
             self._timers.append(node.create_timer(self.settings.save_period_s, self._save_pose))
         self._overlays.activate()
-        self._publishers.publish_map(self._map)
+        self._publishers.publish_map()
         self.active = True
         self._start()
 

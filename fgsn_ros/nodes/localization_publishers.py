@@ -10,10 +10,12 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float32
 
-from fgsn_ros.commands.result_bag import MAP_POINTS_SHOWN, PARTICLES_SHOWN, drawn
+from fgsn_ros.commands.result_bag import PARTICLES_SHOWN, drawn
 from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.online import OnlineLocalizer
+from fgsn_ros.mapping.map_records import MapPoints
 from fgsn_ros.mapping.semantic_map import SemanticMap
+from fgsn_ros.mapping.shown_points import ShownPoints
 from fgsn_ros.nodes import localization_messages as messages
 
 FloatArray = NDArray[np.float64]
@@ -40,9 +42,11 @@ except ImportError:  # only where Nav2 is installed
 class LocalizationPublishers:
     """Publishes estimates; what is costly, only while someone subscribes."""
 
-    def __init__(self, node: Node, frame_id: str) -> None:
+    def __init__(self, node: Node, frame_id: str, semantic_map: SemanticMap) -> None:
         self._node = node
         self._frame_id = frame_id
+        self._label_count = semantic_map.label_count
+        self._shown = ShownPoints(semantic_map)
         self._all: list[Publisher] = []
         self._pose = self._publisher(PoseWithCovarianceStamped, "pose", LATCHED_QOS)
         self._quality = self._publisher(Float32, "quality", QUALITY_QOS)
@@ -66,15 +70,18 @@ class LocalizationPublishers:
         self._all.append(publisher)
         return publisher
 
-    def publish_map(self, semantic_map: SemanticMap) -> None:
-        """Publish the map's points, thinned where there are very many."""
-        every = max(1, -(-len(semantic_map) // MAP_POINTS_SHOWN))
-        stamp = self._node.get_clock().now().to_msg()
-        points, labels = semantic_map.points[::every], semantic_map.labels[::every]
-        cloud = messages.map_message(
-            stamp, self._frame_id, points, labels, semantic_map.label_count
-        )
-        self._map_points.publish(cloud)
+    def publish_map(self) -> None:
+        """Publish the map's points; of a large map later, those around the robot."""
+        self._shown.restart()
+        self._publish_map_points(self._shown.at_once())
+
+    def _publish_map_points(self, shown: MapPoints | None) -> None:
+        if shown is not None:
+            stamp = self._node.get_clock().now().to_msg()
+            cloud = messages.map_message(
+                stamp, self._frame_id, shown.points, shown.labels, self._label_count
+            )
+            self._map_points.publish(cloud)
 
     def restart(self) -> None:
         """Begin new paths, as after an initial pose."""
@@ -89,6 +96,7 @@ class LocalizationPublishers:
             return
         pose = messages.estimate_message(stamp, self._frame_id, T_map_base, estimate.covariance)
         self._pose.publish(pose)
+        self._publish_map_points(self._shown.around(T_map_base[:3, 3]))
         self._quality.publish(Float32(data=online.tracking.quality or 0.0))
         self._publish_particles(stamp, *online.localizer.particles)
         self._localized.add(stamp, T_map_base)

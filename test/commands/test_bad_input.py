@@ -224,7 +224,7 @@ def test_a_map_of_another_checkpoint(workplace: Any, tmp_path: Path, refused: Re
         ("meta.json", b"{"),
         ("meta.json", b'{"format": "fgsn_ros semantic map", "version": 99}'),
         ("points.npy", b"\x93NUMPY\x01\x00v\x00{'descr': '|O', 'fortran_order': False}"),
-        ("labels.npy", b""),
+        ("keyframes.npy", b""),
     ],
 )
 def test_a_damaged_map(

@@ -8,7 +8,7 @@ from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 from fgsn_ros.sequences.recording import T_BASE_OPTICAL, CameraMount
 
 FULL = Camera(96, 64, 80.0, 80.0, 47.5, 31.5)
-POINTS = np.array([[10.0, 1.0, 0.5], [10.0, -2.0, 0.0], [10.0, 0.0, 1.0], [10.0, 0.0, 9.0]])
+POINTS = np.array([[10.0, 1.02, 0.49], [10.0, -2.02, 0.01], [10.0, 0.02, 1.01], [10.0, 0.0, 9.0]])
 MAP = SemanticMap.from_points(
     POINTS,
     np.array([0, 1, 2, 0]),

@@ -14,6 +14,7 @@ from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
 from sensor_msgs.msg import Image, PointCloud2
 
 from fgsn_ros.config import load_yaml
+from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.nodes.localization_messages import map_message, weighted_particles_message
 from fgsn_ros.nodes.localization_publishers import LocalizationPublishers
 from fgsn_ros.nodes.match_overlay import MatchOverlays
@@ -37,13 +38,21 @@ def policy(words: str) -> str:
     return words.upper().replace(" ", "_")
 
 
+def one_point() -> SemanticMap:
+    one, ahead = np.ones(1), np.array([[1.0, 0.0, 0.0]])
+    pose, share = np.eye(4)[None], np.ones((1, 1))
+    return SemanticMap.from_points(
+        ahead, np.zeros(1, int), one, ahead, one, one, pose, share, "f" * 64
+    )
+
+
 @pytest.fixture(scope="module")
 def publishers() -> Iterator[dict[str, Publisher]]:
     """Those of a localization node with one camera, by topic."""
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node("publishers", context=context)
-    LocalizationPublishers(node, "map")
+    LocalizationPublishers(node, "map", one_point())
     MatchOverlays(node, ("camera",), None, None)
     yield {publisher.topic_name: publisher for publisher in node.publishers}
     node.destroy_node()

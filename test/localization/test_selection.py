@@ -29,7 +29,7 @@ def selected_x(points, directions, covariance=CERTAIN, count=100):
     selector = PointSelector(map_of(points, directions), SelectionSettings())
     rng = np.random.default_rng(0)
     chosen = selector.select(T_BASE_OPTICAL, covariance, CAMERA, count, rng)
-    return sorted(chosen.points[:, 0].tolist())
+    return sorted(np.round(chosen.points[:, 0], 3).tolist())
 
 
 def test_points_are_chosen_by_range_viewing_direction_and_image():

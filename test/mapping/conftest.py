@@ -13,13 +13,13 @@ from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 from fgsn_ros.sequences.recording import CameraMount, Frame
 
 
-def random_map(seed=0, count=500, label_count=7, keyframes=4, size_m=80.0, tile_size_m=10.0):
+def random_arrays(seed=0, count=500, label_count=7, keyframes=4, size_m=80.0, tile_size_m=10.0):
     rng = np.random.default_rng(seed)
     directions = rng.normal(size=(count, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     near = rng.uniform(1.0, 20.0, count)
     histograms = rng.random((keyframes, label_count))
-    return SemanticMap.from_points(
+    return dict(
         points=rng.uniform(-size_m, size_m, (count, 3)),
         labels=rng.integers(0, label_count, count),
         confidence=rng.random(count),
@@ -34,8 +34,17 @@ def random_map(seed=0, count=500, label_count=7, keyframes=4, size_m=80.0, tile_
 
 
 @pytest.fixture
+def arrays():
+    """Makes the arguments of `SemanticMap.from_points`."""
+    return random_arrays
+
+
+@pytest.fixture
 def make_map():
-    return random_map
+    def made(**values):
+        return SemanticMap.from_points(**random_arrays(**values))
+
+    return made
 
 
 SURFACES = {  # a point on it, its normal, its tint

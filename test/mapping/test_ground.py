@@ -3,7 +3,8 @@ import pytest
 
 from fgsn_ros.errors import MapError
 from fgsn_ros.geometry import poses
-from fgsn_ros.mapping.ground import Ground
+from fgsn_ros.mapping.ground import Ground, MapGround
+from fgsn_ros.mapping.semantic_map import SemanticMap
 
 
 def drive_on_plane(normal, offset, count=30):
@@ -72,3 +73,50 @@ def test_key_frames_that_are_none_or_lie_on_their_side_are_refused():
         Ground(np.zeros((0, 4, 4)))
     with pytest.raises(MapError, match="z up"):
         Ground(poses.from_xyz_rpy(np.zeros((1, 3)), np.array([[np.pi / 2, 0.0, 0.0]])))
+
+
+def map_of(keyframes):
+    none = np.zeros((0, 3))
+    shares = np.ones((len(keyframes), 1))
+    return SemanticMap.from_points(
+        none, *[none[:, 0]] * 2, none, *[none[:, 0]] * 2, keyframes, shares, "f" * 64
+    )
+
+
+def long_drive():
+    """5 km with gaps, ordered at random."""
+    rng = np.random.default_rng(3)
+    s = np.concatenate([rng.uniform(a, a + w, n) for a, w, n in ((0, 900, 700), (3000, 2000, 99))])
+    xyz = np.c_[s, 40.0 * np.sin(s / 90.0), 2.0 * np.sin(s / 50.0)]
+    return poses.from_xyz_rpy(xyz, rng.normal(0.0, 0.05, (len(s), 3)))
+
+
+@pytest.mark.parametrize("spread_m", [0.5, 30.0, 2000.0])
+@pytest.mark.parametrize("centre", [(0.0, 0.0), (890.0, 10.0), (1900.0, 0.0), (9000.0, 5000.0)])
+def test_the_ground_around_the_robot_is_that_of_the_whole_map(centre, spread_m):
+    m = map_of(long_drive())
+    whole, near = Ground(m.keyframe_poses), MapGround(m)
+    rng = np.random.default_rng(0)
+    for step in np.linspace(0.0, 500.0, 9):
+        planar = rng.normal(
+            (centre[0] + step, *centre[1:], 0.0), (spread_m, spread_m, 1.0), (50, 3)
+        )
+        np.testing.assert_allclose(near.poses(planar), whole.poses(planar), atol=1e-9)
+
+
+def test_key_frames_far_away_are_not_read(monkeypatch):
+    read = []
+    within = SemanticMap.keyframes_within
+    monkeypatch.setattr(
+        SemanticMap, "keyframes_within", lambda *given: read.append(within(*given)) or read[-1]
+    )
+    ground = MapGround(map_of(long_drive()))
+    for x in np.linspace(100.0, 400.0, 60):
+        ground.poses(np.array([[x, 0.0, 0.0]]))
+    assert len(read) <= 5
+    assert max(map(len, read)) < 300
+
+
+def test_a_map_of_key_frames_on_their_side_is_refused_at_once():
+    with pytest.raises(MapError, match="point up"):
+        MapGround(map_of(poses.from_xyz_rpy(np.zeros((1, 3)), [[np.pi / 2, 0.0, 0.0]])))
