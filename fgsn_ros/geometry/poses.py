@@ -1,36 +1,39 @@
 """Rigid motions SE(3) as float64 arrays (..., 4, 4), batched and broadcasting.
 
 `T_a_b` takes coordinates of frame b into frame a. A twist is (..., 6): rho xyz [m], phi xyz [rad].
+What the particle filter needs, from `compose` to `mean_rotation`, also takes tensors (`arrays`).
 Formulas: Sola, Deray, Atchuthan, "A micro Lie theory for state estimation in robotics",
 arXiv 1812.01537.
 """
 
+import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fgsn_ros.errors import TrajectoryError
-
-Array = NDArray[np.float64]
+from fgsn_ros.geometry.arrays import Array, common, copy, eye, host, is_tensor, zeros
 
 _SERIES_BELOW = 0.1  # rad; below it the Taylor series is more exact than the closed form
 _SHORTEST_QUATERNION = 1e-6
 _MEAN_STEPS = 50
 _MEAN_TOLERANCE = 1e-12
+_MEAN_TOLERANCE_SINGLE = 2e-6  # times the largest coordinate
 
 
-def identity(shape: tuple[int, ...] = ()) -> Array:
-    """Identity poses of the batch shape, (*shape, 4, 4)."""
-    T = np.zeros((*shape, 4, 4))
+def identity(shape: tuple[int, ...] = (), array: Array | None = None) -> Array:
+    """Identity poses of the batch shape, (*shape, 4, 4), of the kind of an array."""
+    T = zeros((*shape, 4, 4), array)
     T[..., range(4), range(4)] = 1.0
     return T
 
 
 def from_rotation_translation(R: ArrayLike, t: ArrayLike) -> Array:
     """Pose (..., 4, 4) of a rotation matrix (..., 3, 3) and a translation (..., 3) [m]."""
-    rotation, translation = np.asarray(R, np.float64), np.asarray(t, np.float64)
-    T = identity(np.broadcast_shapes(rotation.shape[:-2], translation.shape[:-1]))
+    _, rotation, translation = common(R, t)
+    T = identity(np.broadcast_shapes(rotation.shape[:-2], translation.shape[:-1]), rotation)
     T[..., :3, :3] = rotation
     T[..., :3, 3] = translation
     return T
@@ -38,14 +41,15 @@ def from_rotation_translation(R: ArrayLike, t: ArrayLike) -> Array:
 
 def compose(T_a_b: ArrayLike, T_b_c: ArrayLike) -> Array:
     """T_a_c = T_a_b T_b_c."""
-    product: Array = np.matmul(np.asarray(T_a_b, np.float64), np.asarray(T_b_c, np.float64))
+    xp, first, second = common(T_a_b, T_b_c)
+    product: Array = xp.matmul(first, second)
     return product
 
 
 def invert(T: ArrayLike) -> Array:
     """T_b_a of T_a_b."""
-    pose = np.asarray(T, np.float64)
-    R_inverse = np.swapaxes(pose[..., :3, :3], -1, -2)
+    xp, pose = common(T)
+    R_inverse = xp.matrix_transpose(pose[..., :3, :3])
     return from_rotation_translation(R_inverse, -_rotate(R_inverse, pose[..., :3, 3]))
 
 
@@ -61,37 +65,38 @@ def transform(T: ArrayLike, points: ArrayLike) -> Array:
 
 def exp(xi: ArrayLike) -> Array:
     """Pose (..., 4, 4) of a twist (..., 6) = (rho [m], phi [rad]); 1812.01537 eq. 172."""
-    twist = np.asarray(xi, np.float64)
+    xp, twist = common(xi)
     rho, phi = twist[..., :3], twist[..., 3:]
-    angle = np.linalg.norm(phi, axis=-1)
-    W = _skew(phi)
+    angle = xp.linalg.vector_norm(phi, axis=-1)
+    W, one = _skew(phi), eye(3, twist)
     W2 = W @ W
-    sine, cosine, cubic = (c[..., None, None] for c in _exp_coefficients(angle))
-    R = np.eye(3) + sine * W + cosine * W2
-    V = np.eye(3) + cosine * W + cubic * W2
+    sine, cosine, cubic = (c[..., None, None] for c in _exp_coefficients(xp, angle))
+    R = one + sine * W + cosine * W2
+    V = one + cosine * W + cubic * W2
     return from_rotation_translation(R, _rotate(V, rho))
 
 
 def log(T: ArrayLike) -> Array:
     """Twist (..., 6) = (rho [m], phi [rad]) of a pose, with |phi| <= pi; 1812.01537 eq. 173."""
     translation, q_xyzw = to_quaternion(T)
-    phi, angle = _rotation_vector(q_xyzw)
+    xp, phi, angle = _rotation_vector(q_xyzw)
     W = _skew(phi)
-    square = _inverse_coefficient(angle)[..., None, None]
-    V_inverse = np.eye(3) - 0.5 * W + square * (W @ W)
-    return np.concatenate([_rotate(V_inverse, translation), phi], axis=-1)
+    square = _inverse_coefficient(xp, angle)[..., None, None]
+    V_inverse = eye(3, phi) - 0.5 * W + square * (W @ W)
+    twist: Array = xp.concat([_rotate(V_inverse, translation), phi], axis=-1)
+    return twist
 
 
 def rotation_vector(T: ArrayLike) -> Array:
     """Rotation vector phi (..., 3) [rad] of a pose, |phi| <= pi: the second half of `log`."""
-    phi, _ = _rotation_vector(to_quaternion(T)[1])
+    _, phi, _ = _rotation_vector(to_quaternion(T)[1])
     return phi
 
 
 def interpolate(T_0: ArrayLike, T_1: ArrayLike, alpha: ArrayLike) -> Array:
     """Pose at the fraction alpha (...) of the geodesic: T_0 exp(alpha log(T_0^-1 T_1))."""
-    fraction = np.asarray(alpha, np.float64)[..., None]
-    return compose(T_0, exp(fraction * log(compose(invert(T_0), T_1))))
+    _, twist, fraction = common(log(compose(invert(T_0), T_1)), alpha)
+    return compose(T_0, exp(fraction[..., None] * twist))
 
 
 def weighted_mean(T: ArrayLike, weights: ArrayLike) -> Array:
@@ -102,7 +107,7 @@ def weighted_mean(T: ArrayLike, weights: ArrayLike) -> Array:
     Raises:
         ValueError: a weight is negative or not finite, or all are zero.
     """
-    return _tangent_mean(np.asarray(T, np.float64), weights, log)
+    return _tangent_mean(T, weights, log)
 
 
 def mean_rotation(T: ArrayLike, weights: ArrayLike) -> Array:
@@ -111,7 +116,7 @@ def mean_rotation(T: ArrayLike, weights: ArrayLike) -> Array:
     Raises:
         ValueError: as there.
     """
-    rotations = from_rotation_translation(np.asarray(T, np.float64)[:, :3, :3], np.zeros(3))
+    rotations = from_rotation_translation(common(T)[1][:, :3, :3], np.zeros(3))
     return _tangent_mean(rotations, weights, _log_of_rotation)
 
 
@@ -137,12 +142,12 @@ def from_quaternion(translation: ArrayLike, q_xyzw: ArrayLike) -> Array:
 
 def to_quaternion(T: ArrayLike) -> tuple[Array, Array]:
     """Translation (..., 3) [m] and unit quaternion q_xyzw (..., 4) with w >= 0."""
-    pose = np.asarray(T, np.float64)
+    xp, pose = common(T)
     products = _quaternion_products(pose[..., :3, :3])
-    largest = np.argmax(np.diagonal(products, axis1=-2, axis2=-1), axis=-1)
-    row = np.take_along_axis(products, largest[..., None, None], axis=-2)[..., 0, :]
-    q_xyzw = row / np.linalg.norm(row, axis=-1, keepdims=True)
-    return pose[..., :3, 3].copy(), np.where(q_xyzw[..., 3:] < 0.0, -q_xyzw, q_xyzw)
+    largest = xp.argmax(xp.linalg.diagonal(products), axis=-1)
+    row = xp.take_along_axis(products, largest[..., None, None], axis=-2)[..., 0, :]
+    q_xyzw = row / xp.linalg.vector_norm(row, axis=-1, keepdims=True)
+    return copy(pose[..., :3, 3]), xp.where(q_xyzw[..., 3:] < 0.0, -q_xyzw, q_xyzw)
 
 
 def from_xyz_rpy(xyz: ArrayLike, rpy: ArrayLike) -> Array:
@@ -190,7 +195,8 @@ def rotation_angle(T: ArrayLike) -> Array:
 
 def wrap_angle(a: ArrayLike) -> Array:
     """The angle [rad] in [-pi, pi)."""
-    wrapped: Array = np.mod(np.asarray(a, np.float64) + np.pi, 2.0 * np.pi) - np.pi
+    xp, angle = common(a)
+    wrapped: Array = xp.remainder(angle + np.pi, 2.0 * np.pi) - np.pi
     return wrapped
 
 
@@ -200,74 +206,87 @@ def _arctan2(y: Array, x: Array) -> Array:
     On views NumPy may take its vectorised version or the plain one, whose last bits differ,
     depending on whether the result happens to lie beside them.
     """
-    angle: Array = np.arctan2(y.copy(), x.copy())
+    xp, y, x = common(y, x)
+    angle: Array = xp.atan2(copy(y), copy(x))
     return angle
 
 
-def _tangent_mean(poses: Array, weights: ArrayLike, log: Callable[[Array], Array]) -> Array:
-    mass = np.asarray(weights, np.float64)
-    if not (np.all(mass >= 0.0) and 0.0 < mass.sum() < np.inf):
+def _tangent_mean(T: ArrayLike, weights: ArrayLike, log: Callable[[Array], Array]) -> Array:
+    xp, poses, mass = common(T, weights)
+    if not (bool((mass >= 0.0).all()) and 0.0 < float(mass.sum()) < np.inf):
         raise ValueError("weights must be finite, not negative, and not all zero")
     share = mass / mass.sum()
-    mean: Array = poses[np.argmax(share)]
+    mean: Array = poses[xp.argmax(share)]
+    tolerance = _tolerance(mean)
     for _ in range(_MEAN_STEPS):
         step = share @ log(compose(invert(mean), poses))
         mean = compose(mean, exp(step))
-        if np.linalg.norm(step) < _MEAN_TOLERANCE:
+        if math.sqrt(step @ step) < tolerance:
             break
     return mean
 
 
+def _tolerance(mean: Array) -> float:
+    """Step [m and rad] below which a mean stands: in single precision, what rounding leaves."""
+    if not is_tensor(mean) or mean.dtype.itemsize == 8:
+        return _MEAN_TOLERANCE
+    return _MEAN_TOLERANCE_SINGLE * float(abs(host(mean)).max())
+
+
 def _log_of_rotation(T: Array) -> Array:
     """Twists (N, 6) of poses (N, 4, 4) without translation."""
-    phi = rotation_vector(T)
-    return np.concatenate([np.zeros_like(phi), phi], axis=-1)
+    xp, phi = common(rotation_vector(T))
+    twists: Array = xp.concat([xp.zeros_like(phi), phi], axis=-1)
+    return twists
 
 
-def _rotation_vector(q_xyzw: Array) -> tuple[Array, Array]:
-    """Rotation vector (..., 3) [rad] of unit quaternions (..., 4), w >= 0, and its length (...)."""
+def _rotation_vector(q_xyzw: Array) -> tuple[Any, Array, Array]:
+    """Namespace, rotation vector (..., 3) [rad] of unit quaternions, w >= 0, and its length."""
+    xp, q_xyzw = common(q_xyzw)
     vector, scalar = q_xyzw[..., :3], q_xyzw[..., 3]
-    length = np.linalg.norm(vector, axis=-1)
+    length = xp.linalg.vector_norm(vector, axis=-1)
     angle = 2.0 * _arctan2(length, scalar)
     # The quaternion keeps full precision near pi, where the trace of R does not.
-    per_length = np.where(length > 0.0, angle / np.where(length > 0.0, length, 1.0), 2.0)
-    return vector * per_length[..., None], angle
+    per_length = xp.where(length > 0.0, angle / xp.where(length > 0.0, length, 1.0), 2.0)
+    return xp, vector * per_length[..., None], angle
 
 
 def _rotate(R: Array, vectors: Array) -> Array:
-    rotated: Array = np.matmul(R, vectors[..., None])[..., 0]
+    rotated: Array = (R @ vectors[..., None])[..., 0]
     return rotated
 
 
 def _skew(v: Array) -> Array:
-    W = np.zeros((*v.shape[:-1], 3, 3))
+    W = zeros((*v.shape[:-1], 3, 3), v)
     W[..., 2, 1], W[..., 0, 2], W[..., 1, 0] = v[..., 0], v[..., 1], v[..., 2]
-    return W - np.swapaxes(W, -1, -2)
+    skew: Array = W - W.swapaxes(-1, -2)
+    return skew
 
 
-def _exp_coefficients(angle: Array) -> tuple[Array, Array, Array]:
+def _exp_coefficients(xp: Any, angle: Array) -> tuple[Array, Array, Array]:
     """sin(a)/a, (1 - cos(a))/a^2 and (a - sin(a))/a^3, exact at zero."""
     square = angle * angle
-    half = np.sinc(angle / (2.0 * np.pi))
-    safe = np.where(angle < _SERIES_BELOW, 1.0, angle)
+    half = xp.sinc(angle / (2.0 * np.pi))
+    safe = xp.where(angle < _SERIES_BELOW, 1.0, angle)
     series = 1 / 6 - square / 120 * (1 - square / 42 * (1 - square / 72))
-    cubic = np.where(angle < _SERIES_BELOW, series, (safe - np.sin(safe)) / safe**3)
-    return np.sinc(angle / np.pi), 0.5 * half * half, cubic
+    cubic = xp.where(angle < _SERIES_BELOW, series, (safe - xp.sin(safe)) / safe**3)
+    return xp.sinc(angle / np.pi), 0.5 * half * half, cubic
 
 
-def _inverse_coefficient(angle: Array) -> Array:
+def _inverse_coefficient(xp: Any, angle: Array) -> Array:
     """(1 - (a/2) cot(a/2)) / a^2, exact at zero."""
     square = angle * angle
-    safe = np.where(angle < _SERIES_BELOW, 1.0, angle)
+    safe = xp.where(angle < _SERIES_BELOW, 1.0, angle)
     series = 1 / 12 + square / 720 * (1 + square / 42 * (1 + square / 40))
     # cos/sin and not 1/tan: the half angle reaches pi/2.
-    closed = (1.0 - 0.5 * safe * np.cos(0.5 * safe) / np.sin(0.5 * safe)) / safe**2
-    return np.where(angle < _SERIES_BELOW, series, closed)
+    closed = (1.0 - 0.5 * safe * xp.cos(0.5 * safe) / xp.sin(0.5 * safe)) / safe**2
+    coefficient: Array = xp.where(angle < _SERIES_BELOW, series, closed)
+    return coefficient
 
 
 def _quaternion_products(R: Array) -> Array:
     """4 q q^T (..., 4, 4) in the order x y z w; any row is q up to scale (Shepperd 1978)."""
-    products = np.empty((*R.shape[:-2], 4, 4))
+    products = zeros((*R.shape[:-2], 4, 4), R)
     r00, r11, r22 = R[..., 0, 0], R[..., 1, 1], R[..., 2, 2]
     products[..., 0, 0] = 1 + r00 - r11 - r22
     products[..., 1, 1] = 1 - r00 + r11 - r22

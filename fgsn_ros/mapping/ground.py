@@ -1,10 +1,12 @@
 """Height, roll and pitch of planar poses from the ground that the key frames drove on."""
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from fgsn_ros.errors import MapError
+from fgsn_ros.geometry.arrays import Array, host, is_tensor, like, namespace, zeros
 from fgsn_ros.mapping.semantic_map import SemanticMap
 
 _NEIGHBOURS = 3
@@ -13,6 +15,9 @@ _MARGIN_M = 100.0
 _FIRST_CHECKED = 100
 _MIN_UPWARD = 0.2
 """Least z component of a key frame's up axis: steeper is a frame that is not a base frame."""
+
+_DEVICE_DISTANCES = 1 << 26
+"""Distances that are held at once on a GPU: 512 MiB."""
 
 
 class Ground:
@@ -23,7 +28,7 @@ class Ground:
     continuously as a key frame stops being among the nearest (Franke & Little, 1980).
     """
 
-    def __init__(self, keyframe_poses: NDArray[np.float64], neighbours: int = _NEIGHBOURS) -> None:
+    def __init__(self, keyframe_poses: Array, neighbours: int = _NEIGHBOURS) -> None:
         """Index key frames (F, 4, 4) T_map_base; `neighbours` of them are blended.
 
         Raises:
@@ -41,55 +46,66 @@ class Ground:
         self._tree = cKDTree(self._positions[:, :2])
         self._neighbours = min(neighbours, len(poses))
 
-    def poses(self, planar: NDArray[np.float64]) -> NDArray[np.float64]:
+    def poses(self, planar: Array) -> Array:
         """T_map_base (N, 4, 4) of planar poses (N, 3): x, y [m], yaw [rad], standing on the ground.
 
-        The base's up axis is the ground's normal and its x axis heads along yaw.
+        The base's up axis is the ground's normal and its x axis heads along yaw. Tensors stay such,
+        and are worked on in double precision.
         """
         return self.poses_and_reach(planar)[0]
 
-    def poses_and_reach(
-        self, planar: NDArray[np.float64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def poses_and_reach(self, planar: Array) -> tuple[Array, Array]:
         """The poses, and how far (N,) [m] each looked for key frames."""
-        planar = np.asarray(planar, dtype=np.float64)
-        nearest, weights, reach = self._nearest(planar[:, :2])
-        up = np.einsum("nk,nkj->nj", weights, self._up[nearest])
-        up /= np.linalg.norm(up, axis=1, keepdims=True)
-        poses = np.zeros((len(planar), 4, 4))
+        xp = namespace(planar)
+        whole = xp.asarray(planar, dtype=xp.float64)
+        distances, positions, normals = self._nearest(whole[:, :2])
+        weights = _weights(distances, self._neighbours)
+        up = xp.einsum("nk,nkj->nj", weights, normals)
+        up /= xp.linalg.vector_norm(up, axis=1, keepdims=True)
+        poses = zeros((len(planar), 4, 4), planar)
         poses[:, :2, 3] = planar[:, :2]
-        poses[:, 2, 3] = self._heights(planar[:, :2], nearest, weights)
+        poses[:, 2, 3] = _heights(whole[:, :2], positions, normals, weights)
         poses[:, 3, 3] = 1.0
-        poses[:, :3, :3] = _rotations(up, planar[:, 2])
-        return poses, reach
+        poses[:, :3, :3] = _rotations(up, whole[:, 2])
+        return poses, distances[:, -1]
 
-    def _nearest(
-        self, xy: NDArray[np.float64]
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]:
-        k = self._neighbours
-        queried = min(k + 1, len(self._positions))
-        distances, indices = self._tree.query(xy, k=np.arange(1, queried + 1))
-        distances = np.maximum(distances, 1e-6)
-        near = distances[:, :k]
-        if queried > k:
-            beyond = distances[:, k:]
-            near = np.minimum(near, beyond * (1.0 - 1e-9))
-            weights = np.square(1.0 / near - 1.0 / beyond)
+    def _nearest(self, xy: Array) -> tuple[Array, Array, Array]:
+        """Distances (N, k + 1) to the nearest key frames; positions, up axes (N, k, 3) of k.
+
+        Without a key frame beyond the k neighbours, the distances are (N, k).
+        """
+        queried = min(self._neighbours + 1, len(self._positions))
+        if is_tensor(xy):
+            distances, indices, positions, up = self._nearest_on_device(xy, queried)
         else:
-            weights = np.square(1.0 / near)
-        weights /= weights.sum(axis=1, keepdims=True)
-        return indices[:, :k], weights, distances[:, -1]
+            distances, indices = self._tree.query(xy, k=np.arange(1, queried + 1))
+            positions, up = self._positions, self._up
+        nearest = indices[:, : self._neighbours]
+        return distances, positions[nearest], up[nearest]
 
-    def _heights(
-        self, xy: NDArray[np.float64], nearest: NDArray[np.int64], weights: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        normals = self._up[nearest]
-        offsets = xy[:, None, :] - self._positions[nearest, :2]
-        rise = -np.einsum("nkj,nkj->nk", offsets, normals[..., :2]) / normals[..., 2]
-        heights: NDArray[np.float64] = np.einsum(
-            "nk,nk->n", weights, self._positions[nearest, 2] + rise
-        )
-        return heights
+    def _nearest_on_device(self, xy: Any, queried: int) -> tuple[Any, Any, Any, Any]:
+        """Distances and indices (N, q) into the positions and up axes, which are near all of xy.
+
+        A tree is of no use there: every particle is compared with the few key frames around.
+        """
+        import torch
+
+        low, high = host(xy.amin(dim=0)), host(xy.amax(dim=0))
+        centre, reach = 0.5 * (low + high), 0.5 * float(np.linalg.norm(high - low))
+        # The q-th nearest of a place within reach is at most the reach further than the centre's.
+        beyond = float(self._tree.query(centre, k=[queried])[0][0])
+        around = self._tree.query_ball_point(centre, 2.0 * reach + beyond + 1e-6)
+        positions: Any = like(self._positions[around], xy)
+        up = like(self._up[around], xy)
+        distances, indices = [], []
+        for part in xy.split(max(_DEVICE_DISTANCES // len(around), 1)):
+            between = torch.cdist(
+                part, positions[:, :2], compute_mode="donot_use_mm_for_euclid_dist"
+            )
+            nearest = between.topk(queried, largest=False)
+            distances.append(nearest.values)
+            indices.append(nearest.indices)
+        return torch.cat(distances), torch.cat(indices), positions, up
 
 
 class MapGround:
@@ -106,31 +122,32 @@ class MapGround:
         self._low, self._high = np.full(2, np.inf), np.full(2, -np.inf)
         self._whole = False
 
-    def poses(self, planar: NDArray[np.float64]) -> NDArray[np.float64]:
+    def poses(self, planar: Array) -> Array:
         """As `Ground.poses` of all key frames.
 
         Raises:
             MapError: key frames that are read are damaged.
         """
-        planar = np.asarray(planar, dtype=np.float64)
         xy, margin = planar[:, :2], _MARGIN_M
-        if not (self._room(xy) > 0.0).all():
+        if not bool((self._room(xy) > 0.0).all()):
             self._read(xy, margin)
         poses, reach = self._ground.poses_and_reach(planar)
         # A key frame that was not read may be nearer than one that was found further off.
-        while not (self._whole or (reach <= self._room(xy)).all()):
+        while not (self._whole or bool((reach <= self._room(xy)).all())):
             self._read(xy, margin)
             margin *= 4.0
             poses, reach = self._ground.poses_and_reach(planar)
         return poses
 
-    def _room(self, xy: NDArray[np.float64]) -> NDArray[np.float64]:
+    def _room(self, xy: Array) -> Array:
         """Distance (N,) of positions from the border of what was read, below 0 beyond it [m]."""
-        room: NDArray[np.float64] = np.minimum(xy - self._low, self._high - xy).min(axis=1)
+        xp, low, high = namespace(xy), like(self._low, xy), like(self._high, xy)
+        room: Array = xp.min(xp.minimum(xy - low, high - xy), axis=1)
         return room
 
-    def _read(self, xy: NDArray[np.float64], margin: float) -> None:
-        low, high = xy.min(axis=0) - margin, xy.max(axis=0) + margin
+    def _read(self, xy: Array, margin: float) -> None:
+        xp = namespace(xy)
+        low, high = host(xp.min(xy, axis=0)) - margin, host(xp.max(xy, axis=0)) + margin
         near = self._map.keyframes_within(low, high)
         self._whole = len(near) == len(self._map.keyframes)
         if len(near) <= _NEIGHBOURS and not self._whole:
@@ -141,9 +158,33 @@ class MapGround:
             self._low, self._high = np.full(2, -np.inf), np.full(2, np.inf)
 
 
-def _rotations(up: NDArray[np.float64], yaw: NDArray[np.float64]) -> NDArray[np.float64]:
-    cosine, sine = np.cos(yaw), np.sin(yaw)
+def _weights(distances: Array, neighbours: int) -> Array:
+    """Weights (N, k), summing to 1, of the nearest k of distances (N, k + 1 or k)."""
+    xp = namespace(distances)
+    distances = xp.clip(distances, 1e-6, None)
+    near, beyond = distances[:, :neighbours], distances[:, neighbours:]
+    if beyond.shape[1]:
+        near = xp.minimum(near, beyond * (1.0 - 1e-9))
+        weights = xp.square(1.0 / near - 1.0 / beyond)
+    else:
+        weights = xp.square(1.0 / near)
+    share: Array = weights / weights.sum(axis=1, keepdims=True)
+    return share
+
+
+def _heights(xy: Array, positions: Array, normals: Array, weights: Array) -> Array:
+    xp = namespace(xy)
+    offsets = xy[:, None, :] - positions[..., :2]
+    rise = -xp.einsum("nkj,nkj->nk", offsets, normals[..., :2]) / normals[..., 2]
+    heights: Array = xp.einsum("nk,nk->n", weights, positions[..., 2] + rise)
+    return heights
+
+
+def _rotations(up: Array, yaw: Array) -> Array:
+    xp = namespace(up)
+    cosine, sine = xp.cos(yaw), xp.sin(yaw)
     slope = -(up[:, 0] * cosine + up[:, 1] * sine) / up[:, 2]
-    forward = np.stack([cosine, sine, slope], axis=-1)
-    forward /= np.linalg.norm(forward, axis=1, keepdims=True)
-    return np.stack([forward, np.cross(up, forward), up], axis=-1)
+    forward = xp.stack([cosine, sine, slope], axis=-1)
+    forward /= xp.linalg.vector_norm(forward, axis=1, keepdims=True)
+    rotations: Array = xp.stack([forward, xp.linalg.cross(up, forward), up], axis=-1)
+    return rotations
