@@ -10,10 +10,13 @@ import numpy.typing as npt
 
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.arrays import Array, host
+from fgsn_ros.localization.device import available, random_numbers, wait
 from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.history import History
+from fgsn_ros.localization.initial_pose import check_initial_pose
 from fgsn_ros.localization.measurement import LabelMeasurement
-from fgsn_ros.localization.motion import is_covariance, motion_model
+from fgsn_ros.localization.motion import motion_model
 from fgsn_ros.localization.odometry_buffer import OdometryBuffer
 from fgsn_ros.localization.particle_filter import (
     ParticleSet,
@@ -25,18 +28,6 @@ from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 from fgsn_ros.sequences.recording import CameraMount
-
-Array = npt.NDArray[np.float64]
-
-
-def check_initial_pose(stamp: float, T_map_base: Array, covariance: Array) -> None:
-    """Raise LocalizationError unless it is a finite stamp, (4, 4) pose and (6, 6) covariance."""
-    shapes = T_map_base.shape, covariance.shape
-    finite = all(np.isfinite(values).all() for values in (stamp, T_map_base, covariance))
-    if shapes != ((4, 4), (6, 6)) or not finite or not is_covariance(covariance):
-        raise LocalizationError(
-            "an initial pose needs a finite stamp, a (4, 4) pose and a (6, 6) covariance"
-        )
 
 
 class Localizer:
@@ -57,7 +48,7 @@ class Localizer:
         """Prepare for a map, label statistics (K, K) [observed, map] and cameras by name.
 
         Raises:
-            LocalizationError: the statistics do not fit the map.
+            LocalizationError: the statistics do not fit the map, or there is no such device.
         """
         self._map = semantic_map
         self._label_ratios = log_ratio
@@ -65,7 +56,8 @@ class Localizer:
         """The last seconds of odometry."""
         self._history = History()
         self._configure(settings or LocalizerSettings(), mounts)
-        self._rng = np.random.default_rng(self._settings.random_seed)
+        self._device = available(self._settings.device)
+        self._seed()
         self._particles: ParticleSet | None = None
         self._stamp = float("-inf")
         self._settled = False
@@ -79,14 +71,15 @@ class Localizer:
         """Settings in force; new ones leave the particles as they are.
 
         Raises:
-            LocalizationError: on setting, if the motion model is another.
+            LocalizationError: on setting, if the motion model or the device is another.
         """
         return self._settings
 
     @settings.setter
     def settings(self, settings: LocalizerSettings) -> None:
-        if settings.model != self._settings.model:
-            raise LocalizationError("another motion model needs a new start")
+        before = self._settings
+        if (settings.model, settings.device) != (before.model, before.device):
+            raise LocalizationError("another motion model or device needs a new start")
         self._configure(settings, self._measurement.mounts)
 
     def _configure(self, settings: LocalizerSettings, mounts: Mapping[str, CameraMount]) -> None:
@@ -114,8 +107,8 @@ class Localizer:
         Raises:
             LocalizationError: no initial pose was given.
         """
-        current = self._require_particles()
-        return self._motion.poses(current.states), current.weights
+        T_map_base, weights = self._placed()
+        return host(T_map_base), host(weights)
 
     @property
     def pose(self) -> tuple[Array, Array]:
@@ -124,7 +117,7 @@ class Localizer:
         Raises:
             LocalizationError: no initial pose was given.
         """
-        mean, covariance = mean_and_covariance(*self.particles)
+        mean, covariance = mean_and_covariance(*self._placed())
         return mean, covariance + np.diag(self._motion.unmodelled_variance)
 
     def set_mount(self, camera: str, mount: CameraMount) -> None:
@@ -141,14 +134,19 @@ class Localizer:
         """
         pose, spread = np.asarray(T_map_base, np.float64), np.asarray(covariance, np.float64)
         check_initial_pose(stamp, pose, spread)
-        self._rng = np.random.default_rng(self._settings.random_seed)
+        self._seed()
         count = self._settings.initial_particles
-        states = self._motion.sample(pose, spread, count, self._rng)
+        states = self._motion.sample(pose, spread, count, self._draws)
         self._particles = ParticleSet.uniform(states)
         self._stamp = stamp
         self._settled = False
-        self._history.start(stamp, count)
+        self._history.start(stamp, states)
         self._measurement.restart()
+
+    def _seed(self) -> None:
+        """Begin the random numbers anew: of the host, and of where the particles are."""
+        self._rng = np.random.default_rng(self._settings.random_seed)
+        self._draws = random_numbers(self._device, self._rng)
 
     def reset(self) -> None:
         """Forget odometry and particles, as when time starts anew."""
@@ -205,7 +203,8 @@ class Localizer:
         if stamp <= self._stamp:
             return
         current = self._require_particles()
-        states = self._motion.propagate(current.states, self._moved(self._stamp, stamp), self._rng)
+        moved = self._moved(self._stamp, stamp)
+        states = self._motion.propagate(current.states, moved, self._draws)
         before = self._motion.poses(current.states)
         self._history.add(stamp, poses.compose(poses.invert(before), self._motion.poses(states)))
         self._history.forget(stamp - self._settings.odometry_memory_s)
@@ -238,13 +237,12 @@ class Localizer:
         with self.timed("weigh"):
             layers = 0
             if likelihood.power > 0.0:
-                current, layers = update(
-                    current,
-                    lambda particles: likelihood(poses_at(particles)),
-                    self._motion,
-                    self._settings.filter,
-                    self._rng,
-                )
+
+                def weigh(particles: ParticleSet) -> Array:
+                    return likelihood(poses_at(particles))
+
+                filtering = self._settings.filter
+                current, layers = update(current, weigh, self._motion, filtering, self._draws)
         with self.timed("estimate"):
             T_map_base, covariance = mean_and_covariance(
                 self._motion.poses(current.states), current.weights
@@ -253,8 +251,9 @@ class Localizer:
             if stamp < self._stamp:
                 at_labels, _ = mean_and_covariance(poses_at(current), current.weights)
             match = likelihood.match(at_labels)
-        self._particles = self._resampled(current, covariance)
-        self._history.descend(self._particles.ancestors)
+        with self.timed("resample"):
+            self._particles = self._resampled(current, covariance)
+            self._history.descend(self._particles.ancestors)
         return Estimate(
             stamp=self._stamp,
             labels_stamp=stamp,
@@ -276,11 +275,16 @@ class Localizer:
         spread = covariance[0, 0] + covariance[1, 1]
         self._settled = self._settled or spread < settings.settled_std_m**2
         if self._settled and len(current.states) != settings.particles:
-            return current.resampled(self._rng, settings.particles)
+            return current.resampled(self._draws, settings.particles)
         least = settings.filter.resample_below * len(current.states)
         if effective_sample_size(current.log_weights) < least:
-            return current.resampled(self._rng)
+            return current.resampled(self._draws)
         return current
+
+    def _placed(self) -> tuple[Array, Array]:
+        """As `particles`, where they are kept."""
+        current = self._require_particles()
+        return self._motion.poses(current.states), current.weights
 
     def _require_particles(self) -> ParticleSet:
         if self._particles is None:
@@ -292,4 +296,5 @@ class Localizer:
         """Add the time of a `with` block to `seconds`."""
         start = time.perf_counter()
         yield
+        wait(self._device)
         self.seconds[step] += time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""Log-likelihood of poses: labels seen at projected map points against the points' labels."""
+"""What a label map says of the pose: how far it is trusted, and over which points."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,15 +9,15 @@ import numpy.typing as npt
 from fgsn_ros.config import require
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.arrays import Array
 from fgsn_ros.geometry.cameras import Camera
-from fgsn_ros.localization import kernel
-from fgsn_ros.localization.pinhole_grid import Grid, PinholeGrid
+from fgsn_ros.localization.device_evidence import DeviceRatios
+from fgsn_ros.localization.likelihood import FrameLikelihood
+from fgsn_ros.localization.pinhole_grid import PinholeGrid
 from fgsn_ros.localization.selection import PointSelector, SelectedPoints, SelectionSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap
 from fgsn_ros.sequences.recording import CameraMount
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -85,100 +85,6 @@ def robust_log_ratio(
     return np.asfortranarray(np.vstack([robust, np.zeros((1, table.shape[1]))]), np.float32)
 
 
-@dataclass(frozen=True)
-class Match:
-    """How the labels of one frame fit the map at one pose."""
-
-    visible_points: int
-    """Points on labelled cells."""
-    score: float
-    """Their mean log-ratio [nat]: above 0 the labels speak for the pose."""
-    quality: float
-    """Score on a scale from 0, labels scattered at random over this image, to 1, labels that agree
-    as they did on the correspondences that the statistics were counted on; not clipped. NaN
-    without visible points."""
-
-
-class FrameLikelihood:
-    """Log-likelihood of base poses given one frame's labels and the points chosen for it."""
-
-    def __init__(
-        self,
-        pinhole: PinholeGrid,
-        T_base_camera: Array,
-        grid: Grid,
-        selected: SelectedPoints,
-        statistics: npt.NDArray[np.floating],
-        log_ratio: npt.NDArray[np.float32],
-        size_share: float,
-        power: float,
-        threads: int = 0,
-    ) -> None:
-        """`log_ratio`: `robust_log_ratio` of the statistics; `power` (beta) scales the sum."""
-        self.power = power
-        self.selected = selected
-        self._pinhole = pinhole
-        self._T_base_camera = T_base_camera
-        self._grid = grid
-        self._statistics = statistics
-        self._log_ratio = log_ratio
-        # Relative to a point nearby, float32 resolves micrometres anywhere on the map.
-        self._origin = selected.points.mean(axis=0) if len(selected) else np.zeros(3)
-        self._points = (selected.points - self._origin).astype(np.float32)
-        weights = selected.weights.astype(np.float32)
-        self._evidence = kernel.Evidence(
-            self._points,
-            selected.labels,
-            weights,
-            selected.depths,
-            size_share,
-            log_ratio,
-            grid,
-            threads,
-        )
-
-    def __call__(self, T_map_base: Array) -> Array:
-        """(N,) log-likelihoods of poses (N, 4, 4), up to a constant."""
-        projections = self._projections(T_map_base)
-        return self.power * self._evidence.scores(projections).astype(np.float64)
-
-    def match(self, T_map_base: Array) -> Match:
-        """How the labels fit at one pose (4, 4)."""
-        projection = self._projections(T_map_base[None])[0]
-        homogeneous = projection[:, :3] @ self._points.T + projection[:, 3:]
-        cells, inside = kernel.project_to_cells(homogeneous, self._grid.shape)
-        observed = self._grid.ravel()[np.where(inside, cells, 0)]
-        seen = inside & (observed < self._log_ratio.shape[1])
-        if not seen.any():
-            return Match(0, 0.0, float("nan"))
-        labels = self.selected.labels[seen]
-        score = float(self._log_ratio[observed[seen], labels].mean())
-        chance, expected = self._score_range(labels)
-        quality = (score - chance) / max(expected - chance, 1e-6)
-        return Match(int(seen.sum()), score, quality)
-
-    def _projections(self, T_map_base: Array) -> Array:
-        T_map_camera = poses.compose(T_map_base, self._T_base_camera)
-        return self._pinhole.projections(T_map_camera, self._origin)
-
-    def _score_range(self, labels: npt.NDArray[np.int32]) -> tuple[float, float]:
-        """Mean log-ratio of points (M,) expected by chance, and if the pose is right.
-
-        By chance a point of map label m meets the labels o of this image as often as they occur in
-        it, h(o); else as often as h(o) exp(statistics(o, m)), normalised.
-        """
-        label_count = self._log_ratio.shape[1]
-        occurs = np.bincount(self._grid.ravel(), minlength=label_count + 1)[:label_count]
-        points = np.bincount(labels, minlength=label_count)
-        present = np.flatnonzero(points)
-        ratios = self._log_ratio[:-1, present].astype(np.float64)
-        chances = occurs / occurs.sum() @ ratios
-        likely = occurs[:, None] * np.exp(self._statistics[:, present].astype(np.float64))
-        rights = (likely * ratios).sum(axis=0) / likely.sum(axis=0)
-        share = points[present] / len(labels)
-        return float(share @ chances), float(share @ rights)
-
-
 class LabelMeasurement:
     """Makes the likelihood of each label map on one semantic map."""
 
@@ -197,12 +103,13 @@ class LabelMeasurement:
         self._settings = settings
         self._label_count = semantic_map.label_count
         self._statistics = log_ratio
-        self._log_ratio = robust_log_ratio(log_ratio, settings.outlier_share)
-        if self._log_ratio.shape[1] != self._label_count:
+        robust = robust_log_ratio(log_ratio, settings.outlier_share)
+        if robust.shape[1] != self._label_count:
             raise LocalizationError(
-                f"label statistics for {self._log_ratio.shape[1]} labels do not fit a map of "
+                f"label statistics for {robust.shape[1]} labels do not fit a map of "
                 f"{self._label_count}; use the checkpoint that labelled the map"
             )
+        self._ratios = DeviceRatios(robust)
         self._mounts = dict(mounts)
         self._selector = PointSelector(semantic_map, settings.selection)
         self._grids: dict[tuple[Camera, int], PinholeGrid] = {}
@@ -262,7 +169,7 @@ class LabelMeasurement:
             grid,
             selected,
             self._statistics,
-            self._log_ratio,
+            self._ratios,
             self._settings.size_share,
             power,
             self._settings.threads,

@@ -6,18 +6,17 @@ of the frames, so "0.05 per metre" is a standard deviation of 0.05 m after 1 m a
 increments added as variances.)
 """
 
+import math
 from dataclasses import dataclass, fields
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from fgsn_ros.config import require
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.arrays import Array, host, is_tensor, like, namespace, zeros
 from fgsn_ros.mapping.ground import Ground, MapGround
 from fgsn_ros.mapping.semantic_map import SemanticMap
-
-Array = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -70,19 +69,27 @@ class MotionSettings:
         )
 
 
+class Random(Protocol):
+    """Random numbers: a NumPy generator, or one that draws tensors where the particles are."""
+
+    def standard_normal(self, size: Any, /) -> Any:
+        """Normal numbers of mean 0 and variance 1, an array of a shape; the states are such too."""
+
+    def random(self) -> Any:
+        """A number in [0, 1)."""
+
+
 class MotionModel(Protocol):
-    """What the filter asks of a motion model; states are (N, ...) float64."""
+    """What the filter asks of a motion model; states are (N, ...), of the kind that is drawn."""
 
     @property
     def unmodelled_variance(self) -> Array:
         """Variances (6,) x y z roll pitch yaw of what the states leave out [m^2, rad^2]."""
 
-    def sample(
-        self, T_map_base: Array, covariance: Array, count: int, rng: np.random.Generator
-    ) -> Array:
+    def sample(self, T_map_base: Array, covariance: Array, count: int, rng: Random) -> Array:
         """States around a pose; covariance (6, 6) x y z [m] roll pitch yaw [rad], map's axes."""
 
-    def propagate(self, states: Array, T_delta: Array, rng: np.random.Generator) -> Array:
+    def propagate(self, states: Array, T_delta: Array, rng: Random) -> Array:
         """States moved by an odometry increment (4, 4) with noise."""
 
     def displace(self, states: Array, T_delta: Array) -> Array:
@@ -91,7 +98,7 @@ class MotionModel(Protocol):
     def poses(self, states: Array) -> Array:
         """T_map_base (N, 4, 4)."""
 
-    def jitter(self, states: Array, bandwidth: float, rng: np.random.Generator) -> Array:
+    def jitter(self, states: Array, bandwidth: float, rng: Random) -> Array:
         """States spread by a kernel that keeps their mean and covariance (`kernel_shrinkage`)."""
 
 
@@ -122,40 +129,41 @@ class PlanarMotion:
         height, tilt = self._settings.ground_height, self._settings.ground_tilt
         return np.square([0.0, 0.0, height, tilt, tilt, 0.0])
 
-    def sample(
-        self, T_map_base: Array, covariance: Array, count: int, rng: np.random.Generator
-    ) -> Array:
+    def sample(self, T_map_base: Array, covariance: Array, count: int, rng: Random) -> Array:
         """States (N, 4); only x, y and yaw of the pose and of the covariance matter."""
         mean = np.array([*T_map_base[:2, 3], poses.to_rpy(T_map_base)[2], 1.0])
         spread = np.zeros((4, 4))
         spread[:3, :3] = square_root(covariance[np.ix_([0, 1, 5], [0, 1, 5])])
         spread[3, 3] = self._settings.scale
-        states: Array = mean + rng.standard_normal((count, 4)) @ spread.T
+        noise = rng.standard_normal((count, 4))
+        states: Array = like(mean, noise) + noise @ like(spread.T, noise)
         return states
 
-    def propagate(self, states: Array, T_delta: Array, rng: np.random.Generator) -> Array:
+    def propagate(self, states: Array, T_delta: Array, rng: Random) -> Array:
         """States (N, 4) moved by x, y and yaw of the increment, with noise in the robot's axes."""
         metres = float(np.linalg.norm(T_delta[:3, 3]))
         scale = self._settings.scale_per_metre * np.sqrt(metres)
         std = np.array([*self._settings.std(T_delta)[[0, 1, 5]], scale])
-        return _move_planar(states, _planar(T_delta), std * rng.standard_normal(states.shape))
+        noise = like(std, states) * rng.standard_normal(states.shape)
+        return _move_planar(states, _planar(T_delta), noise)
 
     def displace(self, states: Array, T_delta: Array) -> Array:
         """States (N, 4) moved by x, y and yaw of the increment."""
-        return _move_planar(states, _planar(T_delta), np.zeros((1, 4)))
+        return _move_planar(states, _planar(T_delta), zeros((1, 4), states))
 
     def poses(self, states: Array) -> Array:
         """T_map_base (N, 4, 4) standing on the ground; of the same states, the same array again."""
         if self._placed is None or self._placed[0] is not states:
             T_map_base = self._ground.poses(states[:, :3])
-            T_map_base.setflags(write=False)
+            if isinstance(T_map_base, np.ndarray):
+                T_map_base.setflags(write=False)
             self._placed = states, T_map_base
         return self._placed[1]
 
-    def jitter(self, states: Array, bandwidth: float, rng: np.random.Generator) -> Array:
+    def jitter(self, states: Array, bandwidth: float, rng: Random) -> Array:
         """States (N, 4) spread by a kernel that keeps their mean and covariance."""
         # Headings are averaged around one of them, so that the wrap at pi does no harm.
-        reference = np.array([0.0, 0.0, states[0, 2], 0.0])
+        reference = like([0.0, 0.0, float(states[0, 2]), 0.0], states)
         offsets = states - reference
         offsets[:, 2] = poses.wrap_angle(offsets[:, 2])
         return reference + kernel_shrinkage(offsets, bandwidth, rng)
@@ -172,19 +180,20 @@ class SpatialMotion:
         """Zeros (6,): the states are whole poses."""
         return np.zeros(6)
 
-    def sample(
-        self, T_map_base: Array, covariance: Array, count: int, rng: np.random.Generator
-    ) -> Array:
+    def sample(self, T_map_base: Array, covariance: Array, count: int, rng: Random) -> Array:
         """States (N, 4, 4); the covariance is along and around the map's axes."""
-        noise = rng.standard_normal((count, 6)) @ square_root(covariance).T
-        states = poses.exp(np.concatenate([np.zeros((count, 3)), noise[:, 3:]], axis=1))
-        states[:, :3, :3] = states[:, :3, :3] @ T_map_base[:3, :3]
-        states[:, :3, 3] = T_map_base[:3, 3] + noise[:, :3]
+        noise = rng.standard_normal((count, 6))
+        noise = noise @ like(square_root(covariance).T, noise)
+        T = like(T_map_base, noise)
+        still = zeros((count, 3), noise)
+        states = poses.exp(namespace(noise).concat([still, noise[:, 3:]], axis=1))
+        states[:, :3, :3] = states[:, :3, :3] @ T[:3, :3]
+        states[:, :3, 3] = T[:3, 3] + noise[:, :3]
         return states
 
-    def propagate(self, states: Array, T_delta: Array, rng: np.random.Generator) -> Array:
+    def propagate(self, states: Array, T_delta: Array, rng: Random) -> Array:
         """States (N, 4, 4) moved by the increment, then by a random twist in the robot's axes."""
-        noise = self._settings.std(T_delta) * rng.standard_normal((len(states), 6))
+        noise = like(self._settings.std(T_delta), states) * rng.standard_normal((len(states), 6))
         return poses.compose(poses.compose(states, T_delta), poses.exp(noise))
 
     def displace(self, states: Array, T_delta: Array) -> Array:
@@ -195,31 +204,24 @@ class SpatialMotion:
         """The states themselves."""
         return states
 
-    def jitter(self, states: Array, bandwidth: float, rng: np.random.Generator) -> Array:
+    def jitter(self, states: Array, bandwidth: float, rng: Random) -> Array:
         """States (N, 4, 4) spread, in the tangent space at their mean, by a kernel."""
-        mean = poses.weighted_mean(states, np.ones(len(states)))
+        mean = poses.weighted_mean(states, zeros((len(states),), states) + 1.0)
         twists = poses.log(poses.compose(poses.invert(mean), states))
         return poses.compose(mean, poses.exp(kernel_shrinkage(twists, bandwidth, rng)))
 
 
-def kernel_shrinkage(values: Array, bandwidth: float, rng: np.random.Generator) -> Array:
+def kernel_shrinkage(values: Array, bandwidth: float, rng: Random) -> Array:
     """Values (N, D) drawn from Gaussian kernels around shrunken values.
 
     x' = a x + (1 - a) mean + h n, with n of the values' covariance and a = sqrt(1 - h^2): mean and
     covariance stay (Liu and West, in "Sequential Monte Carlo Methods in Practice", 2001, Ch. 10.3).
     """
     mean = values.mean(axis=0)
-    spread = square_root(np.cov(values, rowvar=False, bias=True))
-    noise = rng.standard_normal(values.shape) @ spread.T
-    shrunken: Array = mean + np.sqrt(1.0 - bandwidth**2) * (values - mean) + bandwidth * noise
+    spread = square_root(_covariance(values))
+    noise = rng.standard_normal(values.shape) @ like(spread.T, values)
+    shrunken: Array = mean + math.sqrt(1.0 - bandwidth**2) * (values - mean) + bandwidth * noise
     return shrunken
-
-
-def is_covariance(matrix: Array) -> bool:
-    """Whether a finite (n, n) matrix is symmetric and positive semi-definite, up to rounding."""
-    tolerance = 1e-9 * max(float(np.abs(matrix).max()), 1e-12)
-    symmetric = np.allclose(matrix, matrix.T, rtol=1e-6, atol=tolerance)
-    return bool(symmetric and np.linalg.eigvalsh(matrix).min() >= -tolerance)
 
 
 def square_root(covariance: Array) -> Array:
@@ -229,6 +231,14 @@ def square_root(covariance: Array) -> Array:
     return root
 
 
+def _covariance(values: Array) -> Array:
+    """Covariance (D, D) of values (N, D), on the host."""
+    if is_tensor(values):
+        return host(namespace(values).cov(values.T, correction=0))
+    covariance: Array = np.cov(values, rowvar=False, bias=True)
+    return covariance
+
+
 def _planar(T_delta: Array) -> Array:
     return np.array([T_delta[0, 3], T_delta[1, 3], np.arctan2(T_delta[1, 0], T_delta[0, 0])])
 
@@ -236,8 +246,10 @@ def _planar(T_delta: Array) -> Array:
 def _move_planar(states: Array, increment: Array, noise: Array) -> Array:
     """States (N, 4) moved by x, y, yaw (3,), scaled by each state's scale; noise (N or 1, 4)."""
     forward, left = (states[:, 3] * increment[k] + noise[:, k] for k in (0, 1))
-    cosine, sine = np.cos(states[:, 2]), np.sin(states[:, 2])
+    xp = namespace(states)
+    cosine, sine = xp.cos(states[:, 2]), xp.sin(states[:, 2])
     x = states[:, 0] + cosine * forward - sine * left
     y = states[:, 1] + sine * forward + cosine * left
     yaw = poses.wrap_angle(states[:, 2] + increment[2] + noise[:, 2])
-    return np.stack([x, y, yaw, states[:, 3] + noise[:, 3]], axis=1)
+    moved: Array = xp.stack([x, y, yaw, states[:, 3] + noise[:, 3]], axis=1)
+    return moved

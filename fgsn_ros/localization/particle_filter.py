@@ -2,16 +2,23 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fgsn_ros.config import require
 from fgsn_ros.geometry import poses
-from fgsn_ros.localization.motion import MotionModel
-
-Array = npt.NDArray[np.float64]
-Indices = npt.NDArray[np.int64]
+from fgsn_ros.geometry.arrays import (
+    Array,
+    Indices,
+    full,
+    host,
+    is_tensor,
+    like,
+    namespace,
+    numbered,
+)
+from fgsn_ros.localization.motion import MotionModel, Random
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class FilterSettings:
 
 @dataclass(frozen=True, eq=False)
 class ParticleSet:
-    """Weighted states."""
+    """Weighted states; the weights are of double precision whatever the states are."""
 
     states: Array
     """(N, ...) as the motion model has them."""
@@ -49,13 +56,14 @@ class ParticleSet:
     def uniform(states: Array, ancestors: Indices | None = None) -> "ParticleSet":
         """States of equal weight; without `ancestors` each is its own."""
         if ancestors is None:
-            ancestors = np.arange(len(states))
-        return ParticleSet(states, np.full(len(states), -np.log(len(states))), ancestors)
+            ancestors = numbered(states)
+        equal = full(len(states), -np.log(len(states)), states)
+        return ParticleSet(states, equal, ancestors)
 
     @property
     def weights(self) -> Array:
         """(N,), summing to 1."""
-        weights: Array = np.exp(self.log_weights)
+        weights: Array = namespace(self.log_weights).exp(self.log_weights)
         return weights
 
     def weighed(self, log_likelihood: Array) -> "ParticleSet":
@@ -65,9 +73,9 @@ class ParticleSet:
 
     def begun(self, states: Array) -> "ParticleSet":
         """The same weights on other states, each particle its own ancestor."""
-        return ParticleSet(states, self.log_weights, np.arange(len(states)))
+        return ParticleSet(states, self.log_weights, numbered(states))
 
-    def resampled(self, rng: np.random.Generator, count: int | None = None) -> "ParticleSet":
+    def resampled(self, rng: Random, count: int | None = None) -> "ParticleSet":
         """`count` (default: as many) states of equal weight drawn by weight."""
         kept = systematic_resample(self.weights, count or len(self.states), rng)
         return ParticleSet.uniform(self.states[kept], self.ancestors[kept])
@@ -79,31 +87,46 @@ LogLikelihood = Callable[[ParticleSet], Array]
 
 def normalize(log_weights: Array) -> Array:
     """Log-weights (N,) whose exponentials sum to 1."""
+    xp = namespace(log_weights)
     shifted = log_weights - log_weights.max()
-    normalized: Array = shifted - np.log(np.exp(shifted).sum())
+    normalized: Array = shifted - xp.log(xp.exp(shifted).sum())
     return normalized
 
 
 def effective_sample_size(log_weights: Array) -> float:
     """1 / sum of squared normalised weights (Kong, Liu, Wong, JASA 1994): from 1 to N."""
-    weights = np.exp(log_weights - log_weights.max())
-    return float(weights.sum() ** 2 / (weights @ weights))
+    return float(_effective_samples(log_weights))
 
 
-def systematic_resample(
-    weights: Array, count: int, rng: np.random.Generator
-) -> npt.NDArray[np.int64]:
+def _effective_samples(log_weights: Array) -> Any:
+    weights = namespace(log_weights).exp(log_weights - log_weights.max())
+    return weights.sum() ** 2 / (weights @ weights)
+
+
+def systematic_resample(weights: Array, count: int, rng: Random) -> Indices:
     """Indices (count,) into weights (N,), which sum to 1.
 
     Index i is drawn floor(count w_i) or ceil(count w_i) times.
 
     One random offset places all `count` equidistant pointers (Kitagawa, JCGS 1996).
     """
-    pointers = (rng.random() + np.arange(count)) / count
-    drawn = np.searchsorted(np.cumsum(weights), pointers, side="right")
+    xp = namespace(weights)
+    summed = _summed(weights)
+    pointers = (rng.random() + like(numbered(weights, count), weights)) / count
+    drawn = xp.searchsorted(summed, pointers, side="right")
     # Rounding may leave the sum below the last pointer; it then belongs to the last weight > 0.
-    indices: npt.NDArray[np.int64] = np.minimum(drawn, np.flatnonzero(weights)[-1])
+    indices: Indices = xp.minimum(drawn, xp.searchsorted(summed, summed[-1:]))
     return indices
+
+
+def _summed(weights: Array) -> Array:
+    """Cumulative sum (N,) of weights, the same to the bit each time."""
+    xp = namespace(weights)
+    if is_tensor(weights):  # summed in parallel: the order is another each time, if it matters
+        whole = xp.cumulative_sum(xp.round(2.0**53 * weights).to(xp.int64))
+        return like(whole, weights) / 2.0**53
+    summed: Array = xp.cumulative_sum(weights)
+    return summed
 
 
 def mean_and_covariance(T: Array, weights: Array) -> tuple[Array, Array]:
@@ -111,15 +134,19 @@ def mean_and_covariance(T: Array, weights: Array) -> tuple[Array, Array]:
 
     Order x y z [m], then rotations about the map's x, y, z axes [rad] (roll pitch yaw of
     geometry_msgs/PoseWithCovariance). The position is the mean of positions: in SE(3) as a whole,
-    a spread in heading would pull it sideways.
+    a spread in heading would pull it sideways. Both are NumPy's, wherever the poses are.
     """
     mean = poses.mean_rotation(T, weights)
-    mean[:3, 3] = weights @ T[:, :3, 3]
     turned = poses.from_rotation_translation(T[:, :3, :3] @ mean[:3, :3].T, np.zeros(3))
     around = poses.rotation_vector(turned)
-    deviations = np.concatenate([T[:, :3, 3] - mean[:3, 3], around], axis=1)
-    covariance: Array = (deviations * weights[:, None]).T @ deviations
-    return mean, covariance
+    positions = like(T[:, :3, 3], weights)
+    centre = weights @ positions
+    offsets = [positions - centre, like(around, weights)]
+    deviations = namespace(weights).concat(offsets, axis=1)
+    covariance = (deviations * weights[:, None]).T @ deviations
+    mean = host(mean)
+    mean[:3, 3] = host(centre)
+    return mean, host(covariance)
 
 
 def tempered_share(log_weights: Array, log_likelihood: Array, least_samples: float) -> float:
@@ -130,14 +157,13 @@ def tempered_share(log_weights: Array, log_likelihood: Array, least_samples: flo
     """
     if effective_sample_size(log_weights + log_likelihood) >= least_samples:
         return 1.0
-    low, high = 0.0, 1.0
-    for _ in range(20):
+    xp = namespace(log_weights)
+    low, high = full(1, 0.0, log_weights), full(1, 1.0, log_weights)
+    for _ in range(20):  # without a look at the numbers, which a GPU would have to wait for
         middle = 0.5 * (low + high)
-        if effective_sample_size(log_weights + middle * log_likelihood) >= least_samples:
-            low = middle
-        else:
-            high = middle
-    return max(low, 1e-6)
+        enough = _effective_samples(log_weights + middle * log_likelihood) >= least_samples
+        low, high = xp.where(enough, middle, low), xp.where(enough, high, middle)
+    return max(float(low[0]), 1e-6)
 
 
 def update(
@@ -145,7 +171,7 @@ def update(
     log_likelihood: LogLikelihood,
     motion: MotionModel,
     settings: FilterSettings,
-    rng: np.random.Generator,
+    rng: Random,
 ) -> tuple[ParticleSet, int]:
     """Weigh particles by a likelihood, in layers where it is too sharp for them.
 

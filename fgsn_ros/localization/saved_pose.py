@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
-from fgsn_ros.localization.motion import is_covariance
+from fgsn_ros.localization.initial_pose import is_covariance
 from fgsn_ros.outputs import whole_file
 
 Array = npt.NDArray[np.float64]

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fgsn_ros.config import require
+from fgsn_ros.localization.device import DeviceName
 from fgsn_ros.localization.measurement import MeasurementSettings
 from fgsn_ros.localization.motion import MotionSettings
 from fgsn_ros.localization.particle_filter import FilterSettings
@@ -15,6 +16,8 @@ class LocalizerSettings:
 
     model: Literal["planar", "spatial"] = "planar"
     """planar: height, roll and pitch from the map's ground; spatial: all of SE(3) is estimated."""
+    device: DeviceName = "cpu"
+    """Where the particles are: cpu, cuda (an NVIDIA GPU), or auto: the GPU if there is one."""
     particles: int = 1000
     """Particles while tracking, >= 2."""
     initial_particles: int = 4000
@@ -36,6 +39,7 @@ class LocalizerSettings:
 
     def __post_init__(self) -> None:
         require(self.model in ("planar", "spatial"), "model must be 'planar' or 'spatial'")
+        require(self.device in ("cpu", "cuda", "auto"), "device must be 'cpu', 'cuda' or 'auto'")
         require(self.particles >= 2, "particles must be at least 2")
         require(self.initial_particles >= self.particles, "initial_particles must be >= particles")
         require(self.settled_std_m > 0.0, "settled_std_m must be above 0")

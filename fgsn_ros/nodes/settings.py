@@ -104,7 +104,7 @@ SEGMENTATION_PARAMETERS = ((SegmentationNodeSettings(), ("stale_after_s",)),)
 """Settings at their defaults, and which of them may change at run time."""
 LOCALIZATION_PARAMETERS = (
     (LocalizationNodeSettings(), ("tf_broadcast", "transform_tolerance", "stale_after_s")),
-    (LocalizerSettings(), _all_but(LocalizerSettings, "model", "random_seed")),
+    (LocalizerSettings(), _all_but(LocalizerSettings, "model", "device", "random_seed")),
     (TrackingSettings(), _all_but(TrackingSettings)),
     (OnlineSettings(), _all_but(OnlineSettings)),
 )

@@ -20,7 +20,7 @@ def test_a_particle_finds_where_its_own_ancestor_was_through_every_resampling():
     """Each particle's line of descent is followed by hand beside the chained motions."""
     rng = np.random.default_rng(0)
     history = History()
-    history.start(0.0, 50)
+    history.start(0.0, poses.identity((50,)))
     lines = [poses.exp(rng.standard_normal((50, 6)))]  # poses of each one's line, by stamp
     for stamp in range(1, 6):
         motion = noisy_motions(rng, 50)
@@ -43,7 +43,7 @@ def test_a_particle_finds_where_its_own_ancestor_was_through_every_resampling():
 
 def test_within_a_step_without_noise_the_past_is_that_of_odometry():
     history = History()
-    history.start(0.0, 3)
+    history.start(0.0, poses.identity((3,)))
     history.add(1.0, np.repeat(odometry(0.0, 1.0)[None], 3, axis=0))
     expected = poses.invert(odometry(0.3, 1.0))
     np.testing.assert_allclose(history.back_to(0.3, odometry)[1], expected, atol=1e-9)
@@ -53,7 +53,7 @@ def test_within_a_step_without_noise_the_past_is_that_of_odometry():
 def test_fewer_particles_still_find_their_ancestors():
     rng = np.random.default_rng(1)
     history = History()
-    history.start(0.0, 10)
+    history.start(0.0, poses.identity((10,)))
     motion = noisy_motions(rng, 10)
     history.add(1.0, motion)
     history.descend(np.array([7, 7, 3]))
@@ -65,7 +65,7 @@ def test_fewer_particles_still_find_their_ancestors():
 def test_what_is_forgotten_or_was_never_known_is_out_of_reach(stamp):
     history = History()
     assert not history.reaches(stamp)
-    history.start(0.0, 3)
+    history.start(0.0, poses.identity((3,)))
     for known in range(1, 5):
         history.add(float(known), poses.identity((3,)))
     history.forget(2.0)

@@ -1,0 +1,125 @@
+"""The inner loop of the measurement on a GPU: `score_particles_numpy` as one Triton kernel.
+
+A program takes a block of particles. It makes their projections from their poses, then goes through
+the points one by one: what a point needs is read once for the block, and each particle projects it,
+looks its cell's label up and adds the log-ratio. Nothing but poses and scores passes through the
+device's memory; labels and log-ratios stay in the caches. A particle's sum has one order, and does
+not depend on the others.
+"""
+
+import torch
+import triton
+import triton.language as tl
+
+from fgsn_ros.localization.kernel import MAX_SIZE, NEAR_M
+
+BLOCK, WARPS = 256, 4
+"""Particles of a program and its warps: two particles a thread share what is read of a point."""
+
+
+def scores(
+    T_map_base: torch.Tensor,
+    camera: torch.Tensor,
+    points: torch.Tensor,
+    rows: torch.Tensor,
+    log_ratio: torch.Tensor,
+    grid: torch.Tensor,
+    block: int = BLOCK,
+    warps: int = WARPS,
+) -> torch.Tensor:
+    """Score (N,) float32 of each pose, all arguments being on the device.
+
+    Args:
+        T_map_base: (N, 4, 4) float32.
+        camera: (15,) float32: three rows of four from the base to (u + 1/2) z, (v + 1/2) z, z in
+            grid pixels, then the point (3,) in the map that `points` are relative to.
+        points: (M, 6) float32: x y z [m], depth at the predicted pose [m], weight at any size,
+            weight for each time that size.
+        rows: (M,) int32: first entry in `log_ratio` of each point's map label.
+        log_ratio: (K, K + 1) float32 [map, observed], 0 for unlabelled cells.
+        grid: (H, W) observed labels, K where unlabelled, of any integer type.
+        block: Particles of a program, a power of 2.
+        warps: Warps of a program.
+    """
+    poses = T_map_base.contiguous()
+    sums = torch.empty(len(poses), dtype=torch.float32, device=poses.device)
+    height, width = grid.shape
+    score_block[(triton.cdiv(len(poses), block),)](
+        poses,
+        camera,
+        points,
+        rows,
+        log_ratio,
+        grid,
+        sums,
+        len(poses),
+        len(points),
+        width,
+        height,
+        NEAR_M,
+        MAX_SIZE,
+        block,
+        num_warps=warps,
+        enable_fp_fusion=True,
+    )
+    return sums
+
+
+@triton.jit
+def score_block(
+    poses: tl.tensor,
+    camera: tl.tensor,
+    points: tl.tensor,
+    rows: tl.tensor,
+    log_ratio: tl.tensor,
+    grid: tl.tensor,
+    sums: tl.tensor,
+    count: tl.tensor,
+    point_count: tl.tensor,
+    width: tl.tensor,
+    height: tl.tensor,
+    near: tl.constexpr,
+    max_size: tl.constexpr,
+    block: tl.constexpr,
+) -> None:
+    """Sums of one block of particles."""
+    particle = tl.program_id(0) * block + tl.arange(0, block)
+    live = particle < count
+    T = poses + particle.to(tl.int64) * 16
+    ux, uy, uz, u1 = _row_of_projection(camera, 0, T, live)
+    vx, vy, vz, v1 = _row_of_projection(camera, 4, T, live)
+    zx, zy, zz, z1 = _row_of_projection(camera, 8, T, live)
+    total = tl.zeros([block], tl.float32)
+    for i in range(point_count):
+        x = tl.load(points + 6 * i)
+        y = tl.load(points + 6 * i + 1)
+        z = tl.load(points + 6 * i + 2)
+        depth = zx * x + zy * y + zz * z + z1
+        inverse = 1.0 / tl.maximum(depth, near)
+        u = (ux * x + uy * y + uz * z + u1) * inverse
+        v = (vx * x + vy * y + vz * z + v1) * inverse
+        inside = (depth > near) & (u >= 0.0) & (v >= 0.0) & (u < width) & (v < height)
+        cell = tl.where(inside, v, 0.0).to(tl.int32) * width + tl.where(inside, u, 0.0).to(tl.int32)
+        observed = tl.load(grid + cell, inside, 0).to(tl.int32)
+        ratio = tl.load(log_ratio + tl.load(rows + i) + observed, inside, 0.0)
+        size = tl.minimum(tl.load(points + 6 * i + 3) * inverse, max_size)
+        total += (tl.load(points + 6 * i + 4) + tl.load(points + 6 * i + 5) * size) * ratio
+    tl.store(sums + particle, total, live)
+
+
+@triton.jit
+def _row_of_projection(
+    camera: tl.tensor, row: tl.constexpr, T: tl.tensor, live: tl.tensor
+) -> tl.tensor:
+    """A row of each particle's projection (3, 4): camera row, times the inverse of its pose."""
+    m0, m1 = tl.load(camera + row), tl.load(camera + row + 1)
+    m2, m3 = tl.load(camera + row + 2), tl.load(camera + row + 3)
+    x = m0 * tl.load(T, live, 0.0) + m1 * tl.load(T + 1, live, 0.0) + m2 * tl.load(T + 2, live, 0.0)
+    y = m0 * tl.load(T + 4, live, 0.0) + m1 * tl.load(T + 5, live, 0.0)
+    y += m2 * tl.load(T + 6, live, 0.0)
+    z = m0 * tl.load(T + 8, live, 0.0) + m1 * tl.load(T + 9, live, 0.0)
+    z += m2 * tl.load(T + 10, live, 0.0)
+    offset = x * (tl.load(T + 3, live, 0.0) - tl.load(camera + 12))
+    offset += y * (tl.load(T + 7, live, 0.0) - tl.load(camera + 13))
+    offset += z * (tl.load(T + 11, live, 0.0) - tl.load(camera + 14))
+    return x, y, z, m3 - offset
