@@ -26,7 +26,7 @@ setup(
     ],
     python_requires=">=3.10,<3.13",
     install_requires=[
-        "array-api-compat>=1.11",
+        "array-api-compat>=1.12",
         "faiss-cpu>=1.8",
         "h5py>=3.8",
         "matplotlib>=3.5",
