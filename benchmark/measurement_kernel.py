@@ -28,7 +28,9 @@ from scoring import markdown_table, write_results
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.localization import kernel
-from fgsn_ros.localization.measurement import FrameLikelihood, robust_log_ratio
+from fgsn_ros.localization.device_evidence import DeviceRatios
+from fgsn_ros.localization.likelihood import FrameLikelihood
+from fgsn_ros.localization.measurement import robust_log_ratio
 from fgsn_ros.localization.pinhole_grid import PinholeGrid
 from fgsn_ros.localization.selection import SelectedPoints
 from fgsn_ros.segmentation.labels import LabelMap
@@ -128,7 +130,7 @@ class Case:
             self._pinhole.labels(self._labels, self.label_count),
             self._selected,
             self._statistics,
-            self._log_ratio,
+            DeviceRatios(self._log_ratio),
             0.3,
             1.0,
         )
