@@ -6,8 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from fgsn_ros.mapping.builder import MapSettings, build_map
-from fgsn_ros.mapping.map_files import export_ply, save_map
+from fgsn_ros.mapping.builder import MapSettings, write_map
+from fgsn_ros.mapping.map_files import export_ply
 from fgsn_ros.outputs import check_output
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter
@@ -40,8 +40,7 @@ class Map:
             check_output(self.ply, overwrite=True)
         segmenter = Segmenter(load_checkpoint(self.checkpoint), self.segmenter)
         recording = open_recording(self.recording_path, self.recording)
-        semantic_map = build_map(recording, segmenter, self.mapping)
-        save_map(self.output, semantic_map, self.overwrite)
+        semantic_map = write_map(self.output, recording, segmenter, self.mapping, self.overwrite)
         if self.ply is not None:
             export_ply(self.ply, semantic_map)
         print(

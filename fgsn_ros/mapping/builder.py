@@ -1,8 +1,12 @@
 """A semantic map from a drive with known poses: structure from its tracks, labels by vote."""
 
+import contextlib
 import logging
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,20 +14,33 @@ from tqdm import tqdm
 
 from fgsn_ros.config import require
 from fgsn_ros.errors import MapError
-from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.geometry import poses
+from fgsn_ros.mapping.blocks import Blocks
+from fgsn_ros.mapping.labelled_views import LabelledView, LabelledViews
+from fgsn_ros.mapping.labelling import VotingRules, cast_votes, winners
+from fgsn_ros.mapping.map_checks import check_keyframes, check_points
+from fgsn_ros.mapping.map_files import MapWriter, load_map
+from fgsn_ros.mapping.map_records import MapPoints, decoded_poses, tiled_records
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.mapping.structure import (
     MotionGate,
     PosedFrame,
+    PosedTracks,
     Reconstruction,
-    Structure,
     StructureSettings,
     posed_frames,
 )
-from fgsn_ros.mapping.votes import LabelledView, LabelVotes, Visibility, vote
+from fgsn_ros.outputs import whole_folder
+from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.labels import LabelMap
 from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.sequences.recording import CameraMount, Recording
+from fgsn_ros.sequences.read_ahead import read_ahead
+from fgsn_ros.sequences.recording import Recording
+
+_IMAGES_AHEAD = 4
+_LABELS_AHEAD = 2
+_FRAMES_TOGETHER = 32
+"""Tracks that ended are triangulated together after so many images."""
 
 _log = logging.getLogger(__name__)
 FloatArray = NDArray[np.float64]
@@ -65,76 +82,137 @@ class MapSettings:
         )
         require(self.tile_size_m > 0.0, "tile_size_m must be above 0")
 
+    def keyframe_gate(self) -> MotionGate:
+        """Passes poses at the spacing of key frames."""
+        return MotionGate(self.keyframe_spacing_m, self.keyframe_turn_deg)
 
-def build_map(
-    recording: Recording, segmenter: Segmenter, settings: MapSettings | None = None
+    @property
+    def voting(self) -> VotingRules:
+        """Which points an image votes for."""
+        angle = float(np.radians(self.view_angle_deg))
+        return VotingRules(self.range_factor, angle, self.projected_weight)
+
+
+def write_map(
+    folder: Path,
+    recording: Recording,
+    segmenter: Segmenter,
+    settings: MapSettings | None = None,
+    overwrite: bool = False,
 ) -> SemanticMap:
-    """Map of a recording, in the frame of its ground-truth poses T_map_base.
+    """Write the map of a recording, in the frame of its ground-truth poses T_map_base.
+
+    Memory holds what the robot can see from where it is: points and labels are put aside beside
+    the map. Reading, labelling, tracking and triangulation overlap, each in a thread.
 
     Raises:
         RecordingError: the recording has no ground truth, or a frame cannot be read.
         MapError: no point could be triangulated, or none passed the label tests.
+        OutputError: the folder exists (without overwrite) or cannot be written.
     """
-    settings = settings or MapSettings()
-    reconstruction = Reconstruction(recording.cameras, settings.structure)
-    survey = _Survey(segmenter, settings)
-    structure_settings = settings.structure
-    for posed in posed_frames(
-        recording, structure_settings.frame_spacing_m, structure_settings.frame_turn_deg, "mapping"
-    ):
-        survey.add(posed, reconstruction.add(posed))
-    structure = reconstruction.structure()
-    if len(structure.points) == 0:
-        raise MapError(
-            f"{recording.name}: no point could be triangulated from {len(structure.cameras)} "
-            "frames; check that the poses and the camera's calibration belong to the images"
-        )
-    labels, confidence = _labelled(structure, survey.views, recording.cameras, settings)
-    kept = _kept(labels, confidence, segmenter.checkpoint.stationary, settings)
-    _log.info("%d of %d triangulated points kept", int(kept.sum()), len(kept))
-    return SemanticMap.from_points(
-        points=structure.points[kept],
-        labels=labels[kept],
-        confidence=confidence[kept],
-        directions=structure.directions[kept],
-        min_range=structure.min_range[kept],
-        max_range=structure.max_range[kept],
-        keyframe_poses=np.array(survey.keyframe_poses),
-        keyframe_histograms=survey.keyframe_histograms(),
-        fingerprint=segmenter.checkpoint.fingerprint,
-        tile_size_m=settings.tile_size_m,
-    )
+    with whole_folder(folder, overwrite) as temporary:
+        _write(temporary, recording, segmenter, settings or MapSettings())
+    return load_map(folder)
 
 
-class _Survey:
-    """Labels of a drive's images at the spacing of key frames."""
+def build_map(
+    recording: Recording, segmenter: Segmenter, settings: MapSettings | None = None
+) -> SemanticMap:
+    """The map of a recording as `write_map` writes it, in memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        _write(Path(folder), recording, segmenter, settings or MapSettings())
+        return load_map(Path(folder)).in_memory()
 
-    def __init__(self, segmenter: Segmenter, settings: MapSettings) -> None:
+
+def _write(folder: Path, recording: Recording, segmenter: Segmenter, settings: MapSettings) -> None:
+    scratch = folder / "building"
+    scratch.mkdir()
+    with contextlib.ExitStack() as stack:
+        stack.callback(shutil.rmtree, scratch)
+        blocks = Blocks(scratch, settings.tile_size_m, segmenter.label_count)
+        stack.callback(blocks.close)
+        views = LabelledViews(scratch / "views")
+        stack.callback(views.close)
+        drive = _Drive(recording, segmenter, settings, blocks, views)
+        for tracks in read_ahead(drive.tracks(), 2):
+            blocks.add(drive.reconstruction.points(tracks))
+        if blocks.point_count == 0:
+            raise MapError(
+                f"{recording.name}: no point could be triangulated from "
+                f"{drive.reconstruction.frame_count} frames; check that the poses and the "
+                "camera's calibration belong to the images"
+            )
+        bar = tqdm(views, desc="labelling", unit="frame", total=len(views))
+        cast_votes(blocks, bar, recording.cameras, settings.voting)
+        _write_blocks(folder, blocks, segmenter.checkpoint, settings)
+
+
+class _Drive:
+    """A drive's images, each step with them in a thread of its own."""
+
+    def __init__(
+        self,
+        recording: Recording,
+        segmenter: Segmenter,
+        settings: MapSettings,
+        blocks: Blocks,
+        views: LabelledViews,
+    ) -> None:
+        self.reconstruction = Reconstruction(recording.cameras, settings.structure)
+        self._recording = recording
         self._segmenter = segmenter
-        self._spacing = (settings.keyframe_spacing_m, settings.keyframe_turn_deg)
-        self._gates: dict[str, MotionGate] = {}
-        self._keyframe_gate = MotionGate(*self._spacing)
-        self.views: list[LabelledView] = []
-        self.keyframe_poses: list[FloatArray] = []
-        self._counts: list[FloatArray] = []
+        self._settings = settings
+        self._views = views
+        self._keyframes = _KeyFrames(blocks, settings.keyframe_gate())
 
-    def add(self, posed: PosedFrame, number: int) -> None:
-        """Label frame `number` of the structure if its camera has moved on."""
-        gate = self._gates.setdefault(posed.frame.camera, MotionGate(*self._spacing))
-        if not gate.passes(posed.T_map_base):
-            return
-        label_map = self._segmenter.segment(posed.frame.image)
-        self.views.append(LabelledView(number, label_map))
-        if self._keyframe_gate.passes(posed.T_map_base):
-            self.keyframe_poses.append(posed.T_map_base)
-            self._counts.append(np.zeros(label_map.label_count))
-        self._counts[-1] += _label_counts(label_map)
+    def tracks(self) -> Iterator[list[PosedTracks]]:
+        """Tracks as they end; views and key frames are put aside on the way."""
+        spacing = self._settings.structure.frame_spacing_m, self._settings.structure.frame_turn_deg
+        frames = read_ahead(posed_frames(self._recording, *spacing, "mapping"), _IMAGES_AHEAD)
+        labelled = read_ahead(self._labelled(frames), _LABELS_AHEAD)
+        for count, (posed, label_map) in enumerate(labelled, 1):
+            number = self.reconstruction.add(posed)
+            if label_map is not None:
+                camera = posed.frame.camera
+                T_base_camera = self._recording.cameras[camera].T_base_camera
+                T_map_camera = poses.compose(posed.T_map_base, T_base_camera)
+                self._views.add(LabelledView(number, camera, T_map_camera, label_map))
+                self._keyframes.add(posed.T_map_base, label_map)
+            if count % _FRAMES_TOGETHER == 0:
+                yield self.reconstruction.take_ended()
+        self._keyframes.close()
+        yield self.reconstruction.tracks()
 
-    def keyframe_histograms(self) -> FloatArray:
-        """(F, K) share of each label in the key frames' labelled cells."""
-        counts = np.array(self._counts)
-        shares: FloatArray = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1.0)
-        return shares
+    def _labelled(
+        self, frames: Iterator[PosedFrame]
+    ) -> Iterator[tuple[PosedFrame, LabelMap | None]]:
+        """Frames, with labels where their camera has moved on."""
+        gates = {name: self._settings.keyframe_gate() for name in self._recording.cameras}
+        for posed in frames:
+            passes = gates[posed.frame.camera].passes(posed.T_map_base)
+            yield posed, self._segmenter.segment(posed.frame.image) if passes else None
+
+
+class _KeyFrames:
+    """Adds up the labels that are seen from each key frame until the next."""
+
+    def __init__(self, blocks: Blocks, gate: MotionGate) -> None:
+        self._blocks = blocks
+        self._gate = gate
+        self._T_map_base: FloatArray | None = None
+        self._counts = np.zeros(blocks.label_count)
+
+    def add(self, T_map_base: FloatArray, label_map: LabelMap) -> None:
+        """Add a labelled image, of the key frame that it begins or of the last."""
+        if self._gate.passes(T_map_base):
+            self.close()
+            self._T_map_base, self._counts = T_map_base, np.zeros(label_map.label_count)
+        self._counts += _label_counts(label_map)
+
+    def close(self) -> None:
+        """Put the last key frame aside."""
+        if self._T_map_base is not None:
+            self._blocks.add_keyframe(self._T_map_base, self._counts / max(self._counts.sum(), 1.0))
 
 
 def _label_counts(label_map: LabelMap) -> FloatArray:
@@ -142,36 +220,42 @@ def _label_counts(label_map: LabelMap) -> FloatArray:
     return np.bincount(labelled, minlength=label_map.label_count).astype(np.float64)
 
 
-def _labelled(
-    structure: Structure,
-    views: list[LabelledView],
-    mounts: Mapping[str, CameraMount],
-    settings: MapSettings,
-) -> tuple[NDArray[np.uint16], FloatArray]:
-    votes = LabelVotes(views[0].label_map.label_count)
-    visibility = Visibility(
-        structure, settings.range_factor, float(np.radians(settings.view_angle_deg))
-    )
-    for view in tqdm(views, desc="labelling", unit="frame"):
-        camera: Camera = mounts[structure.cameras[view.frame]].camera
-        points, pixels, tracked = visibility.visible(view.frame, camera)
-        weights = np.where(tracked, 1.0, settings.projected_weight)
-        vote(votes, points, pixels, weights, view.label_map)
-    return votes.winners(len(structure.points))
+def _write_blocks(
+    folder: Path, blocks: Blocks, checkpoint: Checkpoint, settings: MapSettings
+) -> None:
+    """Write the points that pass the label tests, and the key frames."""
+    writer = MapWriter(folder, blocks.label_count, checkpoint.fingerprint, settings.tile_size_m)
+    for key in tqdm(blocks.keys, desc="writing", unit="block"):
+        points = _labelled_points(blocks, key, checkpoint.stationary, settings)
+        keyframes = blocks.keyframes(key)
+        check_points(points, blocks.label_count)
+        shares = keyframes["shares"].astype(np.float64)
+        T_map_base = decoded_poses(keyframes)
+        check_keyframes(T_map_base, shares)
+        writer.add(tiled_records(points, T_map_base, shares, settings.tile_size_m))
+    writer.close()
+    _log.info("%d of %d triangulated points kept", writer.point_count, blocks.point_count)
+    if writer.point_count == 0:
+        raise MapError(
+            f"none of {blocks.point_count} points passed the label tests; lower min_agreement or "
+            "min_stationary, or train the network further"
+        )
 
 
-def _kept(
-    labels: NDArray[np.uint16],
-    confidence: FloatArray,
-    stationary: NDArray[np.float32] | None,
-    settings: MapSettings,
-) -> NDArray[np.bool_]:
+def _labelled_points(
+    blocks: Blocks, key: int, stationary: NDArray[np.float32] | None, settings: MapSettings
+) -> MapPoints:
+    """The points of a block whose labels are believed."""
+    points = blocks.points(key)
+    labels, confidence = winners(blocks, key)
     kept = (confidence > 0.0) & (confidence >= settings.min_agreement)
     if stationary is not None and settings.min_stationary is not None:
         kept &= stationary[labels] >= settings.min_stationary
-    if not kept.any():
-        raise MapError(
-            f"none of {len(labels)} points passed the label tests; lower min_agreement or "
-            "min_stationary, or train the network further"
-        )
-    return kept
+    return MapPoints(
+        points["position"],
+        labels,
+        confidence,
+        points["direction"],
+        points["range"][:, 0],
+        points["range"][:, 1],
+    )[kept]

@@ -13,7 +13,7 @@ from fgsn_ros.config import require
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.mapping.pair_images import image_name, structure_and_images
 from fgsn_ros.mapping.structure import Structure, StructureSettings
-from fgsn_ros.mapping.votes import Visibility
+from fgsn_ros.mapping.visibility import Visibility, in_camera
 from fgsn_ros.outputs import whole_folder
 from fgsn_ros.sequences.correspondences import (
     TRAIN_LIST,
@@ -168,7 +168,7 @@ class SelfMatcher:
         self._rng = rng
         self._run = run
         angle = float(np.radians(settings.view_angle_deg))
-        self._visibility = Visibility(structure, settings.range_factor, angle)
+        self._visibility = Visibility.of(structure, settings.range_factor, angle)
 
     def match(self, first: int, second: int) -> Correspondence:
         """Correspondence of two frames, possibly with no points."""
@@ -191,7 +191,11 @@ class SelfMatcher:
     ) -> tuple[NDArray[np.int64], tuple[FloatArray, FloatArray], NDArray[np.bool_]]:
         """Points (N,), their pixels in both frames, and whether a track joins the frames."""
         (seen, pixels, tracked), (seen_2, pixels_2, tracked_2) = (
-            self._visibility.visible(frame, self._mounts[self._structure.cameras[frame]].camera)
+            self._visibility.visible(
+                frame,
+                self._structure.T_map_camera[frame],
+                self._mounts[self._structure.cameras[frame]].camera,
+            )
             for frame in (first, second)
         )
         points, a, b = np.intersect1d(seen, seen_2, assume_unique=True, return_indices=True)
@@ -205,7 +209,10 @@ class SelfMatcher:
         pixels: tuple[FloatArray, FloatArray],
     ) -> FloatArray:
         """Normalized correlation (N,) of the points' patches, equally large in the world."""
-        depths = [self._visibility.depths(frame, points) for frame in (first, second)]
+        depths = [
+            in_camera(self._structure.T_map_camera[frame], self._structure.points[points])[:, 2]
+            for frame in (first, second)
+        ]
         nearer = np.maximum(depths[0], depths[1])
         patches = [
             _patches(self._grey(frame), centres, nearer / depth)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +100,16 @@ class SemanticMap:
                 fingerprint,
                 *(hashlib.sha256(rows.tobytes()) for rows in (stored.points, stored.keyframes)),
             ),
+        )
+
+    def in_memory(self) -> "SemanticMap":
+        """The same map without its files."""
+        return replace(
+            self,
+            points=self.points[:],
+            keyframes=self.keyframes[:],
+            tile_keys=np.array(self.tile_keys),
+            tiles=np.array(self.tiles),
         )
 
     def points_near(self, position: NDArray[np.floating], radius_m: float) -> MapPoints:

@@ -21,7 +21,7 @@ from fgsn_ros.mapping.triangulation import (
 from fgsn_ros.sequences.recording import CameraMount, Frame, Recording, require_ground_truth
 
 FloatArray = NDArray[np.float64]
-CHUNK_TRACKS = 20_000
+CHUNK_TRACKS = 5_000
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class PosedFrame:
 
 
 @dataclass(frozen=True)
-class Structure:
+class StructurePoints:
     """Triangulated points, and the views that agree with them."""
 
     points: FloatArray
@@ -66,16 +66,16 @@ class Structure:
     """(P,) median reprojection error."""
     observations: Tracks
     """The agreeing views, ordered by point, then frame; `track` is the point."""
+
+
+@dataclass(frozen=True)
+class Structure(StructurePoints):
+    """The points of a drive, and its frames."""
+
     T_map_camera: FloatArray
     """(F, 4, 4) camera pose of each frame."""
     cameras: tuple[str, ...]
     """(F,) camera of each frame."""
-
-    def points_by_frame(self) -> list[NDArray[np.int64]]:
-        """Points that each frame's own views agree with, ascending."""
-        order = np.argsort(self.observations.frame, kind="stable")
-        firsts = np.searchsorted(self.observations.frame[order], np.arange(1, len(self.cameras)))
-        return np.split(self.observations.track[order], firsts)
 
 
 class MotionGate:
@@ -114,6 +114,18 @@ def posed_frames(
                 yield PosedFrame(frame, T_map_base)
 
 
+@dataclass(frozen=True)
+class PosedTracks:
+    """Tracks of a camera that are not triangulated yet."""
+
+    camera: str
+    tracks: Tracks
+    """Their frames are numbered from first_frame on."""
+    T_map_camera: FloatArray
+    """(F, 4, 4) camera poses of those frames."""
+    first_frame: int
+
+
 class Reconstruction:
     """Gathers tracks frame by frame, then triangulates them."""
 
@@ -125,10 +137,16 @@ class Reconstruction:
         self._trackers = {name: FeatureTracker(self._settings.tracks) for name in mounts}
         self._cameras: list[str] = []
         self._T_map_camera: list[FloatArray] = []
+        self._first_frame = 0
+
+    @property
+    def frame_count(self) -> int:
+        """Frames so far."""
+        return self._first_frame + len(self._T_map_camera)
 
     def add(self, posed: PosedFrame) -> int:
         """Track into a frame; returns its number in the structure."""
-        number = len(self._cameras)
+        number = self.frame_count
         camera = posed.frame.camera
         self._trackers[camera].add(posed.frame.image, number)
         self._cameras.append(camera)
@@ -136,16 +154,42 @@ class Reconstruction:
         self._T_map_camera.append(poses.compose(posed.T_map_base, mount.T_base_camera))
         return number
 
+    def take_ended(self) -> list[PosedTracks]:
+        """Hand over the tracks that ended, and forget them: so a drive may be of any length."""
+        taken = self._posed({name: one.take_ended() for name, one in self._trackers.items()})
+        held = [tracker.first_frame for tracker in self._trackers.values()]
+        first = min((frame for frame in held if frame is not None), default=self.frame_count)
+        del self._T_map_camera[: first - self._first_frame]
+        del self._cameras[: first - self._first_frame]
+        self._first_frame = first
+        return taken
+
+    def tracks(self) -> list[PosedTracks]:
+        """All tracks so far that were not taken."""
+        return self._posed({name: tracker.tracks() for name, tracker in self._trackers.items()})
+
+    def _posed(self, tracks: Mapping[str, Tracks]) -> list[PosedTracks]:
+        T, first = np.array(self._T_map_camera).reshape(-1, 4, 4), self._first_frame
+        return [
+            PosedTracks(name, Tracks(part.track, part.frame - first, part.pixels), T, first)
+            for name, part in tracks.items()
+        ]
+
+    def points(self, posed: list[PosedTracks]) -> StructurePoints:
+        """Points of tracks that pass the triangulation's tests; may run in another thread."""
+        return _joined(
+            [
+                _triangulated(part, one, self._mounts[one.camera].camera, self._settings)
+                for one in posed
+                for part in _chunks(one.tracks)
+            ]
+        )
+
     def structure(self) -> Structure:
-        """Points of all tracks so far that pass the triangulation's tests."""
+        """Points of all tracks that pass the triangulation's tests, if none was taken."""
         T_map_camera = np.array(self._T_map_camera).reshape(-1, 4, 4)
-        cameras = tuple(self._cameras)
-        parts: list[Structure] = []
-        for name, tracker in self._trackers.items():
-            camera = self._mounts[name].camera
-            for tracks in _chunks(tracker.tracks()):
-                parts.append(_triangulated(tracks, camera, T_map_camera, cameras, self._settings))
-        return _joined(parts, T_map_camera, cameras)
+        points = self.points(self.tracks())
+        return Structure(**vars(points), T_map_camera=T_map_camera, cameras=tuple(self._cameras))
 
 
 def _chunks(tracks: Tracks) -> Iterator[Tracks]:
@@ -157,20 +201,16 @@ def _chunks(tracks: Tracks) -> Iterator[Tracks]:
 
 
 def _triangulated(
-    tracks: Tracks,
-    camera: Camera,
-    T_map_camera: FloatArray,
-    cameras: tuple[str, ...],
-    settings: StructureSettings,
-) -> Structure:
+    tracks: Tracks, posed: PosedTracks, camera: Camera, settings: StructureSettings
+) -> StructurePoints:
     rays, valid = camera.unproject(tracks.pixels)
     tracks, rays = _whole_tracks(tracks, rays[:, :2], valid)
     if len(tracks) == 0:
-        return _joined([], T_map_camera, cameras)
+        return _joined([])
     focal_px = _focal_px(camera, tracks.pixels)
-    views = Views(tracks.track, poses.invert(T_map_camera)[tracks.frame], rays, focal_px)
+    views = Views(tracks.track, poses.invert(posed.T_map_camera)[tracks.frame], rays, focal_px)
     result = triangulate(views, settings.triangulation, settings.tracks.min_views)
-    return _accepted(tracks, views, result, T_map_camera, cameras)
+    return _accepted(tracks, views, result, posed.first_frame)
 
 
 def _whole_tracks(
@@ -203,9 +243,8 @@ def _accepted(
     tracks: Tracks,
     views: Views,
     result: Triangulation,
-    T_map_camera: FloatArray,
-    cameras: tuple[str, ...],
-) -> Structure:
+    first_frame: int,
+) -> StructurePoints:
     starts = views.starts
     sight = result.points[tracks.track] - views.centres
     ranges = np.linalg.norm(sight, axis=1)
@@ -216,29 +255,24 @@ def _accepted(
     kept = result.agreeing & result.accepted[tracks.track]
     numbers = np.cumsum(result.accepted) - 1
     mean = directions[chosen]
-    return Structure(
+    frames = tracks.frame[kept] + first_frame
+    return StructurePoints(
         points=result.points[chosen],
         directions=mean / np.linalg.norm(mean, axis=1, keepdims=True),
         min_range=shortest[chosen],
         max_range=longest[chosen],
         error_px=result.median_error_px[chosen],
-        observations=Tracks(numbers[tracks.track[kept]], tracks.frame[kept], tracks.pixels[kept]),
-        T_map_camera=T_map_camera,
-        cameras=cameras,
+        observations=Tracks(numbers[tracks.track[kept]], frames, tracks.pixels[kept]),
     )
 
 
-def _joined(
-    parts: list[Structure], T_map_camera: FloatArray, cameras: tuple[str, ...]
-) -> Structure:
+def _joined(parts: list[StructurePoints]) -> StructurePoints:
     none = np.zeros(0)
-    return Structure(
+    return StructurePoints(
         points=np.concatenate([none.reshape(0, 3)] + [p.points for p in parts]),
         directions=np.concatenate([none.reshape(0, 3)] + [p.directions for p in parts]),
         min_range=np.concatenate([none] + [p.min_range for p in parts]),
         max_range=np.concatenate([none] + [p.max_range for p in parts]),
         error_px=np.concatenate([none] + [p.error_px for p in parts]),
         observations=merged([p.observations for p in parts]),
-        T_map_camera=T_map_camera,
-        cameras=cameras,
     )

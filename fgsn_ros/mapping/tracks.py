@@ -83,6 +83,10 @@ def merged(parts: list[Tracks]) -> Tracks:
     )
 
 
+_Observations = tuple[NDArray[np.int64], int, Pixels]
+"""Ids (N,) of the tracks that a frame shows, its number, and where (N, 2)."""
+
+
 class FeatureTracker:
     """Tracks points of one camera from image to image, with new points where there are none."""
 
@@ -93,7 +97,7 @@ class FeatureTracker:
         self._velocity = np.zeros((0, 2), np.float32)
         self._ids = np.zeros(0, np.int64)
         self._next_id = 0
-        self._observations: list[tuple[NDArray[np.int64], int, Pixels]] = []
+        self._observations: list[_Observations] = []
 
     def add(self, image: NDArray[np.uint8], frame: int) -> None:
         """Carry the live tracks into an image (H, W, 3) or (H, W), numbered `frame`."""
@@ -107,19 +111,26 @@ class FeatureTracker:
         self._observations.append((self._ids.copy(), frame, self._live.copy()))
 
     def tracks(self) -> Tracks:
-        """All tracks so far of at least min_views images."""
-        if not self._observations:
-            return no_tracks()
-        ids = np.concatenate([ids for ids, _, _ in self._observations])
-        frames = np.concatenate(
-            [np.full(len(ids), frame, np.int64) for ids, frame, _ in self._observations]
+        """All tracks so far, but for those taken, of at least min_views images."""
+        return _long_tracks(self._observations, self._settings.min_views)
+
+    def take_ended(self) -> Tracks:
+        """Hand over the tracks of at least min_views images that ended, and forget them."""
+        live = [np.isin(ids, self._ids) for ids, _, _ in self._observations]
+        ended, held = (
+            [
+                (ids[chosen == is_live], frame, pixels[chosen == is_live])
+                for (ids, frame, pixels), chosen in zip(self._observations, live, strict=True)
+            ]
+            for is_live in (False, True)
         )
-        pixels = np.concatenate([pixels for _, _, pixels in self._observations])
-        long_enough = np.bincount(ids, minlength=self._next_id) >= self._settings.min_views
-        kept = np.flatnonzero(long_enough[ids])
-        order = kept[np.lexsort((frames[kept], ids[kept]))]
-        renumbered = np.cumsum(long_enough) - 1
-        return Tracks(renumbered[ids[order]], frames[order], pixels[order])
+        self._observations = [part for part in held if len(part[0])]
+        return _long_tracks(ended, self._settings.min_views)
+
+    @property
+    def first_frame(self) -> int | None:
+        """Number of the first frame that a track still held was seen in."""
+        return self._observations[0][1] if self._observations else None
 
     def _advance(self, previous: NDArray[np.uint8], current: NDArray[np.uint8]) -> None:
         start = self._live
@@ -179,6 +190,21 @@ class FeatureTracker:
         strong = cells[np.arange(len(cells)), best] >= self._settings.min_corner
         chosen: Pixels = points[free & strong].astype(np.float32)
         return chosen
+
+
+def _long_tracks(observations: list[_Observations], min_views: int) -> Tracks:
+    """The tracks of at least min_views images, in the order of their ids."""
+    if not observations:
+        return no_tracks()
+    ids = np.concatenate([ids for ids, _, _ in observations])
+    frames = np.concatenate([np.full(len(ids), frame, np.int64) for ids, frame, _ in observations])
+    pixels = np.concatenate([pixels for _, _, pixels in observations])
+    _, track, views = np.unique(ids, return_inverse=True, return_counts=True)
+    long_enough = views >= min_views
+    kept = np.flatnonzero(long_enough[track])
+    order = kept[np.lexsort((frames[kept], track[kept]))]
+    renumbered = np.cumsum(long_enough) - 1
+    return Tracks(renumbered[track[order]], frames[order], pixels[order])
 
 
 def _thinned(points: Pixels, kept: NDArray[np.bool_], spacing: float) -> NDArray[np.bool_]:

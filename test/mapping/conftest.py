@@ -118,6 +118,7 @@ class TintSegmenter:
 
     def __init__(self, stationary=None):
         self.checkpoint = SimpleNamespace(fingerprint="cd" * 32, stationary=stationary)
+        self.label_count = len(SURFACES)
 
     def segment(self, image):
         cells = image[4::8, 4::8].astype(np.float64)
@@ -128,7 +129,7 @@ class TintSegmenter:
         return LabelMap(labels, np.full(labels.shape, 0.9, np.float32), 8, len(tints))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_corridor():
     return Corridor
 

@@ -3,8 +3,14 @@ import pytest
 
 from fgsn_ros.errors import MapError, RecordingError, SettingsError
 from fgsn_ros.geometry import poses
-from fgsn_ros.mapping.builder import MapSettings, build_map
-from fgsn_ros.mapping.structure import MotionGate, posed_frames
+from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.mapping import blocks, builder, labelling
+from fgsn_ros.mapping.builder import MapSettings, build_map, write_map
+from fgsn_ros.mapping.semantic_map import SemanticMap
+from fgsn_ros.mapping.structure import MotionGate, Reconstruction, StructureSettings, posed_frames
+from fgsn_ros.mapping.triangulation import TriangulationSettings
+from fgsn_ros.mapping.visibility import Visibility
+from fgsn_ros.mapping.votes import LabelVotes, vote
 
 
 def test_points_lie_on_the_surfaces_with_their_labels(built, distances_to_surfaces):
@@ -56,6 +62,76 @@ def test_building_twice_gives_the_same_map_to_the_bit(built, make_corridor, tint
         np.testing.assert_array_equal(getattr(again, name)[:], getattr(built[1], name)[:])
 
 
+@pytest.fixture(scope="module")
+def to_and_fro_recording(make_corridor):
+    """A drive that comes back by the way it went."""
+    recording = make_corridor(30)
+    T = recording.ground_truth.poses
+    recording.ground_truth = Trajectory(np.arange(59) * 0.1, np.concatenate([T, T[-2::-1]]))
+    recording.frame_count = 59
+    frames = list(recording.frames())
+    recording.frames = lambda: iter(frames)
+    return recording
+
+
+def built_at_once(recording, segmenter, settings):
+    """The map with the whole drive's structure, views and votes in memory."""
+    reconstruction = Reconstruction(recording.cameras, settings.structure)
+    gate, views = settings.keyframe_gate(), []
+    for posed in posed_frames(recording, 0.25, 2.0, "test"):
+        number = reconstruction.add(posed)
+        if gate.passes(posed.T_map_base):
+            views.append((number, posed.T_map_base, segmenter.segment(posed.frame.image)))
+    s = reconstruction.structure()
+    visibility = Visibility.of(s, settings.range_factor, np.radians(settings.view_angle_deg))
+    votes = LabelVotes(4)
+    for number, _, label_map in views:
+        T, camera = s.T_map_camera[number], recording.cameras["camera"].camera
+        points, pixels, tracked = visibility.visible(number, T, camera)
+        weights = np.where(tracked, 1.0, settings.projected_weight)
+        vote(votes, points, pixels, weights, label_map)
+    labels, confidence = votes.winners(len(s.points))
+    kept = confidence >= settings.min_agreement
+    values = (s.points, labels, confidence, s.directions, s.min_range, s.max_range)
+    shares = [np.bincount(one.labels[one.labels < 4], minlength=4) for _, _, one in views]
+    return SemanticMap.from_points(
+        *(value[kept] for value in values),
+        np.array([T for _, T, _ in views]),
+        shares / np.sum(shares, axis=1, keepdims=True),
+        segmenter.checkpoint.fingerprint,
+        settings.tile_size_m,
+    )
+
+
+@pytest.mark.parametrize("block_m", [3.0, 50.0])
+def test_a_map_built_in_a_stream_equals_one_built_at_once(
+    to_and_fro_recording, tint_segmenter, monkeypatch, block_m
+):
+    monkeypatch.setattr(blocks, "_BLOCK_M", block_m)
+    monkeypatch.setattr(builder, "_FRAMES_TOGETHER", 3)
+    monkeypatch.setattr(labelling, "_STEP_M", 0.5)
+    put_aside = []
+    add_votes = blocks.Blocks.add_votes
+    monkeypatch.setattr(
+        blocks.Blocks, "add_votes", lambda *given: put_aside.append(given[1]) or add_votes(*given)
+    )
+    near = StructureSettings(triangulation=TriangulationSettings(max_range_m=5.5))
+    settings = MapSettings(
+        tile_size_m=1.5, keyframe_spacing_m=1.0, range_factor=1.2, structure=near
+    )
+    expected = built_at_once(to_and_fro_recording, tint_segmenter(), settings)
+    got = build_map(to_and_fro_recording, tint_segmenter(), settings)
+    np.testing.assert_array_equal(got.tile_keys, expected.tile_keys)
+    np.testing.assert_array_equal(got.tiles["points"], expected.tiles["points"])
+    np.testing.assert_array_equal(np.sort(got.keyframes), np.sort(expected.keyframes))
+    a, b = (np.sort(m.points, order=["cell", "direction"]) for m in (got, expected))
+    for name in ("label", "cell", "range", "direction", "confidence"):
+        difference = np.abs(a[name].astype(int) - b[name])
+        assert difference.max() <= (name != "label")
+        assert np.mean(difference > 0) < 0.001
+    assert (len(put_aside) > len(set(put_aside))) == (block_m < 50.0)  # left, and come back to
+
+
 def test_points_on_labels_that_are_not_stationary_are_dropped(make_corridor, tint_segmenter):
     stationary = np.array([0.9, 0.1, 0.8, 0.5], np.float32)
     m = build_map(make_corridor(8), tint_segmenter(stationary))
@@ -84,6 +160,19 @@ def test_labels_that_the_images_do_not_agree_on_are_dropped(make_corridor, tint_
     assert strict.all_points().confidence.min() >= 0.4
     with pytest.raises(MapError, match="label tests"):
         build_map(make_corridor(4), tint_segmenter(np.zeros(4, np.float32)))
+
+
+def test_a_written_map_is_the_one_in_memory_and_leaves_nothing_else(
+    tmp_path, built, make_corridor, tint_segmenter
+):
+    written = write_map(tmp_path / "map", make_corridor(), tint_segmenter())
+    np.testing.assert_array_equal(written.points[:], built[1].points)
+    assert written.identity == built[1].identity
+    files = {"meta.json", "points.npy", "keyframes.npy", "tile_keys.npy", "tiles.npy"}
+    assert {path.name for path in (tmp_path / "map").iterdir()} == files
+    with pytest.raises(MapError, match="triangulated"):
+        write_map(tmp_path / "none", make_corridor(4, blank=True), tint_segmenter())
+    assert [path.name for path in tmp_path.iterdir()] == ["map"]
 
 
 def test_images_without_texture_give_no_map(make_corridor, tint_segmenter):

@@ -100,3 +100,24 @@ def test_settings_out_of_range_are_refused():
     for change in ({"cell_px": 2}, {"window_px": 10}, {"min_views": 1}, {"levels": 9}):
         with pytest.raises(SettingsError, match=next(iter(change))):
             TrackSettings(**change)
+
+
+def test_tracks_that_are_taken_as_they_end_are_all_tracks():
+    images = [shifted(texture(width=400), -9.0 * i, 0.0)[:, :220] for i in range(9)]
+    expected = tracked(images)
+    tracker, taken = FeatureTracker(TrackSettings()), []
+    for number, image in enumerate(images):
+        tracker.add(image, number)
+        if number % 3 == 2:
+            taken.append(tracker.take_ended())
+            live = tracker.tracks()
+            assert tracker.first_frame <= live.frame.min(initial=number)
+    got = merged([*taken, tracker.tracks()])
+    assert all(len(part) for part in taken[1:])
+
+    def rows(tracks):
+        starts = tracks.starts[:-1][tracks.track]
+        first = np.c_[tracks.frame, tracks.pixels][starts]
+        return sorted(map(tuple, np.c_[first, tracks.frame, tracks.pixels].tolist()))
+
+    assert rows(got) == rows(expected)

@@ -1,0 +1,154 @@
+"""Triangulated points, votes and key frames of a drive, put aside by block of tiles.
+
+Blocks are in files; memory holds their extents, and what a caller has read.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgsn_ros.mapping.map_records import (
+    FloatArray,
+    IndexArray,
+    Records,
+    encoded_keyframes,
+    keyframe_dtype,
+    pack,
+    tiles_of,
+)
+from fgsn_ros.mapping.spill import Spill
+from fgsn_ros.mapping.structure import StructurePoints
+
+_BLOCK_M = 50.0
+_POINT = np.dtype([("position", "<f8", (3,)), ("direction", "<f8", (3,)), ("range", "<f8", (2,))])
+_SIGHTING = np.dtype([("point", "<i4"), ("frame", "<i4")])
+_VOTE = np.dtype([("key", "<i8"), ("weight", "<f8")])
+
+
+@dataclass
+class _Extent:
+    """Where a block's points are, and from how far they are seen."""
+
+    count: int
+    low: FloatArray
+    high: FloatArray
+    reach_m: float
+
+
+class Blocks:
+    """Square blocks of whole tiles, each with its points in the order in which they came."""
+
+    def __init__(self, folder: Path, tile_size_m: float, label_count: int) -> None:
+        self.label_count = label_count
+        self._side_m = tile_size_m * max(1, round(_BLOCK_M / tile_size_m))
+        self._points = Spill(folder / "points", _POINT)
+        self._sightings = Spill(folder / "sightings", _SIGHTING)
+        self._votes = Spill(folder / "votes", _VOTE)
+        self._keyframes = Spill(folder / "keyframes", keyframe_dtype(label_count))
+        self._extents: dict[int, _Extent] = {}
+        self._keyframe_keys: set[int] = set()
+
+    @property
+    def keys(self) -> list[int]:
+        """Blocks that have points or key frames, in an order that depends on their place alone."""
+        return sorted(self._keyframe_keys.union(self._extents))
+
+    @property
+    def point_count(self) -> int:
+        """Points in all blocks."""
+        return sum(extent.count for extent in self._extents.values())
+
+    @property
+    def keyframe_count(self) -> int:
+        """Key frames in all blocks."""
+        return self._keyframes.count
+
+    def close(self) -> None:
+        """Let go of the files."""
+        for spill in (self._points, self._sightings, self._votes, self._keyframes):
+            spill.close()
+
+    def add(self, points: StructurePoints) -> None:
+        """Put points aside."""
+        records = np.zeros(len(points.points), _POINT)
+        records["position"], records["direction"] = points.points, points.directions
+        records["range"] = np.stack([points.min_range, points.max_range], axis=1)
+        keys = self._keys_of(points.points)
+        rank = np.empty(len(keys), np.int64)  # of each point in its block
+        for key, chosen in _grouped(keys):
+            before = self._extents[key].count if key in self._extents else 0
+            rank[chosen] = before + np.arange(len(chosen))
+            self._points.add(key, records[chosen])
+            self._extend(key, records[chosen])
+        seen = points.observations
+        sightings = np.zeros(len(seen.track), _SIGHTING)
+        sightings["point"], sightings["frame"] = rank[seen.track], seen.frame
+        for key, chosen in _grouped(keys[seen.track]):
+            self._sightings.add(key, sightings[chosen])
+
+    def _extend(self, key: int, records: Records) -> None:
+        low, high = records["position"].min(axis=0), records["position"].max(axis=0)
+        extent = _Extent(len(records), low, high, float(records["range"].max()))
+        before = self._extents.get(key)
+        if before is not None:
+            extent.count += before.count
+            extent.low, extent.high = np.minimum(low, before.low), np.maximum(high, before.high)
+            extent.reach_m = max(extent.reach_m, before.reach_m)
+        self._extents[key] = extent
+
+    def add_keyframe(self, T_map_base: FloatArray, shares: NDArray[np.floating]) -> None:
+        """Put a key frame (4, 4) with its label shares (K,) aside."""
+        (key,) = self._keys_of(T_map_base[None, :3, 3]).tolist()
+        self._keyframe_keys.add(key)
+        self._keyframes.add(key, encoded_keyframes(T_map_base[None], shares[None]))
+
+    def near(self, centre: FloatArray, range_factor: float, slack_m: float) -> list[int]:
+        """Blocks with points that may be seen from within slack_m of a centre (3,)."""
+        if not self._extents:
+            return []
+        keys = np.fromiter(self._extents, np.int64)
+        low, high, reach = (
+            np.array([getattr(extent, name) for extent in self._extents.values()])
+            for name in ("low", "high", "reach_m")
+        )
+        outside = np.maximum(np.maximum(low - centre, centre - high), 0.0)
+        near = np.linalg.norm(outside, axis=1) <= range_factor * reach + slack_m
+        return sorted(keys[near].tolist())
+
+    def points(self, key: int) -> Records:
+        """Records of a block's points: position, direction, range."""
+        return self._points.read(key)
+
+    def sightings(self, key: int) -> IndexArray:
+        """(S, 2) point of the block and frame of each view."""
+        read = self._sightings.read(key)
+        return np.stack([read["point"], read["frame"]], axis=1).astype(np.int64)
+
+    def keyframes(self, key: int) -> Records:
+        """Key frames of a block."""
+        return self._keyframes.read(key)
+
+    def add_votes(self, key: int, keys: IndexArray, weights: FloatArray) -> None:
+        """Put the sums of a block's `LabelVotes` aside."""
+        votes = np.zeros(len(keys), _VOTE)
+        votes["key"], votes["weight"] = keys, weights
+        self._votes.add(key, votes)
+
+    def votes(self, key: int) -> tuple[IndexArray, FloatArray]:
+        """All sums of a block."""
+        read = self._votes.read(key)
+        return read["key"].copy(), read["weight"].copy()
+
+    def _keys_of(self, positions: FloatArray) -> IndexArray:
+        return pack(tiles_of(positions, self._side_m))
+
+
+def _grouped(keys: IndexArray) -> Iterator[tuple[int, IndexArray]]:
+    """Each key and where it stands, ascending."""
+    order = np.argsort(keys, kind="stable")
+    starts = np.flatnonzero(np.diff(keys[order], prepend=keys[order[:1]] - 1))
+    for chosen in np.split(order, starts[1:]) if len(keys) else []:
+        yield int(keys[chosen[0]]), chosen
