@@ -8,6 +8,7 @@ by projecting the points at the true pose. 1,000 particles, 2,000 points a frame
 
 import json
 import time
+from dataclasses import dataclass
 
 import numba
 import numpy as np
@@ -74,19 +75,40 @@ def log_ratio() -> npt.NDArray[np.float32]:
     return np.log(table * LABELS).astype(np.float32)
 
 
-def main() -> None:
+@dataclass(frozen=True, eq=False)
+class Drive:
+    """A straight drive along the street, a frame each `STEP_M`."""
+
+    semantic_map: SemanticMap
+    mount: CameraMount
+    truth: npt.NDArray[np.float64]
+    """(N, 4, 4) T_map_base."""
+    label_maps: list[LabelMap]
+
+    def localizer(self, settings: LocalizerSettings) -> Localizer:
+        """One that starts around the first pose."""
+        localizer = Localizer(self.semantic_map, log_ratio(), {"camera": self.mount}, settings)
+        std = np.array([0.5, 0.5, 0.1, 0.01, 0.01, 0.03])
+        localizer.initialize(0.0, self.truth[0], np.diag(std**2))
+        return localizer
+
+
+def drive(frames: int) -> Drive:
     semantic_map = street(np.random.default_rng(0))
     camera = Camera(640, 480, 512.0, 512.0, 319.5, 239.5, "plumb_bob", (-0.1, 0.02))
     T_base_camera = poses.from_rotation_translation(np.eye(3), [0.0, 0.0, 1.5]) @ T_BASE_OPTICAL
-    mount = CameraMount(camera, T_base_camera, "camera_optical")
-    truth = poses.from_planar(10.0 + STEP_M * np.arange(FRAMES), 0.0, 0.0)
+    truth = poses.from_planar(10.0 + STEP_M * np.arange(frames), 0.0, 0.0)
     grid = camera.at_stride(STRIDE)
     label_maps = [seen_labels(semantic_map, T @ T_base_camera, grid) for T in truth]
+    mount = CameraMount(camera, T_base_camera, "camera_optical")
+    return Drive(semantic_map, mount, truth, label_maps)
 
-    localizer = Localizer(semantic_map, log_ratio(), {"camera": mount}, SETTINGS)
-    localizer.initialize(0.0, truth[0], np.diag(np.square([0.5, 0.5, 0.1, 0.01, 0.01, 0.03])))
+
+def main() -> None:
+    driven = drive(FRAMES)
+    localizer = driven.localizer(SETTINGS)
     seconds, errors, layers = [], [], []
-    for index, (T, label_map) in enumerate(zip(truth, label_maps, strict=True)):
+    for index, (T, label_map) in enumerate(zip(driven.truth, driven.label_maps, strict=True)):
         if index == WARM_UP:
             localizer.seconds.clear()
         start = time.perf_counter()

@@ -26,7 +26,8 @@ _MEAN_TOLERANCE_SINGLE = 2e-6  # times the largest coordinate
 def identity(shape: tuple[int, ...] = (), array: Array | None = None) -> Array:
     """Identity poses of the batch shape, (*shape, 4, 4), of the kind of an array."""
     T = zeros((*shape, 4, 4), array)
-    T[..., range(4), range(4)] = 1.0
+    for axis in range(4):
+        T[..., axis, axis] = 1.0
     return T
 
 

@@ -61,19 +61,20 @@ class DeviceEvidence:
         label_count = ratios.log_ratio.shape[1]
         rows = selected.labels[order].astype(np.int32) * np.int32(label_count + 1)
         rounding = base_to_grid.copy()
-        rounding[:2] += 0.5 * base_to_grid[2]
+        rounding[:2] += 1.5 * base_to_grid[2]  # truncating rounds, one cell further for the border
         camera = np.append(rounding.ravel(), origin).astype(np.float32)
-        cells = grid.astype(np.uint8 if label_count < 256 else np.int32)
+        cells = np.pad(grid, 1, constant_values=label_count)
+        cells = cells.astype(np.uint8 if label_count < 256 else np.int32)
         sent = (camera, points, rows, cells)
         self._camera, self._points, self._rows, self._grid = (
             torch.from_numpy(values).to(device) for values in sent
         )
         self._ratios = ratios.on(device)
 
-    def scores(self, T_map_base: Any) -> Any:
-        """Scores (N,), float32, of poses (N, 4, 4) on the device."""
+    def scores(self, T_map_base: Any, block: int | None = None) -> Any:
+        """Scores (N,), float32, of poses (N, 4, 4) on the device; `block` as in `gpu_kernel`."""
         from fgsn_ros.localization import gpu_kernel  # only where there is a GPU there is Triton
 
         return gpu_kernel.scores(
-            T_map_base, self._camera, self._points, self._rows, self._ratios, self._grid
+            T_map_base, self._camera, self._points, self._rows, self._ratios, self._grid, block
         )

@@ -13,8 +13,11 @@ import triton.language as tl
 
 from fgsn_ros.localization.kernel import MAX_SIZE, NEAR_M
 
-BLOCK, WARPS = 256, 4
-"""Particles of a program and its warps: two particles a thread share what is read of a point."""
+WARPS = 4
+BLOCK, SMALL_BLOCK = 512, 128
+"""Particles of a program: four a thread share what is read of a point, one where they are few."""
+MANY = 1 << 17
+"""From so many particles on, the large blocks are enough to keep a GPU busy."""
 
 
 def scores(
@@ -24,25 +27,25 @@ def scores(
     rows: torch.Tensor,
     log_ratio: torch.Tensor,
     grid: torch.Tensor,
-    block: int = BLOCK,
-    warps: int = WARPS,
+    block: int | None = None,
 ) -> torch.Tensor:
     """Score (N,) float32 of each pose, all arguments being on the device.
 
     Args:
         T_map_base: (N, 4, 4) float32.
-        camera: (15,) float32: three rows of four from the base to (u + 1/2) z, (v + 1/2) z, z in
+        camera: (15,) float32: three rows of four from the base to (u + 3/2) z, (v + 3/2) z, z in
             grid pixels, then the point (3,) in the map that `points` are relative to.
         points: (M, 6) float32: x y z [m], depth at the predicted pose [m], weight at any size,
             weight for each time that size.
         rows: (M,) int32: first entry in `log_ratio` of each point's map label.
         log_ratio: (K, K + 1) float32 [map, observed], 0 for unlabelled cells.
-        grid: (H, W) observed labels, K where unlabelled, of any integer type.
-        block: Particles of a program, a power of 2.
-        warps: Warps of a program.
+        grid: (H + 2, W + 2) observed labels, K where unlabelled and on a border around the image,
+            of any integer type.
+        block: Particles of a program, a power of 2; default: by the number of particles.
     """
     poses = T_map_base.contiguous()
     sums = torch.empty(len(poses), dtype=torch.float32, device=poses.device)
+    block = block or (BLOCK if len(poses) >= MANY else SMALL_BLOCK)
     height, width = grid.shape
     score_block[(triton.cdiv(len(poses), block),)](
         poses,
@@ -55,11 +58,12 @@ def scores(
         len(poses),
         len(points),
         width,
-        height,
+        width - 1.0,
+        height - 1.0,
         NEAR_M,
         MAX_SIZE,
         block,
-        num_warps=warps,
+        num_warps=WARPS,
         enable_fp_fusion=True,
     )
     return sums
@@ -77,7 +81,8 @@ def score_block(
     count: tl.tensor,
     point_count: tl.tensor,
     width: tl.tensor,
-    height: tl.tensor,
+    last_u: tl.tensor,
+    last_v: tl.tensor,
     near: tl.constexpr,
     max_size: tl.constexpr,
     block: tl.constexpr,
@@ -94,14 +99,14 @@ def score_block(
         x = tl.load(points + 6 * i)
         y = tl.load(points + 6 * i + 1)
         z = tl.load(points + 6 * i + 2)
-        depth = zx * x + zy * y + zz * z + z1
-        inverse = 1.0 / tl.maximum(depth, near)
-        u = (ux * x + uy * y + uz * z + u1) * inverse
-        v = (vx * x + vy * y + vz * z + v1) * inverse
-        inside = (depth > near) & (u >= 0.0) & (v >= 0.0) & (u < width) & (v < height)
-        cell = tl.where(inside, v, 0.0).to(tl.int32) * width + tl.where(inside, u, 0.0).to(tl.int32)
-        observed = tl.load(grid + cell, inside, 0).to(tl.int32)
-        ratio = tl.load(log_ratio + tl.load(rows + i) + observed, inside, 0.0)
+        # Behind the camera, numerators over a tiny depth land far outside, which is the border.
+        inverse = 1.0 / tl.maximum(z1 + zx * x + zy * y + zz * z, near)
+        u = (u1 + ux * x + uy * y + uz * z) * inverse
+        v = (v1 + vx * x + vy * y + vz * z) * inverse
+        column = tl.minimum(tl.maximum(u, 0.0), last_u).to(tl.int32)
+        row = tl.minimum(tl.maximum(v, 0.0), last_v).to(tl.int32)
+        observed = tl.load(grid + (row * width + column)).to(tl.int32)
+        ratio = tl.load(log_ratio + tl.load(rows + i) + observed)
         size = tl.minimum(tl.load(points + 6 * i + 3) * inverse, max_size)
         total += (tl.load(points + 6 * i + 4) + tl.load(points + 6 * i + 5) * size) * ratio
     tl.store(sums + particle, total, live)

@@ -63,7 +63,7 @@ class FrameLikelihood:
     def __call__(self, T_map_base: Array) -> Array:
         """(N,) log-likelihoods of poses (N, 4, 4), up to a constant, beside the poses."""
         if on_gpu(T_map_base):
-            scores = self._sent_to(T_map_base.device).scores(T_map_base)
+            scores = self.sent_to(T_map_base.device).scores(T_map_base)
         else:
             scores = self._evidence.scores(self._projections(host(T_map_base)))
         return self.power * doubles(scores, T_map_base)
@@ -82,7 +82,8 @@ class FrameLikelihood:
             self._threads,
         )
 
-    def _sent_to(self, device: Any) -> DeviceEvidence:
+    def sent_to(self, device: Any) -> DeviceEvidence:
+        """The evidence on a device, where it stays."""
         if self._sent is None:
             T_camera_base = poses.invert(self._T_base_camera)
             base_to_grid = self._pinhole.camera.matrix @ T_camera_base[:3]

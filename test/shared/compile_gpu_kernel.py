@@ -10,13 +10,15 @@ from fgsn_ros.localization.gpu_kernel import BLOCK, WARPS, score_block
 from fgsn_ros.localization.kernel import MAX_SIZE, NEAR_M
 
 FLOATS = ("poses", "camera", "points", "log_ratio", "sums")
-NUMBERS = ("count", "point_count", "width", "height")
+NUMBERS = ("count", "point_count", "width")
 
 
 def main():
     constants = {"near": NEAR_M, "max_size": MAX_SIZE, "block": BLOCK}
     types = dict.fromkeys(FLOATS, "*fp32") | dict.fromkeys(NUMBERS, "i32")
-    types |= {"rows": "*i32", "grid": "*u8"} | dict.fromkeys(constants, "constexpr")
+    types |= {"rows": "*i32", "grid": "*u8", "last_u": "fp32", "last_v": "fp32"} | dict.fromkeys(
+        constants, "constexpr"
+    )
     signature = {name: types[name] for name in score_block.arg_names}
     compiled = triton.compile(
         ASTSource(score_block, signature, constants),

@@ -6,10 +6,11 @@ import numpy as np
 import torch
 
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.arrays import is_tensor
 from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.localization import likelihood
 from fgsn_ros.localization.device_evidence import DeviceRatios
 from fgsn_ros.localization.kernel import score_particles_numpy
-from fgsn_ros.localization.likelihood import FrameLikelihood
 from fgsn_ros.localization.pinhole_grid import PinholeGrid
 from fgsn_ros.localization.selection import SelectedPoints
 
@@ -49,11 +50,10 @@ def scores(label_count):
         *(part[kept] for part in (selected.weights, selected.depths)),
     )
     ratios = DeviceRatios(log_ratio)
-    likelihood = FrameLikelihood(
+    frame = likelihood.FrameLikelihood(
         pinhole, T_BASE_CAMERA, grid, selected, statistics, ratios, SHARE, power=1.0
     )
-    device = torch.device("cpu")
-    found = likelihood._sent_to(device).scores(torch.from_numpy(T_map_base).float())
+    found = frame(torch.from_numpy(T_map_base).float())
     plain = score_particles_numpy(
         projections,
         selected.points,
@@ -76,6 +76,7 @@ def away_from_borders(projections, points):
 
 
 def main():
+    likelihood.on_gpu = is_tensor  # the interpreter's device is the CPU
     results = {}
     for label_count in (20, 300):
         found, plain = scores(label_count)
