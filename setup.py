@@ -32,6 +32,8 @@ setup(
         "matplotlib>=3.5",
         "numba>=0.59",
         "numpy>=1.24",
+        "onnx>=1.14",
+        "onnxruntime>=1.16",
         "open3d>=0.18",
         "opencv-python-headless>=4.7",
         "pillow>=9.0",

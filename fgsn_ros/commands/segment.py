@@ -57,8 +57,8 @@ class Segment:
 
     def _label(self, given: SegmentInput, segmenter: Segmenter, folder: Path) -> int:
         writer, count = LabelWriter(folder, self.overlays, self.video), 0
-        for named in tqdm(given.images, desc="label", unit="image", total=given.count or None):
-            label_map = segmenter.segment(named.image)
+        images = tqdm(given.images, desc="label", unit="image", total=given.count or None)
+        for named, label_map in segmenter.segment_each(images, lambda named: named.image):
             if self.full_resolution:
                 label_map = every_pixel(label_map, *named.image.shape[:2])
             writer.add(named, label_map)

@@ -25,6 +25,8 @@ class FgsnNetwork(nn.Module, ABC):
     """Cell (i, j) of the features is centred on pixel first_cell_px + 8 (j, i)."""
     classifier: nn.Conv2d
     auxiliary_classifier: nn.Conv2d | None
+    classifies_linearly = True
+    """Whether `classify` is linear: then logits may be interpolated instead of features."""
 
     @property
     def label_count(self) -> int:

@@ -13,10 +13,9 @@ class InputImages:
     """Checks images and normalises them with a checkpoint's mean and standard deviation."""
 
     def __init__(self, checkpoint: Checkpoint, device: torch.device) -> None:
-        scale = 1.0 / (255.0 * np.asarray(checkpoint.std, np.float32))
-        shift = -np.asarray(checkpoint.mean, np.float32) / np.asarray(checkpoint.std, np.float32)
-        self._scale = torch.tensor(scale, device=device).view(1, 3, 1, 1)
-        self._shift = torch.tensor(shift, device=device).view(1, 3, 1, 1)
+        scale, shift = scale_and_shift(checkpoint)
+        self._scale = scale.to(device).view(1, 3, 1, 1)
+        self._shift = shift.to(device).view(1, 3, 1, 1)
 
     def batch(self, image: NDArray[np.uint8]) -> Tensor:
         """Normalised (1, 3, H, W), channels last, of an RGB image uint8 (H, W, 3).
@@ -27,6 +26,12 @@ class InputImages:
         require_image(image)
         pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self._scale.device)
         return pixels.permute(2, 0, 1)[None] * self._scale + self._shift
+
+
+def scale_and_shift(checkpoint: Checkpoint) -> tuple[Tensor, Tensor]:
+    """What the bytes of R, G and B are multiplied with (3,), and what is added then (3,)."""
+    mean, std = np.asarray(checkpoint.mean, np.float32), np.asarray(checkpoint.std, np.float32)
+    return torch.from_numpy(1.0 / (255.0 * std)), torch.from_numpy(-mean / std)
 
 
 def require_image(image: NDArray[np.uint8]) -> None:

@@ -48,7 +48,7 @@ class Lraspp(FgsnNetwork):
 
     def features(self, images: Tensor) -> Tensor:
         """Features (B, 128, ceil(H/8), ceil(W/8)) of normalised images (B, 3, H, W)."""
-        height, width = images.shape[-2:]
+        height, width = map(int, images.shape[-2:])  # numbers where a graph is traced, too
         padding = (0, -width % _PADDED_MULTIPLE, 0, -height % _PADDED_MULTIPLE)
         x = functional.pad(images, padding, mode="replicate") if any(padding) else images
         low = x

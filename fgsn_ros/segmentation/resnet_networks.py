@@ -33,6 +33,7 @@ class ResnetNetwork(FgsnNetwork):
         self.trunk = DilatedResnet(resnet, *form)
         self.head, self.feature_dim = _head(family)
         self.auxiliary = _layers(FCNHead(_THIRD_STAGE, 1), 2 if family == "pspnet" else 3)
+        self.classifies_linearly = family != "pspnet"
         self.end, self.auxiliary_end = _end(family), _end("pspnet" if family == "pspnet" else "fcn")
         self.classifier = nn.Conv2d(self.feature_dim, label_count, 1)
         self.auxiliary_classifier = nn.Conv2d(_AUXILIARY_DIM, label_count, 1)

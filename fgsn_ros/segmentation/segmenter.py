@@ -1,22 +1,29 @@
 """Segmenter: image in, label map out."""
 
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from fgsn_ros.config import require
+from fgsn_ros.segmentation.backends import CpuLabels, CudaLabels, choose_backend
 from fgsn_ros.segmentation.checkpoint import Checkpoint
-from fgsn_ros.segmentation.folding import folded_copy
-from fgsn_ros.segmentation.grids import on_grid
-from fgsn_ros.segmentation.input_images import InputImages
+from fgsn_ros.segmentation.input_images import require_image
 from fgsn_ros.segmentation.labels import LabelMap
 from fgsn_ros.segmentation.settings import SegmenterSettings
+
+Item = TypeVar("Item")
 
 
 class Segmenter:
     """Labels images with a checkpoint's network, in half precision on a GPU.
 
     Sees nothing but the image.
+
+    Raises:
+        SettingsError: there is no such device, or what the backend needs is not installed.
     """
 
     def __init__(self, checkpoint: Checkpoint, settings: SegmenterSettings | None = None) -> None:
@@ -24,10 +31,12 @@ class Segmenter:
         self.checkpoint = checkpoint
         self.stride = settings.stride
         self.device = choose_device(settings.device)
-        self._dtype = torch.float16 if self.device.type == "cuda" else torch.float32
-        network = folded_copy(checkpoint.network)
-        self._network = network.to(self.device, self._dtype).to(memory_format=torch.channels_last)
-        self._images = InputImages(checkpoint, self.device)
+        self.backend = choose_backend(settings.backend, self.device)
+        self._labels: CpuLabels | CudaLabels
+        if self.device.type == "cpu":
+            self._labels = CpuLabels(checkpoint, self.stride, self.backend, settings.threads)
+        else:
+            self._labels = CudaLabels(checkpoint, self.stride, self.backend, self.device)
 
     @property
     def label_count(self) -> int:
@@ -35,28 +44,42 @@ class Segmenter:
         return self.checkpoint.label_count
 
     def warm_up(self, height: int = 480, width: int = 640) -> None:
-        """Label a blank image: the first one takes longer than those after it."""
+        """Label a blank image: the first one of a size takes longer than those after it."""
         self.segment(np.zeros((height, width, 3), np.uint8))
 
-    @torch.inference_mode()
     def segment(self, image: NDArray[np.uint8]) -> LabelMap:
         """Label map of an RGB image uint8 (H, W, 3), on the grid of `Camera.at_stride(stride)`.
 
         Raises:
             RecordingError: the image is of another type or shape.
         """
-        batch = self._images.batch(image)
-        features = self._network.features(batch.to(self._dtype))
-        features = on_grid(features, self._network.first_cell_px, self.stride, *image.shape[:2])
-        logits = self._network.classify(features)[0].float()
-        highest, labels = logits.max(dim=0)
-        confidence = 1.0 / (logits - highest).exp_().sum(dim=0)
-        return LabelMap(
-            labels=labels.cpu().numpy().astype(np.uint16),
-            confidence=confidence.cpu().numpy(),
-            stride=self.stride,
-            label_count=self.label_count,
-        )
+        return self._begin(image)()
+
+    def segment_each(
+        self, items: Iterable[Item], image_of: Callable[[Item], NDArray[np.uint8]]
+    ) -> Iterator[tuple[Item, LabelMap]]:
+        """Items, one by one, with the label maps of their images, as by `segment`.
+
+        A GPU has the next image before the labels of one are fetched, and is never without work.
+        """
+        begun: tuple[Item, Callable[[], LabelMap]] | None = None
+        for item in items:
+            begun, ready = (item, self._begin(image_of(item))), begun
+            if ready is not None:
+                yield ready[0], ready[1]()
+        if begun is not None:
+            yield begun[0], begun[1]()
+
+    def _begin(self, image: NDArray[np.uint8]) -> Callable[[], LabelMap]:
+        """Begin with an image; what comes back gives its label map, and waits for it on a GPU."""
+        require_image(image)
+        finish = self._labels.begin(np.ascontiguousarray(image))
+
+        def label_map() -> LabelMap:
+            labels, confidence = finish()
+            return LabelMap(labels, confidence, self.stride, self.label_count)
+
+        return label_map
 
 
 def choose_device(name: str) -> torch.device:

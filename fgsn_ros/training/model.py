@@ -41,5 +41,6 @@ class Model:
 
     def segmenter(self, kind: str, stride: int = STRIDE) -> Segmenter:
         """Labels images with a copy of the network, on its device."""
-        settings = SegmenterSettings(device=self.device.type, stride=stride)
+        # eager: a network that is about to change is not worth a graph
+        settings = SegmenterSettings(self.device.type, stride, backend="eager")
         return Segmenter(self.checkpoint(kind, None), settings)

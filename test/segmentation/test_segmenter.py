@@ -7,6 +7,7 @@ import torch
 from fgsn_ros.errors import RecordingError, SettingsError
 from fgsn_ros.segmentation.checkpoint import IMAGENET_MEAN, IMAGENET_STD, Checkpoint
 from fgsn_ros.segmentation.folding import fold_batch_norm
+from fgsn_ros.segmentation.grids import on_grid
 from fgsn_ros.segmentation.networks import LRASPP, FgsnNetwork, make_network
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.segmentation.settings import SegmenterSettings
@@ -26,24 +27,27 @@ def image() -> np.ndarray:
     return np.random.default_rng(1).integers(0, 256, (45, 83, 3), np.uint8)
 
 
-def test_label_map_is_the_soft_max_of_the_network_before_folding(checkpoint, image):
+def plain_soft_max(network: FgsnNetwork, image: np.ndarray, stride: int) -> torch.Tensor:
+    """(K, h, w): features of the unfolded network, interpolated, then classified."""
     scaled = (image / 255.0 - IMAGENET_MEAN) / IMAGENET_STD
     with torch.inference_mode():
         batch = torch.tensor(scaled, dtype=torch.float32).permute(2, 0, 1)[None]
-        expected = checkpoint.network(batch)[0].softmax(dim=0)
-    label_map = Segmenter(checkpoint, SegmenterSettings("cpu", 8)).segment(image)
-    assert label_map.labels.shape == (6, 11)
+        features = network.features(batch)
+        features = on_grid(features, network.first_cell_px, stride, *image.shape[:2])
+        return network.classify(features)[0].softmax(dim=0)
+
+
+@pytest.mark.parametrize(("stride", "grid"), [(4, (12, 21)), (8, (6, 11)), (16, (3, 6))])
+@pytest.mark.parametrize("backend", ["eager", "onnx"])
+def test_label_map_is_the_soft_max_of_the_plain_network(checkpoint, image, backend, stride, grid):
+    expected = plain_soft_max(checkpoint.network, image, stride)
+    label_map = Segmenter(checkpoint, SegmenterSettings("cpu", stride, backend)).segment(image)
+    assert label_map.labels.shape == grid
+    assert label_map.stride == stride
     assert label_map.label_count == 15
     chosen = expected.gather(0, torch.from_numpy(label_map.labels.astype(np.int64))[None])[0]
     np.testing.assert_allclose(chosen, expected.max(dim=0).values, atol=1e-5)
     np.testing.assert_allclose(label_map.confidence, chosen, atol=1e-5)
-
-
-@pytest.mark.parametrize(("stride", "grid"), [(4, (12, 21)), (8, (6, 11)), (16, (3, 6))])
-def test_grid_is_that_of_the_stride(checkpoint, image, stride, grid):
-    label_map = Segmenter(checkpoint, SegmenterSettings("cpu", stride)).segment(image)
-    assert label_map.labels.shape == grid
-    assert label_map.stride == stride
 
 
 def test_same_image_gives_the_same_labels_to_the_bit(checkpoint, image):
@@ -72,6 +76,10 @@ def test_settings_refuse_an_unknown_stride_and_device():
         SegmenterSettings(stride=7)
     with pytest.raises(SettingsError, match="device"):
         SegmenterSettings(device="tpu")
+    with pytest.raises(SettingsError, match="backend must be one of auto, eager, compile, onnx"):
+        SegmenterSettings(backend="tensorrt")
+    with pytest.raises(SettingsError, match="threads"):
+        SegmenterSettings(threads=-1)
 
 
 @pytest.fixture(
@@ -99,7 +107,17 @@ def test_folding_leaves_the_logits_of_a_resnet(resnet):
 
 @pytest.mark.parametrize(("stride", "grid"), [(4, (12, 21)), (8, (6, 11)), (16, (3, 6))])
 def test_resnet_labels_an_odd_image_on_the_grid_of_the_stride(resnet, image, stride, grid):
-    label_map = Segmenter(Checkpoint(resnet), SegmenterSettings("cpu", stride)).segment(image)
+    expected = plain_soft_max(resnet, image, stride)
+    settings = SegmenterSettings("cpu", stride, "eager")
+    label_map = Segmenter(Checkpoint(resnet), settings).segment(image)
     assert label_map.labels.shape == grid
-    assert label_map.labels.max() < 15
-    assert np.isfinite(label_map.confidence).all()
+    np.testing.assert_allclose(label_map.confidence, expected.max(dim=0).values, atol=1e-3)
+
+
+def test_resnet_labels_by_onnx_as_by_pytorch(resnet, image):
+    eager, onnx = (
+        Segmenter(Checkpoint(resnet), SegmenterSettings("cpu", 4, name)).segment(image)
+        for name in ("eager", "onnx")
+    )
+    assert np.mean(eager.labels == onnx.labels) >= 0.999
+    np.testing.assert_allclose(eager.confidence, onnx.confidence, atol=1e-3)
