@@ -36,6 +36,7 @@ COMMANDS = {
         "compare label images with class images",
     ),
     "segment": ("segment", "Segment", "label images, a video or a recording"),
+    "export": ("export", "Export", "write a network as ONNX, for TensorRT and other runtimes"),
     "demo": ("demo", "Demo", "map a simulated town in summer, localize in winter"),
 }
 """Command words to (module of fgsn_ros.commands, its dataclass, summary)."""
