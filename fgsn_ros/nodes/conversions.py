@@ -59,8 +59,10 @@ def _packed(message: Image, encoding: str) -> Image:
         raise RecordingError(f"the image is damaged: {size} pixels")
     if message.step == row and message.encoding == encoding:
         return message
-    rows = np.frombuffer(message.data, np.uint8, message.step * message.height)
-    data = _bytes_of(rows.reshape(message.height, message.step)[:, :row])
+    data = message.data
+    if message.step != row:
+        rows = np.frombuffer(data, np.uint8, message.step * message.height)
+        data = _bytes_of(rows.reshape(message.height, message.step)[:, :row])
     return Image(
         height=message.height,
         width=message.width,
