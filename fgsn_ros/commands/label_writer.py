@@ -1,5 +1,8 @@
 """The files that `fgsn segment` writes of each image."""
 
+import os
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import cv2
@@ -14,20 +17,48 @@ from fgsn_ros.sequences.video import VideoWriter
 
 
 class LabelWriter:
-    """Writes labels/NAME.png and, where asked, overlays/NAME.jpg and overlay.mp4 of each camera."""
+    """Writes labels/NAME.png and, where asked, overlays/NAME.jpg and overlay.mp4 of each camera.
+
+    A context manager: threads encode and write the files, which are whole when it ends.
+    """
 
     def __init__(self, folder: Path, overlays: bool, video: bool) -> None:
+        self.count = 0
+        """Images so far."""
         self._folder = folder
+        # The pictures of a film keep their order in a single thread.
+        self._threads = 1 if video else os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="write")
+        self._pending: deque[Future[None]] = deque()
         self._overlays = overlays
         self._video = video
         self._videos: dict[str, VideoWriter] = {}
 
+    def __enter__(self) -> "LabelWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            while self._pending and kind is None:
+                self._pending.popleft().result()
+        finally:
+            self._pool.shutdown(cancel_futures=True)
+        if kind is None:
+            for video in self._videos.values():
+                video.close()
+
     def add(self, named: NamedImage, label_map: LabelMap) -> None:
-        """Write what belongs to one image.
+        """Write what belongs to one image, soon.
 
         Raises:
-            OutputError: a file cannot be written.
+            OutputError: a file, perhaps of an image before, cannot be written.
         """
+        self.count += 1
+        self._pending.append(self._pool.submit(self._add, named, label_map))
+        if len(self._pending) > 2 * self._threads:
+            self._pending.popleft().result()
+
+    def _add(self, named: NamedImage, label_map: LabelMap) -> None:
         _write(self._folder / "labels" / f"{named.name}.png", label_pixels(label_map))
         if not (self._overlays or self._video):
             return
@@ -36,15 +67,6 @@ class LabelWriter:
             _write(self._folder / "overlays" / f"{named.name}.jpg", blended[..., ::-1])
         if self._video:
             self._video_of(named.camera).add(named.stamp, blended)
-
-    def close(self) -> None:
-        """Finish the videos.
-
-        Raises:
-            OutputError: one is not whole.
-        """
-        for video in self._videos.values():
-            video.close()
 
     def _video_of(self, camera: str) -> VideoWriter:
         if camera not in self._videos:

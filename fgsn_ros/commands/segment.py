@@ -1,5 +1,7 @@
 """`fgsn segment`: label images, a video or a recording."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -10,13 +12,18 @@ from tqdm import tqdm
 from fgsn_ros.commands.label_writer import LabelWriter
 from fgsn_ros.commands.segment_input import SegmentInput, open_input
 from fgsn_ros.config import require
+from fgsn_ros.errors import OutputError
 from fgsn_ros.outputs import check_output, whole_folder
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.label_set import label_set_of, write_label_set
 from fgsn_ros.segmentation.overlays import every_pixel
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.segmentation.settings import SegmenterSettings
+from fgsn_ros.sequences.read_ahead import read_ahead
 from fgsn_ros.sequences.settings import RecordingSettings
+from fgsn_ros.training.processes import Processes
+
+_IMAGES_AHEAD = 4
 
 
 @dataclass(frozen=True)
@@ -44,24 +51,54 @@ class Segment:
     segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
 
     def run(self) -> None:
-        """Write the folder."""
+        """Write the folder; with `torchrun`, each process labels its share of the images."""
         check_output(self.output, self.overwrite)
         given = open_input(self.input, self.recording, self.output)
         require(given.moving or not self.video, "--video takes a video or a recording as input")
-        segmenter = Segmenter(load_checkpoint(self.checkpoint), self.segmenter)
-        with whole_folder(self.output, self.overwrite) as folder:
-            count = self._label(given, segmenter, folder)
-            stride = 1 if self.full_resolution else segmenter.stride
-            write_label_set(folder, label_set_of(segmenter.checkpoint, stride))
-        print(f"{self.output}: labels of {count} images")
+        checkpoint = load_checkpoint(self.checkpoint)
+        processes = Processes(self.segmenter.device)
+        require(processes.count == 1 or not self.video, "--video needs a single process")
+        try:
+            segmenter = Segmenter(checkpoint, self.segmenter)
+            with shared_folder(processes, self.output, self.overwrite) as folder:
+                mine = self._label(given, segmenter, folder, processes)
+                counts = processes.all_items({processes.rank: mine}, processes.count)
+                if processes.first:
+                    stride = 1 if self.full_resolution else segmenter.stride
+                    write_label_set(folder, label_set_of(checkpoint, stride))
+        finally:
+            processes.close()
+        if processes.first:
+            print(f"{self.output}: labels of {sum(counts)} images")
 
-    def _label(self, given: SegmentInput, segmenter: Segmenter, folder: Path) -> int:
-        writer, count = LabelWriter(folder, self.overlays, self.video), 0
-        images = tqdm(given.images, desc="label", unit="image", total=given.count or None)
-        for named, label_map in segmenter.segment_each(images, lambda named: named.image):
-            if self.full_resolution:
-                label_map = every_pixel(label_map, *named.image.shape[:2])
-            writer.add(named, label_map)
-            count += 1
-        writer.close()
-        return count
+    def _label(
+        self, given: SegmentInput, segmenter: Segmenter, folder: Path, processes: Processes
+    ) -> int:
+        """Label this process's share; images are read and files written in other threads."""
+        images = read_ahead(given.images(processes.rank, processes.count), _IMAGES_AHEAD)
+        total = -(-given.count // processes.count) or None
+        bar = tqdm(images, desc="label", unit="image", total=total, disable=not processes.first)
+        with LabelWriter(folder, self.overlays, self.video) as writer:
+            for named, label_map in segmenter.segment_each(bar, lambda named: named.image):
+                if self.full_resolution:
+                    label_map = every_pixel(label_map, *named.image.shape[:2])
+                writer.add(named, label_map)
+            return writer.count
+
+
+@contextmanager
+def shared_folder(processes: Processes, path: Path, overwrite: bool) -> Iterator[Path]:
+    """Yield the folder that all processes write into; the first one makes it `path` in the end.
+
+    Raises:
+        OutputError: it cannot be written, or another machine does not see it.
+    """
+    if processes.first:
+        with whole_folder(path, overwrite) as folder:
+            processes.from_first(folder.as_posix())
+            yield folder
+        return
+    folder = Path(processes.from_first(None) or "")
+    if not folder.is_dir():
+        raise OutputError(f"{path} must lie on a disk that all machines share")
+    yield folder

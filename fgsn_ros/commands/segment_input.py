@@ -1,8 +1,9 @@
 """What `fgsn segment` labels: images, a video, or a recording, as named images one by one."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +40,8 @@ class NamedImage:
 class SegmentInput:
     """The images of an input."""
 
-    images: Iterator[NamedImage]
+    images: Callable[[int, int], Iterator[NamedImage]]
+    """of a first number and a step: every step-th image from there on"""
     count: int
     """about how many; 0 where it is not known"""
     moving: bool
@@ -80,7 +82,9 @@ def _of_recording(recording: Recording) -> SegmentInput:
         )
         for frame in recording.frames()
     )
-    return SegmentInput(images, recording.frame_count, moving=True)
+    return SegmentInput(
+        lambda first, step: islice(images, first, None, step), recording.frame_count, moving=True
+    )
 
 
 def _of_video(video: Video) -> SegmentInput:
@@ -88,13 +92,16 @@ def _of_video(video: Video) -> SegmentInput:
         NamedImage(Path(f"{index:06d}"), image, time_s)
         for index, (time_s, image) in enumerate(video.frames())
     )
-    return SegmentInput(images, video.frame_count, moving=True)
+    return SegmentInput(
+        lambda first, step: islice(images, first, None, step), video.frame_count, moving=True
+    )
 
 
 def _of_files(root: Path, paths: list[Path]) -> SegmentInput:
-    images = (
-        NamedImage(path.relative_to(root).with_suffix(""), read_image(path)) for path in paths
-    )
+    def images(first: int, step: int) -> Iterator[NamedImage]:
+        for path in paths[first::step]:
+            yield NamedImage(path.relative_to(root).with_suffix(""), read_image(path))
+
     return SegmentInput(images, len(paths), moving=False)
 
 

@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,14 @@ import pytest
 import torch
 
 from fgsn_ros.cli import main
+from fgsn_ros.commands.segment_input import open_input
 from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.segmentation.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fgsn_ros.segmentation.networks import LRASPP, make_network
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.sequences.recording import CameraMount, Frame
 from fgsn_ros.sequences.rosbag_writer import RecordingWriter
+from fgsn_ros.sequences.settings import RecordingSettings
 from fgsn_ros.sequences.video import VideoWriter, open_video
 
 RNG = np.random.default_rng(0)
@@ -214,3 +218,37 @@ def test_options_that_do_not_fit_the_input_are_refused(
     assert "no recording" in line
     save_image(images / "b.jpg")
     assert "several images named b" in refused(capfd, tmp_path, images, workplace.checkpoint)
+
+
+def in_two_processes(*arguments: object) -> str:
+    """What a command prints that runs as with `torchrun`, by gloo on the CPU."""
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+    words = (sys.executable, *torchrun, "-m", "fgsn_ros.cli", "segment", *arguments)
+    run = subprocess.run(list(map(str, words)), capture_output=True, text=True, timeout=120)
+    assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+def test_two_processes_write_the_files_of_one(workplace: Any, tmp_path: Path) -> None:
+    for index in range(5):
+        save_image(tmp_path / "images" / f"{index}.png")
+    given = (tmp_path / "images", workplace.checkpoint, "--output")
+    assert run(*given, tmp_path / "one") == 0
+    printed = in_two_processes(*given, tmp_path / "two")
+    assert printed.count("labels of 5 images") == 1
+    assert files(tmp_path / "two") == files(tmp_path / "one")
+    for name in files(tmp_path / "one"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "one", "two"]
+
+
+def test_processes_share_a_recording_s_images(workplace: Any) -> None:
+    whole = open_input(workplace.bag, RecordingSettings(), Path("none"))
+    parts = [
+        open_input(workplace.bag, RecordingSettings(), Path("none")).images(first, 3)
+        for first in range(3)
+    ]
+    names = [[named.name for named in part] for part in parts]
+    every = [named.name for named in whole.images(0, 1)]
+    assert names == [every[first::3] for first in range(3)]
+    assert len(every) == whole.count
