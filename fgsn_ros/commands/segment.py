@@ -15,14 +15,16 @@ from fgsn_ros.config import require
 from fgsn_ros.errors import OutputError
 from fgsn_ros.outputs import check_output, whole_folder
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
-from fgsn_ros.segmentation.label_set import label_set_of, write_label_set
+from fgsn_ros.segmentation.label_set import LabelSet, label_set_of, write_label_set
 from fgsn_ros.segmentation.overlays import every_pixel
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.segmentation.settings import SegmenterSettings
+from fgsn_ros.segmentation.sliding import Precision, SlidingSegmenter, SlidingSettings
 from fgsn_ros.sequences.read_ahead import read_ahead
 from fgsn_ros.sequences.settings import RecordingSettings
 from fgsn_ros.training.processes import Processes
 
+AnySegmenter = Segmenter | SlidingSegmenter
 _IMAGES_AHEAD = 4
 
 
@@ -41,6 +43,12 @@ class Segment:
     """folder to make"""
     full_resolution: bool = False
     """label every pixel, not every cell of `segmenter.stride` pixels"""
+    crop: int | None = None
+    """side of square crops [px] that slide over the image, e.g. 713: labels every pixel, as the
+    published code; of the segmenter's settings, the device alone counts then"""
+    precision: Precision = "float32"
+    """of --crop on a CPU: float32; or mixed, of a ResNet: faster where there is AVX512-BF16 or AMX,
+    but a few labels in a thousand differ"""
     overlays: bool = True
     """also write each image blended with its labels' colours"""
     video: bool = False
@@ -55,24 +63,34 @@ class Segment:
         check_output(self.output, self.overwrite)
         given = open_input(self.input, self.recording, self.output)
         require(given.moving or not self.video, "--video takes a video or a recording as input")
-        checkpoint = load_checkpoint(self.checkpoint)
+        require(self.crop is not None or self.precision == "float32", "--precision takes --crop")
         processes = Processes(self.segmenter.device)
         require(processes.count == 1 or not self.video, "--video needs a single process")
         try:
-            segmenter = Segmenter(checkpoint, self.segmenter)
+            segmenter, label_set = self._load()
             with shared_folder(processes, self.output, self.overwrite) as folder:
                 mine = self._label(given, segmenter, folder, processes)
                 counts = processes.all_items({processes.rank: mine}, processes.count)
                 if processes.first:
-                    stride = 1 if self.full_resolution else segmenter.stride
-                    write_label_set(folder, label_set_of(checkpoint, stride))
+                    write_label_set(folder, label_set)
         finally:
             processes.close()
         if processes.first:
             print(f"{self.output}: labels of {sum(counts)} images")
 
+    def _load(self) -> tuple[AnySegmenter, LabelSet]:
+        """The segmenter, and what its labels mean; sliding crops keep nothing else of the file."""
+        checkpoint = load_checkpoint(self.checkpoint)
+        segmenter: AnySegmenter
+        if self.crop is None:
+            segmenter = Segmenter(checkpoint, self.segmenter)
+        else:
+            sliding = SlidingSettings(self.segmenter.device, self.crop, self.precision)
+            segmenter = SlidingSegmenter(checkpoint, sliding)
+        return segmenter, label_set_of(checkpoint, 1 if self.full_resolution else segmenter.stride)
+
     def _label(
-        self, given: SegmentInput, segmenter: Segmenter, folder: Path, processes: Processes
+        self, given: SegmentInput, segmenter: AnySegmenter, folder: Path, processes: Processes
     ) -> int:
         """Label this process's share; images are read and files written in other threads."""
         images = read_ahead(given.images(processes.rank, processes.count), _IMAGES_AHEAD)

@@ -26,14 +26,6 @@ class DeviceRatios:
         return self._moved
 
 
-def sent_cells(grid: Grid, label_count: int, device: Any) -> Any:
-    """Labels (H, W), within a border of unlabelled cells (H + 2, W + 2), on a device."""
-    import torch
-
-    cells = np.pad(grid, 1, constant_values=label_count)
-    return torch.from_numpy(cells.astype(np.uint8 if label_count < 256 else np.int32)).to(device)
-
-
 class DeviceEvidence:
     """As `kernel.Evidence`, for poses (N, 4, 4) that are tensors on a GPU."""
 
@@ -43,18 +35,20 @@ class DeviceEvidence:
         origin: Array,
         size_share: float,
         ratios: DeviceRatios,
-        cells: Any,
+        grid: Grid,
         base_to_grid: Array,
+        device: Any,
     ) -> None:
-        """Send one frame to where its cells are.
+        """Send one frame to a device.
 
         Args:
             selected: Points, in the map.
             origin: (3,) in the map; points are sent relative to it.
             size_share: How much evidence grows with size, [0, 1].
             ratios: Log-ratios of the labels.
-            cells: Observed labels with a border: `PinholeGrid.device_cells` or `sent_cells`.
+            grid: (H, W) observed labels, K where unlabelled.
             base_to_grid: (3, 4) from the robot's base to homogeneous grid pixels (u z, v z, z).
+            device: The tensors' device.
         """
         import torch
 
@@ -69,16 +63,18 @@ class DeviceEvidence:
         rounding = base_to_grid.copy()
         rounding[:2] += 1.5 * base_to_grid[2]  # truncating rounds, one cell further for the border
         camera = np.append(rounding.ravel(), origin).astype(np.float32)
-        self._camera, self._points, self._rows = (
-            torch.from_numpy(values).to(cells.device) for values in (camera, points, rows)
+        cells = np.pad(grid, 1, constant_values=label_count)
+        cells = cells.astype(np.uint8 if label_count < 256 else np.int32)
+        sent = (camera, points, rows, cells)
+        self._camera, self._points, self._rows, self._grid = (
+            torch.from_numpy(values).to(device) for values in sent
         )
-        self._cells = cells
-        self._ratios = ratios.on(cells.device)
+        self._ratios = ratios.on(device)
 
     def scores(self, T_map_base: Any, block: int | None = None) -> Any:
         """Scores (N,), float32, of poses (N, 4, 4) on the device; `block` as in `gpu_kernel`."""
         from fgsn_ros.localization import gpu_kernel  # only where there is a GPU there is Triton
 
         return gpu_kernel.scores(
-            T_map_base, self._camera, self._points, self._rows, self._ratios, self._cells, block
+            T_map_base, self._camera, self._points, self._rows, self._ratios, self._grid, block
         )

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.arrays import Array, doubles, host, on_gpu
 from fgsn_ros.localization import kernel
-from fgsn_ros.localization.device_evidence import DeviceEvidence, DeviceRatios, sent_cells
+from fgsn_ros.localization.device_evidence import DeviceEvidence, DeviceRatios
 from fgsn_ros.localization.pinhole_grid import Grid, PinholeGrid
 from fgsn_ros.localization.selection import SelectedPoints
 
@@ -43,12 +43,8 @@ class FrameLikelihood:
         size_share: float,
         power: float,
         threads: int = 0,
-        device_labels: Any = None,
     ) -> None:
-        """Of a label map's grid, and its labels where they are on a GPU too.
-
-        `ratios`: `robust_log_ratio` of the statistics; `power` (beta) scales the sum.
-        """
+        """`ratios`: `robust_log_ratio` of the statistics; `power` (beta) scales the sum."""
         self.power = power
         self.selected = selected
         self._pinhole = pinhole
@@ -59,7 +55,6 @@ class FrameLikelihood:
         self._log_ratio = ratios.log_ratio
         self._size_share = size_share
         self._threads = threads
-        self._device_labels = device_labels
         # Relative to a point nearby, float32 resolves micrometres anywhere on the map.
         self._origin = selected.points.mean(axis=0) if len(selected) else np.zeros(3)
         self._points = (selected.points - self._origin).astype(np.float32)
@@ -97,17 +92,11 @@ class FrameLikelihood:
                 self._origin,
                 self._size_share,
                 self._ratios,
-                self._cells_on(device),
+                self._grid,
                 base_to_grid,
+                device,
             )
         return self._sent
-
-    def _cells_on(self, device: Any) -> Any:
-        label_count = self._log_ratio.shape[1]
-        labels = self._device_labels
-        if labels is not None and labels.device == device:
-            return self._pinhole.device_cells(labels, label_count)
-        return sent_cells(self._grid, label_count, device)
 
     def match(self, T_map_base: Array) -> Match:
         """How the labels fit at one pose (4, 4)."""

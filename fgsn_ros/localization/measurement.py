@@ -173,7 +173,6 @@ class LabelMeasurement:
             self._settings.size_share,
             power,
             self._settings.threads,
-            label_map.on_device,
         )
 
     def _power(self, camera: str, T_odom_base: Array, selected: SelectedPoints) -> float:

@@ -1,7 +1,5 @@
 """A camera's label grid with its distortion taken out."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
@@ -21,7 +19,6 @@ class PinholeGrid:
         self.distorted = camera.at_stride(stride)
         self.camera: Camera = self.distorted.undistorted()
         self._source = self._source_cells() if self.distorted.is_distorted else None
-        self._device_source: Any = None
 
     def labels(self, label_map: LabelMap, label_count: int) -> Grid:
         """Labels (H, W) on the pinhole grid; `label_count` where unlabelled or not in the image.
@@ -39,23 +36,6 @@ class PinholeGrid:
         if self._source is None:
             return labels
         return np.append(labels.ravel(), np.int32(label_count))[self._source]
-
-    def device_cells(self, labels: Any, label_count: int) -> Any:
-        """`labels` of a tensor (H, W) within a border of unlabelled cells: (H + 2, W + 2), there.
-
-        They are uint8 if the labels fit, else int32.
-        """
-        import torch
-
-        if self._device_source is None or self._device_source.device != labels.device:
-            shape = self.distorted.height, self.distorted.width
-            count = shape[0] * shape[1]
-            source = np.arange(count).reshape(shape) if self._source is None else self._source
-            bordered = np.pad(source, 1, constant_values=count)
-            self._device_source = torch.from_numpy(bordered).to(labels.device)
-        kind = torch.uint8 if label_count < 256 else torch.int32
-        cells = torch.clip(labels.flatten(), max=label_count).to(kind)
-        return torch.cat([cells, cells.new_full((1,), label_count)])[self._device_source]
 
     def projections(self, T_map_camera: Array, origin: Array) -> Array:
         """(N, 3, 4) from points relative to `origin` (3,) in the map to homogeneous grid pixels."""

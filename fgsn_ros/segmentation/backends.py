@@ -17,8 +17,8 @@ from fgsn_ros.segmentation.onnx_backend import OnnxLogits
 from fgsn_ros.segmentation.settings import BackendName
 from fgsn_ros.segmentation.soft_max import grid_taps, no_taps, soft_max_labels
 
-Labelled = tuple[NDArray[np.uint16], NDArray[np.float32], Tensor | None]
-"""Labels and confidence, (h, w) each; the labels on the GPU that made them."""
+Labelled = tuple[NDArray[np.uint16], NDArray[np.float32]]
+"""Labels and confidence, (h, w) each."""
 Logits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 """Logits (h, w, K) of an image (H, W, 3)."""
 
@@ -61,12 +61,11 @@ class CpuLabels:
     def _label(self, image: NDArray[np.uint8]) -> Labelled:
         logits = self._logits(image)
         if not self._at_features:
-            taps = (no_taps(cells) for cells in logits.shape[:2])
-            return *soft_max_labels(logits, *taps), None
+            return soft_max_labels(logits, *(no_taps(cells) for cells in logits.shape[:2]))
         rows, columns = (
             grid_taps(self._first_cell_px, self._stride, size) for size in image.shape[:2]
         )
-        return *soft_max_labels(logits, rows, columns), None
+        return soft_max_labels(logits, rows, columns)
 
 
 class _TorchLogits:
@@ -106,13 +105,12 @@ class CudaLabels:
             sent = pinned.to(self._device, non_blocking=True)
         compute.wait_stream(self._uploads)
         sent.record_stream(compute)
-        made = [result[0] for result in self._network(sent)]
-        labels, confidence = map(_fetched, made)
+        labels, confidence = (_fetched(result[0]) for result in self._network(sent))
         done = compute.record_event()
 
         def finish() -> Labelled:
             done.synchronize()
-            return labels.numpy().astype(np.uint16), confidence.numpy().copy(), made[0]
+            return labels.numpy().astype(np.uint16), confidence.numpy().copy()
 
         return finish
 

@@ -1,7 +1,6 @@
 """Label maps and their colours."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -27,7 +26,6 @@ class LabelMap:
     confidence: NDArray[np.float32]  # (H, W), in [0, 1]
     stride: int  # [px]
     label_count: int
-    on_device: Any = None  # labels (H, W) as a tensor, where a GPU made them
 
     def __post_init__(self) -> None:
         if self.labels.ndim != 2 or self.labels.dtype != np.uint16:

@@ -26,15 +26,33 @@ class PyramidHead(nn.Module):
 
     def forward(self, trunk: Tensor) -> Tensor:
         """Features (B, 512, h, w) of the trunk's channels (B, 2048, h, w)."""
-        weight = self.conv.weight
-        mixed = functional.conv2d(trunk, weight[:, :_TRUNK_CHANNELS], self.conv.bias, padding=1)
-        for index, stage in enumerate(self.stages):
-            first = _TRUNK_CHANNELS + index * _POOLED_CHANNELS
-            mixed = mixed + _spread(
-                stage(trunk), weight[:, first : first + _POOLED_CHANNELS], mixed
-            )
-        features: Tensor = self.bn(mixed)
+        of_trunk = functional.conv2d(trunk, self.trunk_weight, self.conv.bias, padding=1)
+        features: Tensor = self.bn(of_trunk + self.of_pools(trunk))
         return features
+
+    @property
+    def trunk_weight(self) -> Tensor:
+        """Weight (512, 2048, 3, 3) of the trunk's channels."""
+        return self.conv.weight[:, :_TRUNK_CHANNELS]
+
+    @property
+    def pools_weight(self) -> Tensor:
+        """Weight (512, 4 x 512, 3, 3) of the pooled channels."""
+        return self.conv.weight[:, -len(_CELLS) * _POOLED_CHANNELS :]
+
+    def of_pools(self, trunk: Tensor) -> Tensor:
+        """What the pooled channels add to the convolution, (B, 512, h, w)."""
+        height, width = trunk.shape[-2:]
+        weights = self.pools_weight.chunk(len(_CELLS), dim=1)
+        lines, bases = [], []
+        for stage, weight in zip(self.stages, weights, strict=True):
+            pooled = stage(trunk)
+            lines.append(_lines(pooled, weight, width))
+            bases.append(_shifted_bases(pooled.shape[-2], height, pooled).flatten(0, 1))
+        # all stages at once, and channels last: each of them would be as large as the sum
+        rows = torch.cat(bases).t().expand(len(trunk), -1, -1)
+        spread = torch.bmm(rows, torch.cat(lines, dim=1).flatten(2))
+        return spread.view(len(trunk), height, width, -1).permute(0, 3, 1, 2)
 
 
 def _pooled(cells: int) -> nn.Sequential:
@@ -46,14 +64,14 @@ def _pooled(cells: int) -> nn.Sequential:
     )
 
 
-def _spread(pooled: Tensor, weight: Tensor, like: Tensor) -> Tensor:
-    """A 3x3 convolution (O, C, 3, 3) of cells (B, C, p, p) interpolated to the h x w of `like`."""
-    height, width = like.shape[-2:]
+def _lines(pooled: Tensor, weight: Tensor, width: int) -> Tensor:
+    """A 3x3 convolution (O, C, 3, 3) of cells (B, C, p, p), along x: (B, 3 p, width, O).
+
+    For each tap and cell along y, what is to be spread along y.
+    """
     taps = torch.einsum("bcij,ocyx->boyixj", pooled, weight)
-    rows = _shifted_bases(pooled.shape[-2], height, pooled).to(taps.dtype)
-    columns = _shifted_bases(pooled.shape[-1], width, pooled).to(taps.dtype)
-    lines = torch.einsum("boyixj,xjw->boyiw", taps, columns)
-    return torch.einsum("boyiw,yih->bhwo", lines, rows).permute(0, 3, 1, 2)
+    columns = _shifted_bases(pooled.shape[-1], width, pooled)
+    return torch.einsum("boyixj,xjw->byiwo", taps, columns).flatten(1, 2)
 
 
 def _shifted_bases(cells: int, size: int, like: Tensor) -> Tensor:
@@ -64,4 +82,4 @@ def _shifted_bases(cells: int, size: int, like: Tensor) -> Tensor:
     identity = torch.eye(cells, device=like.device)[None]
     bases = functional.interpolate(identity, size=size, mode="linear", align_corners=True)[0]
     padded = functional.pad(bases, (1, 1))
-    return torch.stack([padded[:, shift : shift + size] for shift in range(3)])
+    return torch.stack([padded[:, shift : shift + size] for shift in range(3)]).to(like.dtype)

@@ -40,7 +40,7 @@ class ResnetNetwork(FgsnNetwork):
 
     def features(self, images: Tensor) -> Tensor:
         """Features (B, D, ceil(H/8), ceil(W/8)) of normalised images (B, 3, H, W)."""
-        features: Tensor = self.head(self.trunk(images)[1])
+        features: Tensor = self.head(self.trunk.fourth(images))
         return features
 
     def features_and_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,9 +40,19 @@ class DilatedResnet(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Third and fourth stage, (B, 1024, h, w) and (B, 2048, h, w), of images (B, 3, H, W)."""
-        x = self.layer2(self.layer1(self.pool(self.stem(images))))
-        third = self.layer3(x)
+        third = self._third(images)
         return third, self.layer4(third)
+
+    def fourth(self, images: Tensor) -> Tensor:
+        """Fourth stage alone; the third is not kept until it is there."""
+        x = self._third(images)
+        for block in self.layer4:
+            x = block(x)
+        return x
+
+    def _third(self, images: Tensor) -> Tensor:
+        x: Tensor = self.layer3(self.layer2(self.layer1(self.pool(self.stem(images)))))
+        return x
 
 
 def _convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> list[nn.Module]:

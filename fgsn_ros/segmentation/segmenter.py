@@ -76,8 +76,8 @@ class Segmenter:
         finish = self._labels.begin(np.ascontiguousarray(image))
 
         def label_map() -> LabelMap:
-            labels, confidence, on_device = finish()
-            return LabelMap(labels, confidence, self.stride, self.label_count, on_device)
+            labels, confidence = finish()
+            return LabelMap(labels, confidence, self.stride, self.label_count)
 
         return label_map
 

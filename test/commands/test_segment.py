@@ -16,6 +16,7 @@ from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.segmentation.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fgsn_ros.segmentation.networks import LRASPP, make_network
 from fgsn_ros.segmentation.segmenter import Segmenter
+from fgsn_ros.segmentation.sliding import SlidingSegmenter, SlidingSettings
 from fgsn_ros.sequences.recording import CameraMount, Frame
 from fgsn_ros.sequences.rosbag_writer import RecordingWriter
 from fgsn_ros.sequences.settings import RecordingSettings
@@ -98,6 +99,39 @@ def test_full_resolution_labels_every_pixel(workplace: Any, tmp_path: Path) -> N
     np.testing.assert_array_equal(full[1::4, 2::4], grid)
     assert json.loads((tmp_path / "full" / "labels.json").read_text())["stride"] == 1
     assert not (tmp_path / "grid" / "overlays").exists()
+
+
+def test_crops_slide_and_label_every_pixel(images: Path, workplace: Any, tmp_path: Path) -> None:
+    output = tmp_path / "labels"
+    assert run(images, workplace.checkpoint, "--output", output, "--crop", 64) == 0
+    image = cv2.imread(str(images / "b.png"))
+    assert image is not None
+    segmenter = SlidingSegmenter(load_checkpoint(workplace.checkpoint), SlidingSettings(crop_px=64))
+    expected = segmenter.segment(np.ascontiguousarray(image[..., ::-1], np.uint8))
+    np.testing.assert_array_equal(read_labels(output / "labels" / "b.png"), expected.labels)
+    assert read_labels(output / "labels" / "town" / "a.1.png").shape == (30, 41)
+    assert json.loads((output / "labels.json").read_text())["stride"] == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--precision", "mixed"), "--precision takes --crop"),
+        (("--crop", 5), "crop_px must be at least 8"),
+        (("--crop", 64, "--precision", "mixed"), "take float32"),
+    ],
+)
+def test_bad_options_of_crops_are_told(
+    images: Path,
+    workplace: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    options: tuple[object, ...],
+    words: str,
+) -> None:
+    assert run(images, workplace.checkpoint, "--output", tmp_path / "labels", *options) == 2
+    assert words in capsys.readouterr().err
+    assert not (tmp_path / "labels").exists()
 
 
 def test_labels_above_255_are_kept_whole_and_named_classes_listed(tmp_path: Path) -> None:

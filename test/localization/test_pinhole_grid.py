@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
-import torch
 
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry.cameras import Camera
-from fgsn_ros.localization.device_evidence import sent_cells
 from fgsn_ros.localization.pinhole_grid import PinholeGrid
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 
@@ -59,17 +57,3 @@ def test_labels_beyond_the_label_count_are_unlabelled():
     grid = PinholeGrid(CAMERAS["none"], 8)
     labels = grid.labels(label_map(np.full((30, 41), UNLABELLED, np.uint16)), 7)
     assert (labels == 7).all()
-
-
-@pytest.mark.parametrize("name", CAMERAS)
-@pytest.mark.parametrize("label_count", [7, 300])
-def test_labels_that_stay_on_a_device_are_those_of_the_host(name, label_count):
-    grid = PinholeGrid(CAMERAS[name], 8)
-    labels = quadrants(grid.distorted)
-    label_map = LabelMap(labels, np.ones(labels.shape, np.float32), 8, label_count)
-    expected = sent_cells(grid.labels(label_map, label_count), label_count, torch.device("cpu"))
-    for _ in range(2):
-        found = grid.device_cells(torch.from_numpy(labels.astype(np.int64)), label_count)
-        assert found.dtype == expected.dtype
-        assert found.shape == (32, 43)
-        assert torch.equal(found, expected)

@@ -51,15 +51,7 @@ def scores(label_count):
     )
     ratios = DeviceRatios(log_ratio)
     frame = likelihood.FrameLikelihood(
-        pinhole,
-        T_BASE_CAMERA,
-        grid,
-        selected,
-        statistics,
-        ratios,
-        SHARE,
-        power=1.0,
-        device_labels=torch.from_numpy(grid) if label_count < 256 else None,
+        pinhole, T_BASE_CAMERA, grid, selected, statistics, ratios, SHARE, power=1.0
     )
     found = frame(torch.from_numpy(T_map_base).float())
     plain = score_particles_numpy(
