@@ -67,6 +67,18 @@ def eye(size: int, array: Array) -> Array:
     return like(np.eye(size), array)
 
 
+def product(first: Any, second: Any) -> Array:
+    """Matrix product of (..., m, n) and (..., n, k), for many small ones."""
+    if not is_tensor(first):
+        multiplied: Array = np.matmul(first, second)
+    elif second.ndim == 2:
+        rows = first.reshape(-1, first.shape[-1]) @ second
+        multiplied = rows.reshape(*first.shape[:-1], -1)
+    else:  # a GPU's own product takes a block of threads for each matrix of the batch
+        multiplied = (first[..., None] * second[..., None, :, :]).sum(dim=-2)
+    return multiplied
+
+
 def copy(array: Any) -> Array:
     """A copy that is contiguous in memory."""
     copied: Array = array.clone() if is_tensor(array) else array.copy()

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from fgsn_ros.errors import TrajectoryError
-from fgsn_ros.geometry.arrays import Array, common, copy, eye, host, is_tensor, zeros
+from fgsn_ros.geometry.arrays import Array, common, copy, eye, host, is_tensor, product, zeros
 
 _SERIES_BELOW = 0.1  # rad; below it the Taylor series is more exact than the closed form
 _SHORTEST_QUATERNION = 1e-6
@@ -42,9 +42,8 @@ def from_rotation_translation(R: ArrayLike, t: ArrayLike) -> Array:
 
 def compose(T_a_b: ArrayLike, T_b_c: ArrayLike) -> Array:
     """T_a_c = T_a_b T_b_c."""
-    xp, first, second = common(T_a_b, T_b_c)
-    product: Array = xp.matmul(first, second)
-    return product
+    _, first, second = common(T_a_b, T_b_c)
+    return product(first, second)
 
 
 def invert(T: ArrayLike) -> Array:
@@ -70,7 +69,7 @@ def exp(xi: ArrayLike) -> Array:
     rho, phi = twist[..., :3], twist[..., 3:]
     angle = xp.linalg.vector_norm(phi, axis=-1)
     W, one = _skew(phi), eye(3, twist)
-    W2 = W @ W
+    W2 = product(W, W)
     sine, cosine, cubic = (c[..., None, None] for c in _exp_coefficients(xp, angle))
     R = one + sine * W + cosine * W2
     V = one + cosine * W + cubic * W2
@@ -83,7 +82,7 @@ def log(T: ArrayLike) -> Array:
     xp, phi, angle = _rotation_vector(q_xyzw)
     W = _skew(phi)
     square = _inverse_coefficient(xp, angle)[..., None, None]
-    V_inverse = eye(3, phi) - 0.5 * W + square * (W @ W)
+    V_inverse = eye(3, phi) - 0.5 * W + square * product(W, W)
     twist: Array = xp.concat([_rotate(V_inverse, translation), phi], axis=-1)
     return twist
 
@@ -253,8 +252,7 @@ def _rotation_vector(q_xyzw: Array) -> tuple[Any, Array, Array]:
 
 
 def _rotate(R: Array, vectors: Array) -> Array:
-    rotated: Array = (R @ vectors[..., None])[..., 0]
-    return rotated
+    return product(R, vectors[..., None])[..., 0]
 
 
 def _skew(v: Array) -> Array:

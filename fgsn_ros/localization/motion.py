@@ -14,7 +14,7 @@ import numpy as np
 
 from fgsn_ros.config import require
 from fgsn_ros.geometry import poses
-from fgsn_ros.geometry.arrays import Array, host, is_tensor, like, namespace, zeros
+from fgsn_ros.geometry.arrays import Array, host, is_tensor, like, namespace, product, zeros
 from fgsn_ros.mapping.ground import Ground, MapGround
 from fgsn_ros.mapping.semantic_map import SemanticMap
 
@@ -187,7 +187,7 @@ class SpatialMotion:
         T = like(T_map_base, noise)
         still = zeros((count, 3), noise)
         states = poses.exp(namespace(noise).concat([still, noise[:, 3:]], axis=1))
-        states[:, :3, :3] = states[:, :3, :3] @ T[:3, :3]
+        states[:, :3, :3] = product(states[:, :3, :3], T[:3, :3])
         states[:, :3, 3] = T[:3, 3] + noise[:, :3]
         return states
 

@@ -17,6 +17,7 @@ from fgsn_ros.geometry.arrays import (
     like,
     namespace,
     numbered,
+    product,
 )
 from fgsn_ros.localization.motion import MotionModel, Random
 
@@ -137,7 +138,7 @@ def mean_and_covariance(T: Array, weights: Array) -> tuple[Array, Array]:
     a spread in heading would pull it sideways. Both are NumPy's, wherever the poses are.
     """
     mean = poses.mean_rotation(T, weights)
-    turned = poses.from_rotation_translation(T[:, :3, :3] @ mean[:3, :3].T, np.zeros(3))
+    turned = poses.from_rotation_translation(product(T[:, :3, :3], mean[:3, :3].T), np.zeros(3))
     around = poses.rotation_vector(turned)
     positions = like(T[:, :3, 3], weights)
     centre = weights @ positions

@@ -16,8 +16,8 @@ _FIRST_CHECKED = 100
 _MIN_UPWARD = 0.2
 """Least z component of a key frame's up axis: steeper is a frame that is not a base frame."""
 
-_DEVICE_DISTANCES = 1 << 26
-"""Distances that are held at once on a GPU: 512 MiB."""
+_DEVICE_DISTANCES = 1 << 24
+"""Distances that are held at once on a GPU: 128 MiB."""
 
 
 class Ground:
@@ -99,10 +99,9 @@ class Ground:
         up = like(self._up[around], xy)
         distances, indices = [], []
         for part in xy.split(max(_DEVICE_DISTANCES // len(around), 1)):
-            between = torch.cdist(
-                part, positions[:, :2], compute_mode="donot_use_mm_for_euclid_dist"
-            )
-            nearest = between.topk(queried, largest=False)
+            # not torch.cdist, which on a GPU takes a block of threads for each distance
+            offsets = part[:, :1] - positions[:, 0], part[:, 1:] - positions[:, 1]
+            nearest = torch.hypot(*offsets).topk(queried, largest=False)
             distances.append(nearest.values)
             indices.append(nearest.indices)
         return torch.cat(distances), torch.cat(indices), positions, up
