@@ -159,16 +159,16 @@ def _encoded(
 
 def decoded(records: Records, keys: IndexArray, tiles: Records, tile_size_m: float) -> MapPoints:
     """Points of records (N,), which are those of whole tiles (T,) in turn."""
-    numbers = np.repeat(np.arange(len(keys)), tiles["points"])
     scale = np.empty((len(keys), 3))
     scale[:, :2], scale[:, 2] = tile_size_m / _CELLS, tiles["height_m"] / _CELLS
     origin = np.column_stack([unpack(keys) * tile_size_m, tiles["floor_m"]]) + 0.5 * scale
+    origin, scale = (np.repeat(of_tiles, tiles["points"], axis=0) for of_tiles in (origin, scale))
     limits = _RANGES[records["range"]]
     return MapPoints(
-        (origin[numbers] + records["cell"] * scale[numbers]).astype(np.float32),
+        (origin + records["cell"] * scale).astype(np.float32),
         np.ascontiguousarray(records["label"]),
         records["confidence"] * np.float32(1.0 / 255.0),
-        _from_octahedron(records["direction"]),
+        _DIRECTIONS[np.ascontiguousarray(records["direction"]).view(np.uint16)[:, 0]],
         np.ascontiguousarray(limits[:, 0]),
         np.ascontiguousarray(limits[:, 1]),
     )
@@ -216,3 +216,7 @@ def _from_octahedron(codes: NDArray[np.int8]) -> Float32Array:
     directions = np.hstack([np.where(z >= 0.0, xy, folded), z])
     unit: Float32Array = directions / np.linalg.norm(directions, axis=1, keepdims=True)
     return unit
+
+
+_DIRECTIONS = _from_octahedron(np.arange(1 << 16, dtype=np.uint16).view(np.int8).reshape(-1, 2))
+"""Directions of all codes."""

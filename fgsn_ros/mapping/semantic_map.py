@@ -125,7 +125,8 @@ class SemanticMap:
             raise MapError("points_near needs a finite position and a radius of at least 0 m")
         around = self._points_of(self._tiles_within(centre[:2] - radius_m, centre[:2] + radius_m))
         offsets = around.points.astype(np.float64) - centre
-        return around[np.einsum("ij,ij->i", offsets, offsets) <= radius_m * radius_m]
+        within = np.einsum("ij,ij->i", offsets, offsets) <= radius_m * radius_m
+        return around[np.flatnonzero(within)]
 
     def all_points(self) -> MapPoints:
         """Every point: of a large map more than fits the memory, see `parts`."""
