@@ -6,6 +6,7 @@ Blocks are in files; memory holds their extents, and what a caller has read.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,9 @@ class _Extent:
     reach_m: float
 
 
+_COLUMNS = ("low", "high", "reach_m")
+
+
 class Blocks:
     """Square blocks of whole tiles, each with its points in the order in which they came."""
 
@@ -49,6 +53,7 @@ class Blocks:
         self._votes = Spill(folder / "votes", _VOTE)
         self._keyframes = Spill(folder / "keyframes", keyframe_dtype(label_count))
         self._extents: dict[int, _Extent] = {}
+        self._stacked: tuple[Any, ...] | None = None  # the extents as arrays
         self._keyframe_keys: set[int] = set()
 
     @property
@@ -60,11 +65,6 @@ class Blocks:
     def point_count(self) -> int:
         """Points in all blocks."""
         return sum(extent.count for extent in self._extents.values())
-
-    @property
-    def keyframe_count(self) -> int:
-        """Key frames in all blocks."""
-        return self._keyframes.count
 
     def close(self) -> None:
         """Let go of the files."""
@@ -98,6 +98,7 @@ class Blocks:
             extent.low, extent.high = np.minimum(low, before.low), np.maximum(high, before.high)
             extent.reach_m = max(extent.reach_m, before.reach_m)
         self._extents[key] = extent
+        self._stacked = None
 
     def add_keyframe(self, T_map_base: FloatArray, shares: NDArray[np.floating]) -> None:
         """Put a key frame (4, 4) with its label shares (K,) aside."""
@@ -109,11 +110,11 @@ class Blocks:
         """Blocks with points that may be seen from within slack_m of a centre (3,)."""
         if not self._extents:
             return []
-        keys = np.fromiter(self._extents, np.int64)
-        low, high, reach = (
-            np.array([getattr(extent, name) for extent in self._extents.values()])
-            for name in ("low", "high", "reach_m")
-        )
+        if self._stacked is None:
+            extents = list(self._extents.values())
+            columns = (np.array([getattr(one, name) for one in extents]) for name in _COLUMNS)
+            self._stacked = (np.fromiter(self._extents, np.int64), *columns)
+        keys, low, high, reach = self._stacked
         outside = np.maximum(np.maximum(low - centre, centre - high), 0.0)
         near = np.linalg.norm(outside, axis=1) <= range_factor * reach + slack_m
         return sorted(keys[near].tolist())

@@ -17,7 +17,6 @@ class Spill:
         self._file = path.open("x+b", buffering=0)
         self._dtype = dtype
         self._size = 0
-        self.count = 0
         self._chunks: defaultdict[int, array[int]] = defaultdict(lambda: array("q"))
 
     def add(self, key: int, records: NDArray[Any]) -> None:
@@ -33,7 +32,6 @@ class Spill:
             written += self._file.write(data[written:]) or 0
         self._chunks[key].extend((self._size, len(data)))
         self._size += len(data)
-        self.count += len(records)
 
     def read(self, key: int) -> NDArray[Any]:
         """All records (N,) under a key."""
