@@ -43,6 +43,7 @@ from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.outputs import whole_folder
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter
+from fgsn_ros.segmentation.settings import SegmenterSettings
 from fgsn_ros.sequences.open import open_recording
 from fgsn_ros.sequences.recording import Recording, require_ground_truth, require_odometry
 from fgsn_ros.simulation.bags import write_drive
@@ -79,6 +80,7 @@ class Seasons:
     """towns worked on at once, >= 1"""
     start: Start = field(default_factory=lambda: Start(offset_m=2.0, offset_deg=5.0))
     map: MapSettings = field(default_factory=MapSettings)
+    segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
     localizer: LocalizerSettings = field(default_factory=LocalizerSettings)
 
     def __post_init__(self) -> None:
@@ -100,11 +102,11 @@ class Seasons:
     def _all_runs(self) -> Iterator[list[Run]]:
         """The runs of each town, as they are done."""
         if self.jobs == 1:
-            yield from (_runs(self, town) for town in self.towns)
+            yield from (runs_in_town(self, town) for town in self.towns)
             return
         # Spawned: a fork of a process with OpenMP threads may hang.
         with ProcessPoolExecutor(self.jobs, mp_context=get_context("spawn")) as pool:
-            yield from pool.map(_runs, [self] * len(self.towns), self.towns)
+            yield from pool.map(runs_in_town, [self] * len(self.towns), self.towns)
 
     def _note(self) -> str:
         return (
@@ -117,7 +119,7 @@ class Seasons:
         )
 
 
-def _runs(settings: Seasons, town: int) -> list[Run]:
+def runs_in_town(settings: Seasons, town: int) -> list[Run]:
     """All runs in a town."""
     case = _Town(settings, town)
     return [case.run(season) for season in settings.seasons]
@@ -129,7 +131,7 @@ class _Town:
     def __init__(self, settings: Seasons, town: int) -> None:
         self._settings = settings
         self._town = town
-        self._segmenter = Segmenter(load_checkpoint(settings.checkpoint))
+        self._segmenter = Segmenter(load_checkpoint(settings.checkpoint), settings.segmenter)
         self._labelling = self._segmenter.checkpoint.fingerprint, self._segmenter.stride
         length = MAP_LONGER * settings.duration_s
         self._summer = DriveSettings(

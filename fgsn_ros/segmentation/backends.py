@@ -125,9 +125,21 @@ def _run_by(network: nn.Module, backend: BackendName) -> Callable[[Tensor], Any]
     if backend != "compile":
         return network
     require_compiler(next(network.buffers()).device)
+    from torch._dynamo import exc
+
     # a whole graph or an error: never a part of it that is not compiled, unnoticed
-    compiled: Callable[[Tensor], Any] = torch.compile(network, fullgraph=True, dynamic=False)
-    return compiled
+    compiled = torch.compile(network, fullgraph=True, dynamic=False)
+    too_many_sizes: Any = getattr(exc, "FailOnRecompileLimitHit", ())
+
+    def run(image: Tensor) -> Any:
+        try:
+            return compiled(image)
+        except too_many_sizes as error:
+            raise SettingsError(
+                "backend compile is for images of few sizes; take backend onnx or eager"
+            ) from error
+
+    return run
 
 
 def require_compiler(device: torch.device) -> None:

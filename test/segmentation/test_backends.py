@@ -56,6 +56,17 @@ def test_compiled_network_labels_as_eager(image):
     assert_labels_as_by_eager(small, image, SegmenterSettings("cpu", backend="compile"))
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
+def test_compiled_network_refuses_images_of_ever_more_sizes(image):
+    segmenter = Segmenter(
+        Checkpoint(TwoConvolutions().eval()), SegmenterSettings("cpu", 8, "compile")
+    )
+    with torch._dynamo.config.patch(recompile_limit=1):
+        segmenter.segment(image)
+        with pytest.raises(SettingsError, match="few sizes; take backend onnx or eager"):
+            segmenter.segment(image[:40])
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 @pytest.mark.parametrize("backend", ["eager", "compile"])
 def test_gpu_labels_as_the_cpu_does(checkpoint, image, backend):
