@@ -30,7 +30,9 @@ from fgsn_ros.localization.measurement import MeasurementSettings
 from fgsn_ros.localization.settings import LocalizerSettings
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
-WARM_UP, FRAMES = 3, 10
+WARM_UP = 3
+MANY = 100_000
+"""From so many particles on, few frames are counted."""
 STEPS = ("propagate", "select", "weigh", "resample", "estimate")
 Device = Literal["cpu", "cuda"]
 
@@ -89,7 +91,9 @@ class ParticleSweep:
     def _text(self) -> str:
         return (
             f"{self.model} model, {self.points} points a frame, {numba.get_num_threads()} threads "
-            f"on the CPU; means over {FRAMES} frames. Error: root mean square of the position's. "
+            f"on the CPU; means over {_frames(1)} frames, from {MANY:,} particles on over "
+            f"{_frames(MANY)}. Error: root mean square of the position's. Projections: of a point "
+            "for a particle, over the whole time of `weigh`. "
             "Memory: peak above that of the process before the particles. While tracking, the "
             "history of late labels adds to it, per particle and frame of the last "
             "`odometry_memory_s`, 136 bytes on the CPU and 32 on a GPU."
@@ -110,7 +114,8 @@ class Run:
 
 def localized(settings: LocalizerSettings) -> Run:
     """The first frames of the drive, in this process."""
-    drive = localization_speed.drive(WARM_UP + FRAMES)
+    frames = _frames(settings.particles)
+    drive = localization_speed.drive(WARM_UP + frames)
     before = _memory_bytes(settings.device)
     localizer = drive.localizer(settings)
     seconds, errors, layers, projections = [], [], [], []
@@ -127,12 +132,16 @@ def localized(settings: LocalizerSettings) -> Run:
         projections.append(settings.particles * estimate.selected_points * estimate.layers)
     return Run(
         float(np.mean(seconds[WARM_UP:])),
-        {step: localizer.seconds[step] / FRAMES for step in STEPS},
+        {step: localizer.seconds[step] / frames for step in STEPS},
         float(np.mean(layers[WARM_UP:])),
         float(np.mean(projections[WARM_UP:])),
         _memory_bytes(settings.device) - before,
         float(np.sqrt(np.mean(np.square(errors[WARM_UP:])))),
     )
+
+
+def _frames(particles: int) -> int:
+    return 10 if particles < MANY else 3
 
 
 def _memory_bytes(device: str) -> float:
