@@ -1,6 +1,6 @@
 """The GPU's kernel against the plain one, in Triton's interpreter, and compiled without a GPU."""
 
-import importlib.util
+import importlib.metadata
 import os
 import subprocess
 import sys
@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("triton") is None, reason="Triton comes with PyTorch for CUDA"
-)
+try:
+    TRITON = tuple(map(int, importlib.metadata.version("triton").split(".")[:2]))
+except importlib.metadata.PackageNotFoundError:
+    TRITON = (0, 0)
+pytestmark = pytest.mark.skipif(TRITON == (0, 0), reason="Triton comes with PyTorch for CUDA")
 SCRIPTS = Path(__file__).parents[1] / "shared"
 
 
@@ -37,5 +39,6 @@ def test_the_interpreted_kernel_and_numpy_agree_for_few_labels_and_many(tmp_path
         np.testing.assert_allclose(found, plain, atol=1e-4)
 
 
+@pytest.mark.skipif(TRITON < (3, 3), reason="older versions are asked to compile in other ways")
 def test_the_kernel_compiles_for_a_gpu_that_is_not_there():
     assert output_of("compile_gpu_kernel.py", 80).split() == ["ld.global", "st.global"]
