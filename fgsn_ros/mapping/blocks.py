@@ -123,10 +123,10 @@ class Blocks:
         """Records of a block's points: position, direction, range."""
         return self._points.read(key)
 
-    def sightings(self, key: int) -> IndexArray:
+    def sightings(self, key: int) -> NDArray[np.int32]:
         """(S, 2) point of the block and frame of each view."""
         read = self._sightings.read(key)
-        return np.stack([read["point"], read["frame"]], axis=1).astype(np.int64)
+        return read.view("<i4").reshape(-1, 2)
 
     def keyframes(self, key: int) -> Records:
         """Key frames of a block."""

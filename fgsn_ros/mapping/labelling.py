@@ -87,7 +87,7 @@ class _Window:
         points = [self._blocks.points(key) for key in keys]
         self._starts = np.cumsum([0, *map(len, points)])
         sightings = [
-            self._blocks.sightings(key) + np.array([start, 0])
+            self._blocks.sightings(key) + np.array([start, 0], np.int32)
             for key, start in zip(keys, self._starts, strict=False)
         ]
         ranges = np.concatenate([np.zeros((0, 2)), *(part["range"] for part in points)])
@@ -95,7 +95,7 @@ class _Window:
             np.concatenate([np.zeros((0, 3)), *(part["position"] for part in points)]),
             np.concatenate([np.zeros((0, 3)), *(part["direction"] for part in points)]),
             ranges * [1.0, factor] / [factor, 1.0],
-            np.concatenate([np.zeros((0, 2), np.int64), *sightings]),
+            np.concatenate([np.zeros((0, 2), np.int32), *sightings]),
             self._rules.view_angle,
         )
 

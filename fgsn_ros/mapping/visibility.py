@@ -24,7 +24,7 @@ class Visibility:
         points: FloatArray,
         directions: FloatArray,
         ranges: FloatArray,
-        sightings: IndexArray,
+        sightings: NDArray[np.signedinteger],
         angle: float,
     ) -> None:
         """Prepare.
@@ -40,7 +40,7 @@ class Visibility:
         self._directions = directions
         self._ranges = ranges
         by_frame = np.argsort(sightings[:, 1], kind="stable")
-        self._seen_points, self._seen_frames = sightings[by_frame].T
+        self._seen_points, self._seen_frames = sightings[by_frame].T.copy()
         self._cosine = float(np.cos(angle))
 
     @staticmethod
@@ -76,7 +76,7 @@ class Visibility:
         first, last = (
             np.searchsorted(self._seen_frames, frame, side) for side in ("left", "right")
         )
-        tracked: IndexArray = self._seen_points[first:last]
+        tracked: IndexArray = self._seen_points[first:last].astype(np.int64)
         return tracked
 
 

@@ -9,7 +9,8 @@ from fgsn_ros.segmentation.labels import LabelMap
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
-_COMPACT_AT = 200_000
+_COMPACT_AT = 10_000
+"""Pending votes beyond twice the pairs that occurred: few, as each block of a map has its own."""
 
 
 @dataclass
@@ -36,7 +37,7 @@ class LabelVotes:
         self._keys.append(keys)
         self._weights.append(weights)
         self._pending += len(keys)
-        if self._pending > _COMPACT_AT:
+        if self._pending > _COMPACT_AT + 2 * len(self._keys[0]):
             self.sums()
 
     def winners(self, point_count: int) -> tuple[NDArray[np.uint16], FloatArray]:
