@@ -159,7 +159,8 @@ class Networks:
 
     def _stride_row(self, stride: int, images: Images) -> Row:
         segmenter = SegmenterSettings(stride=stride, threads=self.threads)
-        case = self._case(PACKAGED_CHECKPOINT, self.sizes[0], "auto", "auto", stride)
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+        case = self._case(PACKAGED_CHECKPOINT, self.sizes[0], "auto", device, stride)
         took = float(np.median(measured(case, images).seconds))
         seasons = Seasons(
             work=self.work,

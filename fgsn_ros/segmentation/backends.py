@@ -91,7 +91,7 @@ class CudaLabels:
     def __init__(
         self, checkpoint: Checkpoint, stride: int, backend: BackendName, device: torch.device
     ) -> None:
-        network = LabelNetwork(LogitNetwork(checkpoint, stride, torch.float16)).to(device)
+        network = LabelNetwork(LogitNetwork(checkpoint, stride, half=True)).to(device)
         self._network = _run_by(network, backend)
         self._device = device
         self._uploads = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.folding import folded_copy
 from fgsn_ros.segmentation.grids import on_grid
+from fgsn_ros.segmentation.half_precision import use_half_precision
 from fgsn_ros.segmentation.input_images import scale_and_shift
 
 
@@ -19,23 +20,22 @@ class LogitNetwork(nn.Module):
     Args:
         checkpoint: Its network is copied.
         stride: Of the labels [px].
-        dtype: Of the network.
+        half: In half precision, where it changes few labels; for GPUs.
     """
 
     scale: Tensor
     shift: Tensor
 
-    def __init__(
-        self, checkpoint: Checkpoint, stride: int, dtype: torch.dtype = torch.float32
-    ) -> None:
+    def __init__(self, checkpoint: Checkpoint, stride: int, half: bool = False) -> None:
         super().__init__()
         self.network = folded_copy(checkpoint.network)
         self.stride = stride
-        self.dtype = dtype
         scale, shift = scale_and_shift(checkpoint)
         self.register_buffer("scale", scale)
         self.register_buffer("shift", shift)
-        self.network.to(dtype).to(memory_format=torch.channels_last)
+        if half:
+            use_half_precision(self.network)
+        self.network.to(memory_format=torch.channels_last)
         self.requires_grad_(False)
 
     @property
@@ -47,7 +47,7 @@ class LogitNetwork(nn.Module):
         """Logits (1, h, w, K) of an RGB image uint8 (1, H, W, 3)."""
         # a float before all else: TensorRT takes bytes in for nothing but this
         scaled = torch.addcmul(self.shift, image.float(), self.scale)
-        features = self.network.features(scaled.permute(0, 3, 1, 2).to(self.dtype))
+        features = self.network.features(scaled.permute(0, 3, 1, 2)).float()
         if not self.at_features:
             features = self.on_label_grid(features, image)
         return self.network.classify(features).permute(0, 2, 3, 1)
@@ -74,7 +74,6 @@ class LabelNetwork(nn.Module):
         logits = self.logits(image).permute(0, 3, 1, 2)
         if self.logits.at_features:
             logits = self.logits.on_label_grid(logits, image)
-        logits = logits.float()
         highest, labels = logits.max(dim=1, keepdim=True)
         confidence = 1.0 / (logits - highest).exp().sum(dim=1)
         return labels[:, 0].to(torch.int32), confidence
