@@ -29,7 +29,7 @@ import tyro
 from torch import nn
 
 from fgsn_ros.segmentation.checkpoint import load_checkpoint, save_checkpoint
-from fgsn_ros.segmentation.pointwise import PointwiseConv
+from fgsn_ros.segmentation.pointwise import InPlaceBottleneck, PointwiseConv
 from fgsn_ros.segmentation.published_weights import read_published
 from fgsn_ros.segmentation.sliding import Precision, SlidingSegmenter, SlidingSettings
 from fgsn_ros.segmentation.winograd import WinogradConv
@@ -183,7 +183,9 @@ def _count(network: nn.Module, operations: Operations) -> None:
     """Add up what the network's convolutions do."""
 
     def add(module: nn.Module, given: tuple[torch.Tensor], convolved: torch.Tensor) -> None:
-        pixels, dtype = convolved.numel(), torch.float32
+        dtype = torch.float32
+        if isinstance(module, InPlaceBottleneck):
+            module = module.expand  # which it calls in a way of its own
         if isinstance(module, PointwiseConv):
             each, dtype = len(module.weight), module.weight.dtype
         elif isinstance(module, WinogradConv):
@@ -191,10 +193,10 @@ def _count(network: nn.Module, operations: Operations) -> None:
         else:
             assert isinstance(module, nn.Conv2d)
             each = module.weight[0].numel()
-        operations[dtype] = operations.get(dtype, 0.0) + 2.0 * pixels * each
+        operations[dtype] = operations.get(dtype, 0.0) + 2.0 * convolved.numel() * each
 
     for module in network.modules():
-        if isinstance(module, (nn.Conv2d, PointwiseConv, WinogradConv)):
+        if isinstance(module, (nn.Conv2d, PointwiseConv, WinogradConv, InPlaceBottleneck)):
             module.register_forward_hook(add)
 
 

@@ -22,20 +22,16 @@ class CpuWorkers:
 
     def __init__(self) -> None:
         self.count = 1
-        self._pool: ThreadPoolExecutor | None = None
+        self._pools: dict[int, ThreadPoolExecutor] = {}  # by size
         self._memory = threading.local()
 
     def __enter__(self) -> None:
         self.count = torch.get_num_threads()
         torch.set_num_threads(1)
-        self._pool = ThreadPoolExecutor(
-            self.count, initializer=torch.set_num_threads, initargs=(1,)
-        )
+        if self.count not in self._pools:
+            self._pools = {self.count: _pool(self.count)}
 
     def __exit__(self, *_: object) -> None:
-        assert self._pool is not None
-        self._pool.shutdown()
-        self._pool = None
         torch.set_num_threads(self.count)
         self.count = 1
 
@@ -48,10 +44,10 @@ class CpuWorkers:
             for item in left:
                 work(item)
 
-        if self._pool is None:
+        if self.count == 1:
             some()
             return
-        for future in [self._pool.submit(some) for _ in range(self.count)]:
+        for future in [self._pools[self.count].submit(some) for _ in range(self.count)]:
             future.result()
 
     def scratch(self, name: str, *shape: int) -> Tensor:
@@ -63,3 +59,8 @@ class CpuWorkers:
             memory = torch.empty(size)
             setattr(self._memory, name, memory)
         return memory[:size].view(shape)
+
+
+def _pool(size: int) -> ThreadPoolExecutor:
+    """Threads, each with one of PyTorch's, that end when the pool is no longer there."""
+    return ThreadPoolExecutor(size, initializer=torch.set_num_threads, initargs=(1,))
