@@ -59,7 +59,7 @@ class Networks:
     """backends of the heavy ones: to compile them takes a minute each"""
     threads: int = 0
     """CPU threads; 0: as many as PyTorch takes"""
-    seconds: float = 3.0
+    seconds: float = 2.0
     """length of each measurement [s]"""
     town: int = 9001
     """seed of the town, in which the network was not trained"""
