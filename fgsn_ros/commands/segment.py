@@ -48,7 +48,7 @@ class Segment:
     published code; of the segmenter's settings, the device alone counts then"""
     precision: Precision = "float32"
     """of --crop on a CPU: float32; or mixed, of a ResNet: faster where there is AVX512-BF16 or AMX,
-    but a few labels in a thousand differ"""
+    but up to one label in a hundred differs"""
     overlays: bool = True
     """also write each image blended with its labels' colours"""
     video: bool = False

@@ -36,8 +36,8 @@ class SlidingSettings:
     crop_px: int = 713
     """Side of the square crops [px]: best that of training."""
     precision: Precision = "float32"
-    """On a CPU: float32; or mixed, of a ResNet: faster where there is AVX512-BF16 or AMX, but a few
-    labels in a thousand differ. A GPU computes with float16."""
+    """On a CPU: float32; or mixed, of a ResNet: faster where there is AVX512-BF16 or AMX, but up to
+    one label in a hundred differs. A GPU computes with float16."""
 
     def __post_init__(self) -> None:
         require(self.device in ("auto", "cpu", "cuda"), "device must be auto, cpu or cuda")
