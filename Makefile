@@ -35,8 +35,7 @@ else
 endif
 
 bench: setup
-	$(VENV)/bin/python benchmark/measurement_kernel.py
-	$(VENV)/bin/python benchmark/localization_speed.py
+	$(VENV)/bin/python benchmark/page.py
 
 clean:
 	rm -rf $(VENV) build install log demo

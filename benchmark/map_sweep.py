@@ -1,6 +1,6 @@
 """What a map's size costs: opening it, a frame's query, memory and disk, from 1e4 to 1e8 points.
 
-    python benchmark/map_sweep.py --points 10000 100000 1000000 10000000 100000000
+    python benchmark/map_sweep.py
 
 Makes maps of parallel streets with the density of the simulated towns' (176 points and 1.33 key
 frames a metre, 200 labels), one after the other, in a stream: 1e8 points are 570 km and 1.6 GB.
@@ -13,7 +13,6 @@ checked every value; and reading the bytes of one neighbourhood in a piece, whic
 a query from the disk can take.
 """
 
-import json
 import os
 import tempfile
 import time
@@ -22,8 +21,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import tyro
+from scoring import markdown_table, write_results
 
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import Camera
@@ -43,6 +42,23 @@ from fgsn_ros.sequences.recording import T_BASE_OPTICAL
 TILE_M, STREET_M, APART_M = 10.0, 4000.0, 200.0
 PIECE_M, POINTS_PER_M, KEYFRAMES_PER_M, LABELS = 100.0, 176, 1.33, 200
 FRAMES, STEP_M, PARTICLES, SELECTED = 300, 0.8, 2000, 3000
+NAMES = {
+    "open_cold_ms": "open, not cached [ms]",
+    "open_warm_ms": "open, cached [ms]",
+    "first_frame_ms": "first frame [ms]",
+    "median_ms": "a frame [ms]",
+    "most_ms": "slowest frame [ms]",
+    "resident_mb": "resident [MB]",
+    "neighbourhood_ms": "neighbourhood's bytes alone [ms]",
+    "whole_file_ms": "whole file's bytes [ms]",
+    "bytes_per_point": "bytes a point",
+    "mb_per_km": "MB a km",
+    "file_mb": "on disk [MB]",
+}
+NOTE = (
+    "Streets with 176 points a metre; a frame is the choice of 3,000 points and the ground below "
+    "2,000 particles. Its slowest are those that read new tiles. Bytes a point include key frames."
+)
 CAMERA = Camera(80, 60, 50.0, 50.0, 39.5, 29.5)
 
 
@@ -54,6 +70,26 @@ class Sweep:
     """sizes"""
     folder: Path = Path(tempfile.gettempdir())
     """where the maps are made and removed; on the disk that is to be measured"""
+    output: Path = Path("benchmark/results")
+    """folder of map_sweep.md and .json"""
+
+    def run(self) -> None:
+        """Measure, print and write."""
+        rows = {count: self._figures(count) for count in self.points}
+        text = f"{markdown_table(line(*row) for row in rows.items())}\n\n{NOTE}"
+        print(text)
+        write_results(self.output, "map_sweep", text, rows)
+
+    def _figures(self, count: int) -> dict[str, float]:
+        with tempfile.TemporaryDirectory(prefix="map_sweep-", dir=self.folder) as folder:
+            start = time.perf_counter()
+            write_map(Path(folder), count)
+            made_s = time.perf_counter() - start
+            with get_context("spawn").Pool(1) as pool:
+                figures = pool.apply(measured, (Path(folder),)) | {"made_s": made_s}
+                pool.close()
+                pool.join()
+        return figures
 
 
 def piece(rng: np.random.Generator) -> TiledRecords:
@@ -168,29 +204,10 @@ def sizes(folder: Path, count: int) -> dict[str, float]:
     }
 
 
-def table(rows: dict[int, dict[str, float]]) -> str:
-    columns: npt.NDArray[np.str_] = np.array(list(next(iter(rows.values()))))
-    lines = ["| points | " + " | ".join(columns) + " |", "|---:" * (len(columns) + 1) + "|"]
-    for points, row in rows.items():
-        values = " | ".join(f"{value:.4g}" for value in row.values())
-        lines.append(f"| {points:.0e} | {values} |")
-    return "\n".join(lines)
-
-
-def main(sweep: Sweep) -> None:
-    rows = {}
-    for count in sweep.points:
-        with tempfile.TemporaryDirectory(prefix="map_sweep-", dir=sweep.folder) as folder:
-            start = time.perf_counter()
-            write_map(Path(folder), count)
-            made_s = time.perf_counter() - start
-            with get_context("spawn").Pool(1) as pool:
-                rows[count] = pool.apply(measured, (Path(folder),)) | {"made_s": made_s}
-                pool.close()
-                pool.join()
-        print(json.dumps({"points": count} | rows[count]), flush=True)
-    print(table(rows))
+def line(count: int, figures: dict[str, float]) -> dict[str, str]:
+    """A row of the table."""
+    return {"points": f"{count:.0e}"} | {name: f"{figures[key]:.3g}" for key, name in NAMES.items()}
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Sweep))
+    tyro.cli(Sweep, description=__doc__).run()
