@@ -2,7 +2,7 @@
 
     python benchmark/particle_sweep.py
 
-The street of localization_speed.py; SE(3) particles, 1,000 points a frame. Each line is a process
+The street of synthetic_street.py; SE(3) particles, 1,000 points a frame. Each line is a process
 of its own, on the CPU and, where there is one, on the GPU. `weigh` is the likelihood of all layers
 with the resampling between them, `resample` the one that ends the frame. The first frames, in which
 the particles find together, are not counted.
@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import localization_speed
 import numba
 import numpy as np
+import synthetic_street
 import torch
 import tyro
 from gpu_kernel_speed import gpu_rows, gpu_text
@@ -115,7 +115,7 @@ class Run:
 def localized(settings: LocalizerSettings) -> Run:
     """The first frames of the drive, in this process."""
     frames = _frames(settings.particles)
-    drive = localization_speed.drive(WARM_UP + frames)
+    drive = synthetic_street.drive(WARM_UP + frames)
     before = _memory_bytes(settings.device)
     localizer = drive.localizer(settings)
     seconds, errors, layers, projections = [], [], [], []

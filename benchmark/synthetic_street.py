@@ -1,36 +1,28 @@
-"""Frames per second of localization from labels, and where the time of a frame goes.
+"""A synthetic street with 50,000 labelled points, and label maps of a drive along it.
 
-    python benchmark/localization_speed.py
-
-A synthetic street: 50,000 labelled points on ground and walls; label maps of 80 x 60 cells are made
-by projecting the points at the true pose. 1,000 particles, 2,000 points a frame.
+Points on ground and walls; the label maps of 80 x 60 cells are made by projecting the points at the
+true pose, a quarter of the labels at random.
 """
 
-import json
-import time
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.localization.localizer import Localizer
-from fgsn_ros.localization.measurement import MeasurementSettings
 from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 from fgsn_ros.sequences.recording import T_BASE_OPTICAL, CameraMount
 
-FRAMES, WARM_UP, STEP_M, LABELS, STRIDE, POINTS = 120, 20, 0.8, 100, 8, 50_000
-SETTINGS = LocalizerSettings(
-    particles=1000, initial_particles=1000, measurement=MeasurementSettings(points=2000)
-)
+STEP_M, LABELS, STRIDE, POINTS = 0.8, 100, 8, 50_000
+LENGTH_M = 156.0
 
 
 def street(rng: np.random.Generator) -> SemanticMap:
-    x = rng.uniform(0.0, FRAMES * STEP_M + 60.0, POINTS)
+    x = rng.uniform(0.0, LENGTH_M, POINTS)
     on_wall = rng.random(POINTS) < 0.6
     wall_y = rng.choice([-9.0, 9.0], POINTS)
     y = np.where(on_wall, wall_y, rng.uniform(-9.0, 9.0, POINTS))
@@ -38,7 +30,7 @@ def street(rng: np.random.Generator) -> SemanticMap:
     points = np.stack([x, y, z], axis=1)
     patch = np.floor(points / 2.0).astype(np.int64) @ [73856093, 19349663, 83492791]
     directions = points - np.stack([x - 10.0, np.zeros(POINTS), np.full(POINTS, 1.5)], axis=1)
-    stations = np.arange(0.0, FRAMES * STEP_M + 60.0, 2.0)
+    stations = np.arange(0.0, LENGTH_M, 2.0)
     return SemanticMap.from_points(
         points,
         patch % LABELS,
@@ -102,39 +94,3 @@ def drive(frames: int) -> Drive:
     label_maps = [seen_labels(semantic_map, T @ T_base_camera, grid) for T in truth]
     mount = CameraMount(camera, T_base_camera, "camera_optical")
     return Drive(semantic_map, mount, truth, label_maps)
-
-
-def main() -> None:
-    driven = drive(FRAMES)
-    localizer = driven.localizer(SETTINGS)
-    seconds, errors, layers = [], [], []
-    for index, (T, label_map) in enumerate(zip(driven.truth, driven.label_maps, strict=True)):
-        if index == WARM_UP:
-            localizer.seconds.clear()
-        start = time.perf_counter()
-        localizer.add_odometry(0.1 * index, T)
-        estimate = localizer.add_labels(0.1 * index, "camera", label_map)
-        seconds.append(time.perf_counter() - start)
-        assert estimate is not None
-        errors.append(float(np.linalg.norm(estimate.T_map_base[:2, 3] - T[:2, 3])))
-        layers.append(estimate.layers)
-    measured = np.array(seconds[WARM_UP:])
-    counted = FRAMES - WARM_UP
-    report = {
-        "particles": SETTINGS.particles,
-        "points": SETTINGS.measurement.points,
-        "threads": numba.get_num_threads(),
-        "frames_per_second": round(float(1.0 / measured.mean()), 1),
-        "milliseconds_median": round(1e3 * float(np.median(measured)), 2),
-        "milliseconds_95_percent": round(1e3 * float(np.quantile(measured, 0.95)), 2),
-        "milliseconds_by_step": {
-            step: round(1e3 * total / counted, 2) for step, total in localizer.seconds.items()
-        },
-        "layers_mean": round(float(np.mean(layers[WARM_UP:])), 2),
-        "position_error_median_m": round(float(np.median(errors[WARM_UP:])), 3),
-    }
-    print(json.dumps(report, indent=2))
-
-
-if __name__ == "__main__":
-    main()
