@@ -7,9 +7,8 @@ from pathlib import Path
 
 from experiment_variants import Form
 
-from fgsn_ros.errors import SettingsError
-from fgsn_ros.outputs import whole_folder
-from fgsn_ros.sequences.correspondences import (
+from fgsn_ros.correspondences.correspondence_sets import read_correspondence_set
+from fgsn_ros.correspondences.files import (
     CLASS_NAMES_FILE,
     TRAIN_LIST,
     VALIDATION_LIST,
@@ -17,8 +16,9 @@ from fgsn_ros.sequences.correspondences import (
     read_correspondence_header,
     write_list,
 )
-from fgsn_ros.simulation.correspond import CorrespondenceDriveSettings, write_correspondences
-from fgsn_ros.training.correspondence_sets import read_correspondence_set
+from fgsn_ros.correspondences.simulated import CorrespondenceDriveSettings, write_correspondences
+from fgsn_ros.errors import SettingsError
+from fgsn_ros.outputs import whole_folder
 from fgsn_ros.training.statistics import spread
 
 _WATCHED = 4  # held-out pairs that training itself looks at

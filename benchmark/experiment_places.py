@@ -18,16 +18,16 @@ from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.pipeline import localize
 from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.builder import MapSettings, build_map
-from fgsn_ros.segmentation.checkpoint import load_checkpoint
-from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.sequences.open import open_recording
-from fgsn_ros.sequences.recording import (
+from fgsn_ros.recordings.open import open_recording
+from fgsn_ros.recordings.recording import (
     CameraMount,
     Frame,
     Recording,
     require_ground_truth,
     require_odometry,
 )
+from fgsn_ros.segmentation.checkpoint import load_checkpoint
+from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.simulation.bags import write_drive
 from fgsn_ros.simulation.drive import DriveSettings, SimulatedDrive
 from fgsn_ros.simulation.seasons import Season

@@ -12,10 +12,10 @@ from experiment_data import digest_of
 from experiment_places import Place, localized
 from scoring import figures, strict
 
+from fgsn_ros.correspondences.images import ImageCache
 from fgsn_ros.errors import CheckpointError, LocalizationError, MapError, TrainingError
 from fgsn_ros.outputs import whole_file
 from fgsn_ros.segmentation.checkpoint import load_checkpoint, save_checkpoint
-from fgsn_ros.training.images import ImageCache
 from fgsn_ros.training.settings import TrainSettings
 from fgsn_ros.training.statistics import with_statistics
 from fgsn_ros.training.trainer import train

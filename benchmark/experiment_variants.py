@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from fgsn_ros.config import load_yaml, override
-from fgsn_ros.simulation.correspond import CorrespondenceDriveSettings
+from fgsn_ros.correspondences.simulated import CorrespondenceDriveSettings
 from fgsn_ros.simulation.seasons import Season
 from fgsn_ros.training.settings import TrainSettings
 

@@ -15,12 +15,11 @@ import numpy as np
 import torch
 
 from fgsn_ros.geometry import poses
-from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera
 from fgsn_ros.localization.device_evidence import DeviceEvidence, DeviceRatios
 from fgsn_ros.localization.likelihood import FrameLikelihood
 from fgsn_ros.localization.pinhole_grid import PinholeGrid
 from fgsn_ros.localization.selection import SelectedPoints
-from fgsn_ros.sequences.recording import T_BASE_OPTICAL
 
 LABELS, STRIDE = 200, 4
 INSTRUCTIONS, LANES_A_CLOCK = 28, 128

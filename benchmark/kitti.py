@@ -20,18 +20,18 @@ from scoring import Result, figures, judged, markdown_table, segmented_once, wri
 
 from fgsn_ros.commands.start import Start
 from fgsn_ros.config import require
+from fgsn_ros.correspondences.images import ImageCache
 from fgsn_ros.evaluation.trajectory_errors import dead_reckoning
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.pipeline import InitialPose, Labels, localize
 from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.builder import MapSettings, build_map
 from fgsn_ros.mapping.semantic_map import SemanticMap
+from fgsn_ros.recordings.odometry import OdometryNoise
+from fgsn_ros.recordings.open import RecordingSettings, open_recording, read_reference
+from fgsn_ros.recordings.recording import Recording, require_odometry
 from fgsn_ros.segmentation.checkpoint import Checkpoint, load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.sequences.odometry import OdometryNoise
-from fgsn_ros.sequences.open import RecordingSettings, open_recording, read_reference
-from fgsn_ros.sequences.recording import Recording, require_odometry
-from fgsn_ros.training.images import ImageCache
 from fgsn_ros.training.statistics import with_statistics
 
 PASS_1, PASS_2 = (110, 212), (1566, 1640)

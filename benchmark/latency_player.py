@@ -14,10 +14,11 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
+from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.nodes import conversions
 from fgsn_ros.nodes import localization_messages as messages
-from fgsn_ros.sequences.open import open_recording
-from fgsn_ros.sequences.recording import CameraMount, Frame, require_odometry
+from fgsn_ros.recordings.open import open_recording
+from fgsn_ros.recordings.recording import Frame, require_odometry
 
 Transport = Literal["raw", "compressed"]
 

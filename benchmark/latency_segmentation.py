@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+from fgsn_ros.messages.bag_messages import stamp_of
 from fgsn_ros.nodes.process import run
 from fgsn_ros.nodes.segmentation_node import NODE_NAME, SegmentationNode
 from fgsn_ros.segmentation.labels import LabelMap
-from fgsn_ros.sequences.messages import stamp_of
 
 
 class TimedSegmentationNode(SegmentationNode):

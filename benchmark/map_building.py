@@ -27,17 +27,18 @@ import torch
 import tyro
 
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.mapping.blocks import Blocks
 from fgsn_ros.mapping.builder import MapSettings, write_map
 from fgsn_ros.mapping.labelled_views import LabelledView
 from fgsn_ros.mapping.labelling import cast_votes
 from fgsn_ros.mapping.structure import Reconstruction, posed_frames
+from fgsn_ros.recordings.open import open_recording
+from fgsn_ros.recordings.recording import Frame, Recording, require_ground_truth
+from fgsn_ros.recordings.settings import RecordingSettings
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.sequences.open import open_recording
-from fgsn_ros.sequences.recording import CameraMount, Frame, Recording, require_ground_truth
-from fgsn_ros.sequences.settings import RecordingSettings
 
 Result = TypeVar("Result")
 

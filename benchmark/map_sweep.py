@@ -25,7 +25,7 @@ import tyro
 from scoring import markdown_table, write_results
 
 from fgsn_ros.geometry import poses
-from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera
 from fgsn_ros.localization.selection import PointSelector, SelectionSettings
 from fgsn_ros.mapping.ground import MapGround
 from fgsn_ros.mapping.map_files import MapWriter, load_map
@@ -37,7 +37,6 @@ from fgsn_ros.mapping.map_records import (
     tiled_records,
     unpack,
 )
-from fgsn_ros.sequences.recording import T_BASE_OPTICAL
 
 TILE_M, STREET_M, APART_M = 10.0, 4000.0, 200.0
 PIECE_M, POINTS_PER_M, KEYFRAMES_PER_M, LABELS = 100.0, 176, 1.33, 200

@@ -26,7 +26,7 @@ import tyro
 from scoring import markdown_table, write_results
 
 from fgsn_ros.geometry import poses
-from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera
 from fgsn_ros.localization import kernel
 from fgsn_ros.localization.device_evidence import DeviceRatios
 from fgsn_ros.localization.likelihood import FrameLikelihood
@@ -34,7 +34,6 @@ from fgsn_ros.localization.measurement import robust_log_ratio
 from fgsn_ros.localization.pinhole_grid import PinholeGrid
 from fgsn_ros.localization.selection import SelectedPoints
 from fgsn_ros.segmentation.labels import LabelMap
-from fgsn_ros.sequences.recording import T_BASE_OPTICAL
 
 Array = npt.NDArray[np.float64]
 STRIDE = 4

@@ -29,6 +29,16 @@ from scoring import markdown_table, write_results
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fgsn_ros.config import load_yaml, override, require
+from fgsn_ros.correspondences.correspondence_sets import read_correspondence_set
+from fgsn_ros.correspondences.files import (
+    Correspondence,
+    CorrespondenceFolder,
+    file_name,
+    write_correspondence,
+    write_list,
+)
+from fgsn_ros.correspondences.images import ImageCache
+from fgsn_ros.correspondences.pairs import Pair, training_pairs, validation_pairs
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.outputs import whole_file, whole_folder
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
@@ -36,16 +46,6 @@ from fgsn_ros.segmentation.networks import STRIDE
 from fgsn_ros.segmentation.overlays import outlined_overlay
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.segmentation.settings import SegmenterSettings
-from fgsn_ros.sequences.correspondences import (
-    Correspondence,
-    CorrespondenceFolder,
-    file_name,
-    write_correspondence,
-    write_list,
-)
-from fgsn_ros.training.correspondence_sets import read_correspondence_set
-from fgsn_ros.training.images import ImageCache
-from fgsn_ros.training.pairs import Pair, training_pairs, validation_pairs
 from fgsn_ros.training.settings import TrainSettings
 from fgsn_ros.training.statistics import label_pairs, log_ratio
 

@@ -28,14 +28,14 @@ import tyro
 from torch import nn
 
 from fgsn_ros.config import override
-from fgsn_ros.segmentation.start_weights import initial_network
-from fgsn_ros.sequences.correspondences import (
+from fgsn_ros.correspondences.files import (
     Correspondence,
     CorrespondenceFolder,
     read_correspondence,
     write_correspondence,
     write_list,
 )
+from fgsn_ros.segmentation.start_weights import initial_network
 from fgsn_ros.training.fine_grained import FineGrainedBatch, FineGrainedObjective
 from fgsn_ros.training.loop import TrainingLoop
 from fgsn_ros.training.model import Model

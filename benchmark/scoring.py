@@ -13,9 +13,9 @@ from fgsn_ros.evaluation.score import Score, score_errors
 from fgsn_ros.evaluation.trajectory_errors import TrajectoryErrors, compare, lost
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.outputs import whole_file
+from fgsn_ros.recordings.recording import Frame, Recording
 from fgsn_ros.segmentation.labels import LabelMap
 from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.sequences.recording import Frame, Recording
 
 FOUND_WITHIN_M = 0.5
 FOUND_FOR_S = 1.0

@@ -41,11 +41,11 @@ from fgsn_ros.mapping.builder import MapSettings, build_map
 from fgsn_ros.mapping.map_files import load_map, save_map
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.outputs import whole_folder
+from fgsn_ros.recordings.open import open_recording
+from fgsn_ros.recordings.recording import Recording, require_ground_truth, require_odometry
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.segmentation.settings import SegmenterSettings
-from fgsn_ros.sequences.open import open_recording
-from fgsn_ros.sequences.recording import Recording, require_ground_truth, require_odometry
 from fgsn_ros.simulation.bags import write_drive
 from fgsn_ros.simulation.drive import DriveSettings, SimulatedDrive
 from fgsn_ros.simulation.seasons import Season

@@ -18,6 +18,7 @@ from sift_map import Extractor, Features, SiftMap, SiftSettings, distances, high
 from tqdm import tqdm
 
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.motion import MotionModel, PlanarMotion
 from fgsn_ros.localization.particle_filter import (
@@ -29,7 +30,7 @@ from fgsn_ros.localization.particle_filter import (
 from fgsn_ros.localization.pipeline import InitialPose
 from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.ground import Ground
-from fgsn_ros.sequences.recording import CameraMount, Frame, Recording, require_odometry
+from fgsn_ros.recordings.recording import Frame, Recording, require_odometry
 
 FloatArray = NDArray[np.float64]
 Indices = NDArray[np.int64]

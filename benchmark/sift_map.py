@@ -12,7 +12,7 @@ from fgsn_ros.localization.selection import SelectionSettings
 from fgsn_ros.mapping.builder import MapSettings
 from fgsn_ros.mapping.structure import MotionGate, posed_frames
 from fgsn_ros.mapping.triangulation import TriangulationSettings, Views, range_bounds, triangulate
-from fgsn_ros.sequences.recording import Recording
+from fgsn_ros.recordings.recording import Recording
 
 FloatArray = NDArray[np.float64]
 Float32Array = NDArray[np.float32]

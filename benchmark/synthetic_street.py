@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fgsn_ros.geometry import poses
-from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount
 from fgsn_ros.localization.localizer import Localizer
 from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
-from fgsn_ros.sequences.recording import T_BASE_OPTICAL, CameraMount
 
 STEP_M, LABELS, STRIDE, POINTS = 0.8, 100, 8, 50_000
 LENGTH_M = 156.0

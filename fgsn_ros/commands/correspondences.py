@@ -7,17 +7,17 @@ from typing import Annotated
 import tyro
 
 from fgsn_ros.config import require
-from fgsn_ros.errors import RecordingError
-from fgsn_ros.mapping.cross_correspondences import write_cross_correspondences
-from fgsn_ros.mapping.cross_matching import CrossSettings
-from fgsn_ros.mapping.self_correspondences import (
+from fgsn_ros.correspondences.cross_correspondences import write_cross_correspondences
+from fgsn_ros.correspondences.cross_matching import CrossSettings
+from fgsn_ros.correspondences.self_correspondences import (
     SelfCorrespondenceSettings,
     write_self_correspondences,
 )
+from fgsn_ros.errors import RecordingError
 from fgsn_ros.outputs import check_output
-from fgsn_ros.sequences.bag_files import is_bag, read_topics
-from fgsn_ros.sequences.open import RecordingSettings, open_recording
-from fgsn_ros.sequences.recording import Recording
+from fgsn_ros.recordings.bag_files import is_bag, read_topics
+from fgsn_ros.recordings.open import RecordingSettings, open_recording
+from fgsn_ros.recordings.recording import Recording
 
 OWN_POSES = Path("own")
 """In the place of a pose file: the poses that the recording holds."""

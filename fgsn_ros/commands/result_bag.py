@@ -16,16 +16,17 @@ from fgsn_ros.commands.result_messages import (
     make_path,
 )
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.localizer import Localizer
 from fgsn_ros.localization.tracking import Tracking, TrackingSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.mapping.shown_points import ShownPoints
+from fgsn_ros.messages.bag_messages import make, make_jpeg, make_transform
+from fgsn_ros.recordings.recording import Frame
+from fgsn_ros.recordings.rosbag_writer import BASE_FRAME, ODOM_FRAME, RecordingWriter
 from fgsn_ros.segmentation.labels import LabelMap, overlay
-from fgsn_ros.sequences.messages import make, make_jpeg, make_transform
-from fgsn_ros.sequences.recording import CameraMount, Frame
-from fgsn_ros.sequences.rosbag_writer import BASE_FRAME, ODOM_FRAME, RecordingWriter
 
 OVERLAY_PERIOD_S = 0.5
 PATH_PERIOD_S = 1.0

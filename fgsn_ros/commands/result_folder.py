@@ -14,8 +14,8 @@ from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.pipeline import InitialPose, LocalizationRun, localize
 from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
+from fgsn_ros.recordings.recording import Recording, require_odometry
 from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.sequences.recording import Recording, require_odometry
 
 
 @dataclass(frozen=True, eq=False)

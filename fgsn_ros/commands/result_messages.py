@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fgsn_ros.messages.bag_messages import Message, make, make_header, make_pose
 from fgsn_ros.segmentation.labels import palette
-from fgsn_ros.sequences.messages import Message, make, make_header, make_pose
 
 MAP_FRAME = "map"
 

@@ -14,14 +14,14 @@ from fgsn_ros.commands.segment_input import SegmentInput, open_input
 from fgsn_ros.config import require
 from fgsn_ros.errors import OutputError
 from fgsn_ros.outputs import check_output, whole_folder
+from fgsn_ros.recordings.read_ahead import read_ahead
+from fgsn_ros.recordings.settings import RecordingSettings
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.label_set import LabelSet, label_set_of, write_label_set
 from fgsn_ros.segmentation.overlays import every_pixel
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.segmentation.settings import SegmenterSettings
 from fgsn_ros.segmentation.sliding import Precision, SlidingSegmenter, SlidingSettings
-from fgsn_ros.sequences.read_ahead import read_ahead
-from fgsn_ros.sequences.settings import RecordingSettings
 from fgsn_ros.training.processes import Processes
 
 AnySegmenter = Segmenter | SlidingSegmenter

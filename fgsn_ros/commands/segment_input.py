@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from fgsn_ros.config import require
 from fgsn_ros.errors import RecordingError
-from fgsn_ros.sequences.bag_files import is_bag
-from fgsn_ros.sequences.folder_recording import read_image
-from fgsn_ros.sequences.kitti import is_kitti
-from fgsn_ros.sequences.open import open_recording
-from fgsn_ros.sequences.recording import Recording
-from fgsn_ros.sequences.settings import RecordingSettings
-from fgsn_ros.sequences.video import Video, open_video
+from fgsn_ros.recordings.bag_files import is_bag
+from fgsn_ros.recordings.folder_recording import read_image
+from fgsn_ros.recordings.kitti import is_kitti
+from fgsn_ros.recordings.open import open_recording
+from fgsn_ros.recordings.recording import Recording
+from fgsn_ros.recordings.settings import RecordingSettings
+from fgsn_ros.recordings.video import Video, open_video
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp"}
 

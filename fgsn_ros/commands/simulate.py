@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from fgsn_ros.outputs import check_output
-from fgsn_ros.simulation.bags import write_drive
-from fgsn_ros.simulation.correspond import (
+from fgsn_ros.correspondences.simulated import (
     CorrespondenceDriveSettings,
     write_correspondences,
 )
+from fgsn_ros.outputs import check_output
+from fgsn_ros.simulation.bags import write_drive
 from fgsn_ros.simulation.drive import DriveSettings, SimulatedDrive
 
 

@@ -10,7 +10,7 @@ from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.pipeline import InitialPose
-from fgsn_ros.sequences.recording import Recording, require_odometry
+from fgsn_ros.recordings.recording import Recording, require_odometry
 
 FloatArray = NDArray[np.float64]
 

@@ -5,9 +5,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap
-from fgsn_ros.sequences.recording import CameraMount
 
 FloatArray = NDArray[np.float64]
 

@@ -20,6 +20,11 @@ Polynomial = np.polynomial.Polynomial
 COEFFICIENT_COUNTS = {"plumb_bob": 5, "rational_polynomial": 8, "equidistant": 4}
 """Distortion model to number of coefficients: k1 k2 p1 p2 k3 [k4 k5 k6], or k1 k2 k3 k4."""
 
+T_BASE_OPTICAL = np.array(
+    [[0.0, 0.0, 1.0, 0.0], [-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+)
+"""Optical axes (x right, y down, z forward) in body axes (x forward, y left, z up), REP-103."""
+
 _TOLERANCE = 1e-9  # in normalised image coordinates
 _NEWTON_STEPS = 12
 _TABLE_SIZE = 2048
@@ -247,6 +252,17 @@ class Camera:
         radius = np.tan(np.linspace(0.0, widest, _TABLE_SIZE))
         factor, _ = self._radial(radius * radius)
         return radius, radius * factor
+
+
+@dataclass(frozen=True)
+class CameraMount:
+    """A camera and where it sits on the robot."""
+
+    camera: Camera
+    T_base_camera: Array
+    """(4, 4), the camera's optical frame (z forward, y down) in base_link [m]"""
+    frame_id: str
+    """name of the optical frame"""
 
 
 def _equidistant_factor(square: Array, k: tuple[float, ...]) -> tuple[Array, Array]:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.arrays import Array, host
+from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.localization.device import available, random_numbers, wait
 from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.history import History
@@ -27,7 +28,6 @@ from fgsn_ros.localization.particle_filter import (
 from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
-from fgsn_ros.sequences.recording import CameraMount
 
 
 class Localizer:

@@ -10,14 +10,13 @@ from fgsn_ros.config import require
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.arrays import Array
-from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.geometry.cameras import Camera, CameraMount
 from fgsn_ros.localization.device_evidence import DeviceRatios
 from fgsn_ros.localization.likelihood import FrameLikelihood
 from fgsn_ros.localization.pinhole_grid import PinholeGrid
 from fgsn_ros.localization.selection import PointSelector, SelectedPoints, SelectionSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap
-from fgsn_ros.sequences.recording import CameraMount
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,12 @@ import numpy.typing as npt
 from fgsn_ros.config import require
 from fgsn_ros.errors import FgsnError, LocalizationError
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.initial_pose import check_initial_pose
 from fgsn_ros.localization.localizer import Localizer
 from fgsn_ros.localization.tracking import Tracking, TrackingSettings
 from fgsn_ros.segmentation.labels import LabelMap
-from fgsn_ros.sequences.recording import CameraMount
 
 Array = npt.NDArray[np.float64]
 Mounting = Callable[[str, float], CameraMount | None]

@@ -15,11 +15,11 @@ from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.localizer import Localizer
 from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap, check_fingerprint
+from fgsn_ros.recordings.read_ahead import read_ahead
+from fgsn_ros.recordings.recording import Frame, Recording, require_odometry
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.labels import LabelMap
 from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.sequences.read_ahead import read_ahead
-from fgsn_ros.sequences.recording import Frame, Recording, require_odometry
 
 Array = npt.NDArray[np.float64]
 Labels = Callable[[Frame], LabelMap]

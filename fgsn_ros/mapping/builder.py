@@ -31,11 +31,11 @@ from fgsn_ros.mapping.structure import (
     posed_frames,
 )
 from fgsn_ros.outputs import whole_folder
+from fgsn_ros.recordings.read_ahead import read_ahead
+from fgsn_ros.recordings.recording import Recording
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.labels import LabelMap
 from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.sequences.read_ahead import read_ahead
-from fgsn_ros.sequences.recording import Recording
 
 _IMAGES_AHEAD = 4
 _LABELS_AHEAD = 2

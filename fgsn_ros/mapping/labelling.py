@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.mapping.blocks import Blocks
 from fgsn_ros.mapping.labelled_views import LabelledView
 from fgsn_ros.mapping.map_records import FloatArray, IndexArray
 from fgsn_ros.mapping.visibility import Visibility
 from fgsn_ros.mapping.votes import LabelVotes, vote
-from fgsn_ros.sequences.recording import CameraMount
 
 _STEP_M = 10.0
 """The blocks around the robot are looked up again when it has moved so far."""

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from fgsn_ros.config import require
 from fgsn_ros.geometry import poses
-from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.geometry.cameras import Camera, CameraMount
 from fgsn_ros.mapping.tracks import FeatureTracker, Tracks, TrackSettings, merged
 from fgsn_ros.mapping.triangulation import (
     Triangulation,
@@ -18,7 +18,7 @@ from fgsn_ros.mapping.triangulation import (
     range_bounds,
     triangulate,
 )
-from fgsn_ros.sequences.recording import CameraMount, Frame, Recording, require_ground_truth
+from fgsn_ros.recordings.recording import Frame, Recording, require_ground_truth
 
 FloatArray = NDArray[np.float64]
 CHUNK_TRACKS = 5_000

@@ -7,11 +7,10 @@ from sensor_msgs.msg import CameraInfo
 from tf2_ros import Buffer, TransformException
 
 from fgsn_ros.errors import FgsnError
-from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.geometry.cameras import Camera, CameraMount
+from fgsn_ros.messages.bag_messages import camera_of, frame_name
 from fgsn_ros.nodes.conversions import stamp_message
 from fgsn_ros.nodes.localization_messages import matrix_of
-from fgsn_ros.sequences.messages import camera_of, frame_name
-from fgsn_ros.sequences.recording import CameraMount
 
 
 class CameraMountings:

@@ -14,8 +14,8 @@ from vision_msgs.msg import LabelInfo, VisionClass
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.messages.bag_messages import image_of, split_stamp
 from fgsn_ros.segmentation.labels import LabelMap, label_map_of, label_pixels
-from fgsn_ros.sequences.messages import image_of, split_stamp
 
 if TYPE_CHECKING:  # spares the localization node the import of torch
     from fgsn_ros.segmentation.checkpoint import Checkpoint

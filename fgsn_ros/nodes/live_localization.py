@@ -22,6 +22,7 @@ from fgsn_ros.localization.saved_pose import SavedPose, load_pose, save_pose
 from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.localization.tracking import TrackingSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
+from fgsn_ros.messages.bag_messages import frame_name, stamp_of
 from fgsn_ros.nodes import localization_messages as messages
 from fgsn_ros.nodes.camera_mountings import CameraMountings
 from fgsn_ros.nodes.conversions import fingerprint_of, label_map_from
@@ -30,7 +31,6 @@ from fgsn_ros.nodes.localization_publishers import LocalizationPublishers
 from fgsn_ros.nodes.match_overlay import MatchOverlays
 from fgsn_ros.nodes.settings import InitialPoseSettings, LocalizationNodeSettings
 from fgsn_ros.nodes.throttled_log import ThrottledLog
-from fgsn_ros.sequences.messages import frame_name, stamp_of
 
 FloatArray = NDArray[np.float64]
 

@@ -19,8 +19,8 @@ from std_msgs.msg import Header
 from fgsn_ros.commands.result_messages import particle_records, point_records
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
+from fgsn_ros.messages.bag_messages import pose_row, valid_rows
 from fgsn_ros.nodes.conversions import stamp_message
-from fgsn_ros.sequences.messages import pose_row, valid_rows
 
 FloatArray = NDArray[np.float64]
 

@@ -33,6 +33,8 @@ from vision_msgs.msg import LabelInfo
 from fgsn_ros.config import require
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.messages.bag_messages import camera_of, stamp_of
+from fgsn_ros.messages.images import check_size
 from fgsn_ros.nodes import conversions, parameters
 from fgsn_ros.nodes.image_statistics import ImageStatistics
 from fgsn_ros.nodes.newest import NewestPlace
@@ -43,8 +45,6 @@ from fgsn_ros.nodes.throttled_log import ThrottledLog
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap, overlay
 from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.sequences.images import check_size
-from fgsn_ros.sequences.messages import camera_of, stamp_of
 
 NODE_NAME = "segmentation_node"
 # Reliable, so that best-effort and reliable subscribers both match; a slow one loses old labels.

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fgsn_ros.sequences.messages import make, make_transform
-from fgsn_ros.sequences.recording import Frame
-from fgsn_ros.sequences.rosbag_writer import BASE_FRAME, ODOM_FRAME, RecordingWriter, Storage
+from fgsn_ros.messages.bag_messages import make, make_transform
+from fgsn_ros.recordings.recording import Frame
+from fgsn_ros.recordings.rosbag_writer import BASE_FRAME, ODOM_FRAME, RecordingWriter, Storage
 from fgsn_ros.simulation.drive import CAMERA, SimulatedDrive
 
 

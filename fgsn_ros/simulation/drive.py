@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from fgsn_ros.config import require
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
-from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.geometry.cameras import Camera, CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
-from fgsn_ros.sequences.recording import RECORDED_ODOMETRY, CameraMount, Frame
+from fgsn_ros.recordings.recording import RECORDED_ODOMETRY, Frame
 from fgsn_ros.simulation.materials import SurfaceTable
 from fgsn_ros.simulation.meshes import Mesh
 from fgsn_ros.simulation.motion import Route, WheelErrors, ground_truth, wheel_odometry

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fgsn_ros.training.images import Image
+from fgsn_ros.correspondences.images import Image
 
 _SHOWN_AT = (0.1, 0.9)  # a crop shows the pixel that it is around in this part of its sides
 

@@ -8,14 +8,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fgsn_ros.training.correspondence_sets import read_correspondence_sets
+from fgsn_ros.correspondences.correspondence_sets import read_correspondence_sets
+from fgsn_ros.correspondences.images import ImageCache
+from fgsn_ros.correspondences.pairs import training_pairs, validation_pairs
 from fgsn_ros.training.heads import Head, heads_of, with_auxiliary
-from fgsn_ros.training.images import ImageCache
 from fgsn_ros.training.losses import hinge_losses, point_losses
 from fgsn_ros.training.model import Model
 from fgsn_ros.training.objective import SampleSeed
 from fgsn_ros.training.pair_batches import PairBatch, random_pairs
-from fgsn_ros.training.pairs import training_pairs, validation_pairs
 from fgsn_ros.training.pictures import pair_pictures
 from fgsn_ros.training.processes import Processes
 from fgsn_ros.training.semantic import SceneBatch, SemanticObjective

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fgsn_ros.correspondences.images import Image, ImageCache
+from fgsn_ros.correspondences.pairs import Pair
 from fgsn_ros.segmentation.labels import colourize, palette
 from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.training.images import Image, ImageCache
-from fgsn_ros.training.pairs import Pair
 
 _WIDTH = 320  # [px] of one image
 

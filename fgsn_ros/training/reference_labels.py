@@ -8,15 +8,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from tqdm import tqdm
 
+from fgsn_ros.correspondences.images import ImageCache
+from fgsn_ros.correspondences.pairs import References
 from fgsn_ros.errors import TrainingError
 from fgsn_ros.segmentation.networks import FgsnNetwork
 from fgsn_ros.training.clustering import Clusters, cluster, match
 from fgsn_ros.training.feature_store import FeatureStore
 from fgsn_ros.training.grid import Labels
-from fgsn_ros.training.images import ImageCache
 from fgsn_ros.training.losses import sample_cells
 from fgsn_ros.training.model import Model
-from fgsn_ros.training.pairs import References
 from fgsn_ros.training.processes import Processes
 from fgsn_ros.training.settings import TrainSettings
 

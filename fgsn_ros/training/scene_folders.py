@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from fgsn_ros.errors import TrainingError
-from fgsn_ros.sequences.correspondences import (
+from fgsn_ros.correspondences.files import (
     CLASS_NAMES_FILE,
     TRAIN_LIST,
     CorrespondenceFolder,
     read_correspondence_header,
 )
+from fgsn_ros.errors import TrainingError
 from fgsn_ros.training import cityscapes, vistas
 from fgsn_ros.training.scenes import Scene, Scenes
 

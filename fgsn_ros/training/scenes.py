@@ -9,9 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from fgsn_ros.correspondences.images import Image, ImageCache, disturb
 from fgsn_ros.errors import TrainingError
 from fgsn_ros.training.crops import Crop, random_crop, random_scale
-from fgsn_ros.training.images import Image, ImageCache, disturb
 from fgsn_ros.training.settings import TrainSettings
 
 _LONGEST_COUNT = 200  # scenes whose pixels are counted: more would only cost time

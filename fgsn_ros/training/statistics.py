@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from fgsn_ros.correspondences.correspondence_sets import read_correspondence_sets
+from fgsn_ros.correspondences.files import NO_CLASS, CorrespondenceFolder
+from fgsn_ros.correspondences.images import ImageCache
+from fgsn_ros.correspondences.pairs import Pair, validation_pairs
 from fgsn_ros.errors import TrainingError
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.networks import STRIDE
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.segmentation.settings import SegmenterSettings
-from fgsn_ros.sequences.correspondences import NO_CLASS, CorrespondenceFolder
-from fgsn_ros.training.correspondence_sets import read_correspondence_sets
 from fgsn_ros.training.grid import IGNORED, labels_at
-from fgsn_ros.training.images import ImageCache
-from fgsn_ros.training.pairs import Pair, validation_pairs
 
 Item = TypeVar("Item")
 Array = NDArray[np.float64]

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from fgsn_ros.geometry import poses
-from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.geometry.cameras import Camera, CameraMount
 from fgsn_ros.mapping.map_files import save_map
 from fgsn_ros.mapping.semantic_map import SemanticMap
+from fgsn_ros.recordings.recording import Frame
+from fgsn_ros.recordings.rosbag_writer import RecordingWriter
 from fgsn_ros.segmentation.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fgsn_ros.segmentation.networks import LRASPP, make_network
-from fgsn_ros.sequences.recording import CameraMount, Frame
-from fgsn_ros.sequences.rosbag_writer import RecordingWriter
 
 LABELS = 8
 FRAMES = 12

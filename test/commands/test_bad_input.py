@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 
 from fgsn_ros.cli import main
-from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.geometry.cameras import Camera, CameraMount
 from fgsn_ros.mapping.map_files import load_map, save_map
-from fgsn_ros.sequences.messages import make_camera_info, make_jpeg, make_odometry
-from fgsn_ros.sequences.recording import CameraMount, Frame
-from fgsn_ros.sequences.rosbag_writer import RecordingWriter
+from fgsn_ros.messages.bag_messages import make_camera_info, make_jpeg, make_odometry
+from fgsn_ros.recordings.recording import Frame
+from fgsn_ros.recordings.rosbag_writer import RecordingWriter
 
 Write = Callable[[RecordingWriter, float], None]
 

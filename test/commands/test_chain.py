@@ -8,8 +8,8 @@ import pytest
 
 from fgsn_ros.cli import main
 from fgsn_ros.mapping.map_files import load_map
+from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
-from fgsn_ros.sequences.open import open_recording
 
 
 def run(*arguments: object) -> None:

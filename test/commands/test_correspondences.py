@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from fgsn_ros.cli import main
+from fgsn_ros.correspondences.files import CorrespondenceFolder, read_correspondence
 from fgsn_ros.geometry import poses
-from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory, write_tum
-from fgsn_ros.sequences.correspondences import CorrespondenceFolder, read_correspondence
-from fgsn_ros.sequences.recording import T_BASE_OPTICAL, CameraMount, Frame
-from fgsn_ros.sequences.rosbag_writer import RecordingWriter
+from fgsn_ros.recordings.recording import Frame
+from fgsn_ros.recordings.rosbag_writer import RecordingWriter
 
 WALL_M = 6.0
 TEXEL_M = 0.02

@@ -2,10 +2,9 @@ import numpy as np
 import pytest
 
 from fgsn_ros.evaluation.match_picture import AGREES, DISAGREES, draw_match
-from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
-from fgsn_ros.sequences.recording import T_BASE_OPTICAL, CameraMount
 
 FULL = Camera(96, 64, 80.0, 80.0, 47.5, 31.5)
 POINTS = np.array([[10.0, 1.02, 0.49], [10.0, -2.02, 0.01], [10.0, 0.02, 1.01], [10.0, 0.0, 9.0]])

@@ -8,11 +8,11 @@ from std_msgs.msg import Header
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.messages.bag_messages import camera_of, image_of, stamp_of
 from fgsn_ros.nodes import conversions
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 from fgsn_ros.segmentation.networks import LRASPP, make_network
-from fgsn_ros.sequences.messages import camera_of, image_of, stamp_of
 
 HEADER = Header(frame_id="camera_optical", stamp=conversions.stamp_message(12.25))
 RGB = np.random.default_rng(2).integers(0, 256, (6, 10, 3), np.uint8)

@@ -11,8 +11,8 @@ from sensor_msgs.msg import Image
 from world import World, node_of
 
 from fgsn_ros.geometry import poses
+from fgsn_ros.messages.bag_messages import stamp_of
 from fgsn_ros.nodes import localization_messages as messages
-from fgsn_ros.sequences.messages import stamp_of
 
 TURNED = poses.from_xyz_rpy([0.0, 0.0, 0.0], [0.0, 0.0, np.deg2rad(-35.0)])
 PAIR = {

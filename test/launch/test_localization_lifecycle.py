@@ -13,8 +13,8 @@ from world import World, node_of
 from fgsn_ros.geometry import poses
 from fgsn_ros.localization.saved_pose import SavedPose, load_pose, save_pose
 from fgsn_ros.mapping.map_files import load_map
+from fgsn_ros.messages.bag_messages import stamp_of
 from fgsn_ros.nodes import localization_messages as messages
-from fgsn_ros.sequences.messages import stamp_of
 
 UP = (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
 DOWN = (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP)

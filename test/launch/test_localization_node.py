@@ -15,10 +15,10 @@ from std_srvs.srv import Empty
 from world import World, node_of
 
 from fgsn_ros.geometry import poses
+from fgsn_ros.messages.bag_messages import stamp_of
 from fgsn_ros.nodes import conversions
 from fgsn_ros.nodes import localization_messages as messages
 from fgsn_ros.segmentation.labels import palette
-from fgsn_ros.sequences.messages import stamp_of
 
 
 @pytest.fixture(scope="module")

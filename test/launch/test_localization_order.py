@@ -9,8 +9,8 @@ import street
 from robot import IMAGE_AFTER_S, ODOMETRY, Robot
 from world import World, node_of
 
+from fgsn_ros.messages.bag_messages import stamp_of
 from fgsn_ros.nodes import localization_messages as messages
-from fgsn_ros.sequences.messages import stamp_of
 
 TICKS, LATE = 20, 5
 PAIR = {name: replace(street.MOUNT, frame_id=f"{name}_optical") for name in ("left", "right")}

@@ -13,10 +13,10 @@ from rosbags.highlevel import AnyReader
 
 from fgsn_ros.cli import main
 from fgsn_ros.errors import FgsnError
+from fgsn_ros.messages.bag_messages import stamp_of
 from fgsn_ros.nodes import demo_drives, played_bag
 from fgsn_ros.nodes.demo_drives import CHECKPOINT, DemoDrives
 from fgsn_ros.nodes.launch_arguments import DESCRIPTIONS, FLAGS, Camera, check_demo, checked
-from fgsn_ros.sequences.messages import stamp_of
 
 PATIENCE_S = 180.0
 DRIVE = ("simulate", "drive", "--duration-s", "5", "--rate-hz", "5", "--width", "320")

@@ -7,7 +7,7 @@ from fgsn_ros.errors import LocalizationError, MapError, RecordingError
 from fgsn_ros.localization.measurement import MeasurementSettings
 from fgsn_ros.localization.pipeline import InitialPose, localize
 from fgsn_ros.localization.settings import LocalizerSettings
-from fgsn_ros.sequences.recording import Frame
+from fgsn_ros.recordings.recording import Frame
 
 SETTINGS = LocalizerSettings(
     particles=300, initial_particles=300, measurement=MeasurementSettings(points=500)

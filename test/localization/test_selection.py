@@ -1,10 +1,9 @@
 import numpy as np
 
 from fgsn_ros.geometry import poses
-from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera
 from fgsn_ros.localization.selection import PointSelector, SelectionSettings, spread_over_image
 from fgsn_ros.mapping.semantic_map import SemanticMap
-from fgsn_ros.sequences.recording import T_BASE_OPTICAL
 
 CAMERA = Camera(40, 30, 30.0, 30.0, 19.5, 14.5)
 CERTAIN = np.zeros((6, 6))

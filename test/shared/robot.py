@@ -23,10 +23,10 @@ from vision_msgs.msg import LabelInfo
 from world import World
 
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.cameras import CameraMount
+from fgsn_ros.messages.bag_messages import stamp_of
 from fgsn_ros.nodes import conversions
 from fgsn_ros.nodes import localization_messages as messages
-from fgsn_ros.sequences.messages import stamp_of
-from fgsn_ros.sequences.recording import CameraMount
 
 TRUTH = street.weaving_drive(24.0, speed=4.0)
 ODOMETRY = street.drifting_odometry(TRUTH)

@@ -3,11 +3,10 @@
 import numpy as np
 
 from fgsn_ros.geometry import poses
-from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
-from fgsn_ros.sequences.recording import T_BASE_OPTICAL, CameraMount
 
 LABELS = 40
 STRIDE = 8

@@ -1,6 +1,6 @@
 import numpy as np
 
-from fgsn_ros.sequences.open import open_recording
+from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.simulation.bags import write_drive
 from fgsn_ros.simulation.drive import DriveSettings, SimulatedDrive
 

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from fgsn_ros.sequences.correspondences import Correspondence, write_correspondence
+from fgsn_ros.correspondences.files import Correspondence, write_correspondence
+from fgsn_ros.correspondences.images import ImageCache
+from fgsn_ros.correspondences.pairs import Pair, index_pairs
 from fgsn_ros.training.grid import IGNORED
-from fgsn_ros.training.images import ImageCache
 from fgsn_ros.training.pair_batches import random_pairs
-from fgsn_ros.training.pairs import Pair, index_pairs
 from fgsn_ros.training.settings import TrainSettings
 
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fgsn_ros.correspondences.images import ImageCache
 from fgsn_ros.errors import FgsnError, TrainingError
 from fgsn_ros.training.cityscapes import CITYSCAPES_CLASSES
-from fgsn_ros.training.images import ImageCache
 from fgsn_ros.training.scene_folders import CAMVID_CLASSES, read_scenes
 from fgsn_ros.training.scenes import Scene, class_weights
 

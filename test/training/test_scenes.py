@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgsn_ros.training.images import ImageCache
+from fgsn_ros.correspondences.images import ImageCache
 from fgsn_ros.training.scenes import (
     Scene,
     class_weights,

@@ -1,0 +1,1 @@
+"""ROS messages, read and built once for bags and nodes; no rclpy."""

@@ -1,0 +1,105 @@
+"""KITTI odometry sequence folders (Geiger et al., CVPR 2012)."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgsn_ros.errors import RecordingError
+from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount
+from fgsn_ros.messages.images import IMAGE_SUFFIXES
+from fgsn_ros.recordings.folder_recording import (
+    FolderRecording,
+    PoseFiles,
+    folder_recording,
+    read_image,
+)
+from fgsn_ros.recordings.pose_files import read_numbers
+from fgsn_ros.recordings.settings import RecordingSettings
+
+_CAMERAS = ("image_2", "image_0")  # colour before grey
+
+
+def is_kitti(path: Path) -> bool:
+    """Whether the path looks like a KITTI sequence folder."""
+    return (path / "calib.txt").is_file() and any((path / name).is_dir() for name in _CAMERAS)
+
+
+def open_kitti(path: Path, settings: RecordingSettings) -> FolderRecording:
+    """Open `image_2` (colour) or else `image_0` of a sequence folder, with calib.txt and times.txt.
+
+    Frames are numbered by their file names; `settings.first` and `settings.last` choose a range.
+    Poses come from `settings.poses`, else poses.txt in the folder or ../../poses/<sequence>.txt:
+    12 columns (a row for each stamp) or TUM text, of camera 0 in both. base_link sits at camera 0
+    with x forward, y left, z up; the map is the file's world turned likewise.
+
+    Raises:
+        RecordingError: a frame of the range is missing (named), or a file cannot be used.
+    """
+    folder = next(path / name for name in _CAMERAS if (path / name).is_dir())
+    times = read_numbers(path / "times.txt", 1)[:, 0]
+    numbers, files = _frame_range(folder, settings)
+    if numbers[-1] >= len(times):
+        raise RecordingError(
+            f"{path / 'times.txt'} has {len(times)} stamps, none for frame {numbers[-1]}"
+        )
+    mount = _mount(path / "calib.txt", folder.name, files[0])
+    pose_files = PoseFiles(_pose_file(path, settings), of_camera=True, times=times)
+    return folder_recording(path, mount, (times[numbers], files), pose_files, settings)
+
+
+def _frame_range(
+    folder: Path, settings: RecordingSettings
+) -> tuple[NDArray[np.int64], tuple[Path, ...]]:
+    """Frame numbers and files from the first to the last asked for, none missing."""
+    found = {
+        int(path.stem): path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and path.stem.isdecimal()
+    }
+    if not found:
+        raise RecordingError(f"{folder} holds no frames such as 000000.png")
+    first = min(found) if settings.first is None else settings.first
+    last = max(found) if settings.last is None else settings.last
+    wanted = range(first, last + 1)
+    missing = next((number for number in wanted or (first, last) if number not in found), None)
+    if missing is not None:
+        raise RecordingError(
+            f"frame {missing} is missing in {folder}; it holds frames within {min(found)} to "
+            f"{max(found)}; choose a range without gaps by 'first' and 'last'"
+        )
+    return np.array(wanted, dtype=np.int64), tuple(found[number] for number in wanted)
+
+
+def _mount(calibration: Path, camera_name: str, first_image: Path) -> CameraMount:
+    """Camera of the projection matrix P = K [I | t] that takes camera 0's points to pixels."""
+    P = _projection(calibration, camera_name.removeprefix("image_"))
+    # The size is not in calib.txt: all images must be as large as the first.
+    height, width = read_image(first_image).shape[:2]
+    fx, fy, cx, cy = (float(value) for value in (P[0, 0], P[1, 1], P[0, 2], P[1, 2]))
+    camera = Camera(width, height, fx, fy, cx, cy)
+    T_base_camera = T_BASE_OPTICAL.copy()
+    T_base_camera[:3, 3] = T_BASE_OPTICAL[:3, :3] @ -np.linalg.solve(P[:, :3], P[:, 3])
+    return CameraMount(camera, T_base_camera, camera_name)
+
+
+def _projection(calibration: Path, number: str) -> NDArray[np.float64]:
+    try:
+        lines = calibration.read_text().splitlines()
+        line = next(line for line in lines if line.startswith(f"P{number}:"))
+        P = np.array(line.split()[1:], dtype=np.float64).reshape(3, 4)
+    except (OSError, UnicodeDecodeError, ValueError, StopIteration) as error:
+        raise RecordingError(
+            f"{calibration} lacks the camera matrix 'P{number}: <12 numbers>'"
+        ) from error
+    if not np.isfinite(P).all() or P[0, 0] <= 0.0 or P[1, 1] <= 0.0 or P[2, 2] != 1.0:
+        raise RecordingError(f"{calibration}: P{number} is no projection matrix")
+    return P
+
+
+def _pose_file(path: Path, settings: RecordingSettings) -> Path | None:
+    if settings.poses is not None:
+        return settings.poses
+    sequence = path.resolve()
+    candidates = (path / "poses.txt", sequence.parents[1] / "poses" / f"{sequence.name}.txt")
+    return next((candidate for candidate in candidates if candidate.is_file()), None)

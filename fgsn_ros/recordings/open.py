@@ -1,0 +1,53 @@
+"""Open a recorded drive by its path."""
+
+from pathlib import Path
+
+from fgsn_ros.errors import RecordingError
+from fgsn_ros.geometry.trajectory import Trajectory, read_tum
+from fgsn_ros.recordings.bag_files import is_bag
+from fgsn_ros.recordings.folder_recording import FolderRecording
+from fgsn_ros.recordings.image_folder import is_image_folder, open_image_folder
+from fgsn_ros.recordings.kitti import is_kitti, open_kitti
+from fgsn_ros.recordings.pose_files import turned_to_base
+from fgsn_ros.recordings.recording import Recording
+from fgsn_ros.recordings.rosbag import open_rosbag
+from fgsn_ros.recordings.settings import RecordingSettings
+
+__all__ = ["RecordingSettings", "open_recording", "read_reference"]
+
+_DEFAULTS = RecordingSettings()
+
+
+def open_recording(path: Path, settings: RecordingSettings = _DEFAULTS) -> Recording:
+    """Open a rosbag2 (folder or file), ROS 1 bag, KITTI sequence folder, or image folder.
+
+    Raises:
+        RecordingError: the path is none of them, or is damaged or incomplete.
+    """
+    if not path.exists():
+        raise RecordingError(f"there is no recording at {path}")
+    if is_bag(path):
+        return open_rosbag(path, settings)
+    if is_kitti(path):
+        return open_kitti(path, settings)
+    if is_image_folder(path):
+        return open_image_folder(path, settings)
+    raise RecordingError(
+        f"{path} is no recording: expected a rosbag2 folder, .mcap, .db3 or .bag file, a KITTI "
+        "folder (image_0, calib.txt), or a folder of images with camera.yaml"
+    )
+
+
+def read_reference(path: Path, recording: Recording) -> Trajectory:
+    """Read a reference trajectory T_map_base (TUM text) to evaluate a recording against.
+
+    Where the recording's own pose files hold poses of the camera (KITTI), so does this file, and
+    it is turned in the same way.
+
+    Raises:
+        RecordingError: the file cannot be read.
+    """
+    trajectory = read_tum(path)
+    if isinstance(recording, FolderRecording) and recording.poses_of_camera:
+        return turned_to_base(trajectory)
+    return trajectory
