@@ -14,8 +14,8 @@ from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.localizer import Localizer
 from fgsn_ros.localization.settings import LocalizerSettings
+from fgsn_ros.lookahead import read_ahead
 from fgsn_ros.mapping.semantic_map import SemanticMap, check_fingerprint
-from fgsn_ros.recordings.read_ahead import read_ahead
 from fgsn_ros.recordings.recording import Frame, Recording, require_odometry
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.labels import LabelMap

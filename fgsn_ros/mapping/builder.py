@@ -15,6 +15,7 @@ from tqdm import tqdm
 from fgsn_ros.config import require
 from fgsn_ros.errors import MapError
 from fgsn_ros.geometry import poses
+from fgsn_ros.lookahead import read_ahead
 from fgsn_ros.mapping.blocks import Blocks
 from fgsn_ros.mapping.labelled_views import LabelledView, LabelledViews
 from fgsn_ros.mapping.labelling import VotingRules, cast_votes, winners
@@ -31,7 +32,6 @@ from fgsn_ros.mapping.structure import (
     posed_frames,
 )
 from fgsn_ros.outputs import whole_folder
-from fgsn_ros.recordings.read_ahead import read_ahead
 from fgsn_ros.recordings.recording import Recording
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.labels import LabelMap

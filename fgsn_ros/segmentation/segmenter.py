@@ -1,6 +1,7 @@
 """Segmenter: image in, label map out."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from fgsn_ros.config import require
+from fgsn_ros.lookahead import in_order
 from fgsn_ros.segmentation.backends import CpuLabels, CudaLabels, choose_backend
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.input_images import require_image
@@ -62,13 +64,8 @@ class Segmenter:
 
         A GPU has the next image before the labels of one are fetched, and is never without work.
         """
-        begun: tuple[Item, Callable[[], LabelMap]] | None = None
-        for item in items:
-            begun, ready = (item, self._begin(image_of(item))), begun
-            if ready is not None:
-                yield ready[0], ready[1]()
-        if begun is not None:
-            yield begun[0], begun[1]()
+        begun = (partial(_with, item, self._begin(image_of(item))) for item in items)
+        yield from in_order(begun, ahead=1)
 
     def _begin(self, image: NDArray[np.uint8]) -> Callable[[], LabelMap]:
         """Begin with an image; what comes back gives its label map, and waits for it on a GPU."""
@@ -80,6 +77,10 @@ class Segmenter:
             return LabelMap(labels, confidence, self.stride, self.label_count)
 
         return label_map
+
+
+def _with(item: Item, finish: Callable[[], LabelMap]) -> tuple[Item, LabelMap]:
+    return item, finish()
 
 
 def choose_device(name: str) -> torch.device:

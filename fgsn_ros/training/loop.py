@@ -13,10 +13,10 @@ from torch.nn.parallel import DistributedDataParallel
 from tqdm import tqdm
 
 from fgsn_ros.errors import TrainingError
+from fgsn_ros.lookahead import map_ahead
 from fgsn_ros.training.model import Model
 from fgsn_ros.training.objective import Objective, SampleSeed
 from fgsn_ros.training.optimizers import learning_rate, make_optimizer, set_learning_rate
-from fgsn_ros.training.prefetch import Prefetch
 from fgsn_ros.training.processes import Processes
 from fgsn_ros.training.run_files import RunFiles
 from fgsn_ros.training.settings import TrainSettings
@@ -98,7 +98,7 @@ class TrainingLoop:
         for parameter in module.parameters():
             self._optimizer.state.pop(parameter, None)
 
-    def _batches(self) -> "Prefetch[list[Any]]":
+    def _batches(self) -> Iterator[list[Any]]:
         """The batches of each step up to the objective's next preparation."""
         settings = self._settings
         first = self._iteration
@@ -108,7 +108,7 @@ class TrainingLoop:
             parts = range(settings.accumulate)
             return [self._objective.batch(self._seeds(first + offset, part)) for part in parts]
 
-        return Prefetch(make, end - first, settings.workers)
+        return map_ahead(make, range(end - first), 2 * settings.workers, settings.workers)
 
     def _seeds(self, iteration: int, part: int) -> list[SampleSeed]:
         """Of the samples of a batch: the same for all ways to split a step."""
