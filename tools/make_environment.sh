@@ -18,7 +18,7 @@ fi
 [ -x "$folder/bin/pip" ] || "$python" -m venv --system-site-packages "$folder"
 export PIP_CONSTRAINT=$PWD/tools/ros_constraints.txt
 "$folder/bin/pip" install --quiet --disable-pip-version-check --editable '.[test]' \
-    colcon-common-extensions setuptools
+    transforms3d colcon-common-extensions setuptools
 # mypy looks at numpy 2's types, which are better than those of numpy 1
 PIP_CONSTRAINT='' "$folder/bin/pip" install --quiet --disable-pip-version-check \
     --no-deps --upgrade --target "$folder/numpy2" 'numpy>=2'

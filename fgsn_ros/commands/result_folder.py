@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fgsn_ros.commands.result_bag import ResultBag
+from fgsn_ros.commands.result_bag import result_bag
 from fgsn_ros.commands.start import Start
 from fgsn_ros.evaluation.report import Metrics, write_report
 from fgsn_ros.evaluation.trajectory_errors import dead_reckoning
@@ -69,7 +69,9 @@ class Localization:
             on_labels, on_estimate = None, None
             if bag_path is not None:
                 cameras, odometry = self.recording.cameras, require_odometry(self.recording)
-                bag = stack.enter_context(ResultBag(bag_path, cameras, odometry, self.semantic_map))
+                bag = stack.enter_context(
+                    result_bag(bag_path, cameras, odometry, self.semantic_map)
+                )
                 on_labels, on_estimate = bag.add_labels, bag.add_estimate
             return localize(
                 self.recording,
