@@ -63,6 +63,6 @@ def _make_cloud(types: MessageTypes, header: Message, cloud: NDArray[Any]) -> Me
         is_bigendian=False,
         point_step=cloud.itemsize,
         row_step=cloud.nbytes,
-        data=types.sequence(cloud.view(np.uint8)),
+        data=cloud.view(np.uint8),
         is_dense=True,
     )

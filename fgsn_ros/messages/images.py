@@ -163,7 +163,7 @@ def make_camera_info(types: MessageTypes, header: Message, camera: Camera) -> Me
         height=camera.height,
         width=camera.width,
         distortion_model=camera.distortion_model,
-        d=types.sequence(np.array(camera.distortion, np.float64)),
+        d=np.array(camera.distortion, np.float64),
         k=camera.matrix.reshape(-1),
         r=np.eye(3).reshape(-1),
         p=np.hstack([camera.matrix, np.zeros((3, 1))]).reshape(-1),
@@ -187,7 +187,7 @@ def make_image(
         encoding=encoding,
         is_bigendian=0,
         step=len(data) // height,
-        data=types.sequence(data),
+        data=data,
     )
 
 
@@ -201,5 +201,5 @@ def make_jpeg(
         "sensor_msgs/msg/CompressedImage",
         header=header,
         format="jpeg",
-        data=types.sequence(data.reshape(-1)),
+        data=data.reshape(-1),
     )

@@ -23,18 +23,17 @@ TYPESTORE: Typestore = get_typestore(Stores.ROS2_HUMBLE)
 
 @dataclass(frozen=True)
 class MessageTypes:
-    """Classes of messages, and what their fields take."""
+    """Classes of messages, and how a pose becomes numbers in them."""
 
-    type_of: Callable[[str], Callable[..., Message]]
-    """class of a name such as std_msgs/msg/Header"""
-    sequence: Callable[[NDArray[Any]], Any]
-    """numbers (N,) as a field of any length takes them, without a look at each"""
+    make: Callable[..., Message]
+    """a message by its type's name and all its fields: make("std_msgs/msg/Float32", data=0.5);
+    fields of numbers are arrays"""
     q_xyzw: Callable[[NDArray[np.float64]], Sequence[float]]
     """unit quaternion of a pose (4, 4)"""
 
-    def make(self, msgtype: str, **fields: Message) -> Message:
-        """A message by its type's name and its fields, all of them."""
-        return self.type_of(msgtype)(**fields)
+
+def _make(msgtype: str, **fields: Message) -> Message:
+    return TYPESTORE.types[msgtype](**fields)
 
 
 def _q_xyzw(T: NDArray[np.float64]) -> list[float]:
@@ -42,7 +41,7 @@ def _q_xyzw(T: NDArray[np.float64]) -> list[float]:
     return q_xyzw
 
 
-BAG_TYPES = MessageTypes(TYPESTORE.types.__getitem__, lambda numbers: numbers, _q_xyzw)
+BAG_TYPES = MessageTypes(_make, _q_xyzw)
 """Messages to be written by rosbags."""
 
 

@@ -48,14 +48,26 @@ def _type_of(name: str) -> Callable[..., Any]:
     return found
 
 
-def _sequence(numbers: NDArray[Any]) -> "array.array[Any]":
-    """Copied once, in the type that rclpy takes without looking at each number."""
-    sequence = array.array(numbers.dtype.char)
-    sequence.frombytes(np.ascontiguousarray(numbers).data)
-    return sequence
+def _make(msgtype: str, **fields: Any) -> Any:
+    """A message; its numbers are copied once, past rclpy, which looks at each or copies again."""
+    arrays = {name: value for name, value in fields.items() if isinstance(value, np.ndarray)}
+    if not arrays:
+        return _type_of(msgtype)(**fields)
+    message = _type_of(msgtype)(**{name: fields[name] for name in fields.keys() - arrays.keys()})
+    for name, numbers in arrays.items():
+        field = getattr(message, name)
+        if isinstance(field, array.array):
+            field.frombytes(_bytes(numbers))
+        else:
+            field[:] = numbers
+    return message
 
 
-ROS_TYPES = MessageTypes(_type_of, _sequence, tf_transformations.quaternion_from_matrix)
+def _bytes(numbers: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(numbers).reshape(-1).view(np.uint8)
+
+
+ROS_TYPES = MessageTypes(_make, tf_transformations.quaternion_from_matrix)
 """Messages to be published."""
 
 
@@ -108,7 +120,7 @@ def _packed(message: Image, encoding: str) -> Image:
         encoding=encoding,
         is_bigendian=message.is_bigendian,
         step=step,
-        data=message.data if message.step == step else _sequence(rows),
+        data=message.data if message.step == step else array.array("B", rows.tobytes()),
     )
 
 
