@@ -11,8 +11,7 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.estimate import Estimate
-from fgsn_ros.localization.localizer import Localizer
-from fgsn_ros.localization.tracking import Tracking, TrackingSettings
+from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.mapping.shown_points import ShownPoints
 from fgsn_ros.messages.clouds import make_particle_cloud, make_point_cloud
@@ -72,7 +71,6 @@ class ResultBag:
         self._odometry = odometry
         self._palette = palette(semantic_map.label_count)
         self._shown = ShownPoints(semantic_map)
-        self._tracking = Tracking(TrackingSettings())
         self._path: list[Message] = []
         self._reckoned: list[Message] = []
         self._start_s = -np.inf
@@ -88,15 +86,14 @@ class ResultBag:
         jpeg = make_jpeg(BAG_TYPES, header, overlay(frame.image, label_map), JPEG_QUALITY)
         self._writer.write(f"/{frame.camera}/overlay/compressed", frame.stamp, jpeg)
 
-    def add_estimate(self, estimate: Estimate, localizer: Localizer) -> None:
+    def add_estimate(self, estimate: Estimate, online: OnlineLocalizer) -> None:
         """Write an estimate with the particles that it came from."""
         stamp, T_map_base = estimate.stamp, estimate.T_map_base
         self._write_map(stamp, T_map_base[:3, 3])
         pose = make_estimate(BAG_TYPES, stamp, MAP_FRAME, T_map_base, estimate.covariance)
         self._writer.write("/pose", stamp, pose)
-        self._write_particles(stamp, *localizer.particles)
-        self._tracking.add(estimate)
-        quality = BAG_TYPES.make("std_msgs/msg/Float32", data=self._tracking.quality)
+        self._write_particles(stamp, *online.particles)
+        quality = BAG_TYPES.make("std_msgs/msg/Float32", data=online.tracking.quality)
         self._writer.write("/quality", stamp, quality)
         self._write_poses(stamp, T_map_base)
 
