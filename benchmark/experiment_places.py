@@ -15,8 +15,8 @@ from fgsn_ros.commands.start import Start
 from fgsn_ros.errors import SettingsError
 from fgsn_ros.evaluation.trajectory_errors import dead_reckoning
 from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.pipeline import localize
-from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.builder import MapSettings, build_map
 from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.recordings.recording import (

@@ -18,9 +18,8 @@ from fgsn_ros.commands.result_messages import (
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
-from fgsn_ros.localization.estimate import Estimate
-from fgsn_ros.localization.online import OnlineLocalizer
-from fgsn_ros.localization.tracking import Tracking, TrackingSettings
+from fgsn_ros.localization.localizer import Estimate
+from fgsn_ros.localization.online import OnlineLocalizer, Tracking, TrackingSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.mapping.shown_points import ShownPoints
 from fgsn_ros.messages.bag_messages import make, make_jpeg, make_transform

@@ -6,7 +6,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from diagnostic_updater import DiagnosticStatusWrapper, Updater
 from rclpy.node import Node
 
-from fgsn_ros.localization.estimate import Estimate
+from fgsn_ros.localization.localizer import Estimate
 from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.nodes.camera_mountings import CameraMountings
 from fgsn_ros.nodes.image_statistics import ImageStatistics

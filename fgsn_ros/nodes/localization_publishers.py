@@ -11,7 +11,7 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float32
 
 from fgsn_ros.commands.result_bag import PARTICLES_SHOWN, drawn
-from fgsn_ros.localization.estimate import Estimate
+from fgsn_ros.localization.localizer import Estimate
 from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.mapping.map_records import MapPoints
 from fgsn_ros.mapping.semantic_map import SemanticMap

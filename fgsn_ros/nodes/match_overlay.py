@@ -13,7 +13,7 @@ from sensor_msgs.msg import Image
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.evaluation.match_picture import draw_match
 from fgsn_ros.geometry.cameras import CameraMount
-from fgsn_ros.localization.estimate import Estimate
+from fgsn_ros.localization.localizer import Estimate
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.messages.bag_messages import stamp_of
 from fgsn_ros.nodes.conversions import bgr_message, rgb_of
