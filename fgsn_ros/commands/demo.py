@@ -11,7 +11,7 @@ from fgsn_ros.commands.result_folder import Localization, Result
 from fgsn_ros.commands.start import Start
 from fgsn_ros.config import require
 from fgsn_ros.evaluation.report import evaluation_table
-from fgsn_ros.localization.settings import LocalizerSettings
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.mapping.builder import build_map
 from fgsn_ros.mapping.map_files import save_map
 from fgsn_ros.outputs import check_output, whole_folder

@@ -9,8 +9,8 @@ import tyro
 from fgsn_ros.commands.result_folder import Localization
 from fgsn_ros.commands.start import Start
 from fgsn_ros.evaluation.report import evaluation_table
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.pipeline import LocalizationRun
-from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.outputs import check_output, whole_folder
 from fgsn_ros.recordings.open import open_recording, read_reference

@@ -12,8 +12,8 @@ from fgsn_ros.evaluation.report import Metrics, write_report
 from fgsn_ros.evaluation.trajectory_errors import dead_reckoning
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.pipeline import LocalizationRun, localize
-from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.recordings.recording import Recording, require_odometry
 from fgsn_ros.segmentation.segmenter import Segmenter

@@ -15,10 +15,9 @@ from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry.arrays import Array
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.device import StepTimes
-from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.localizer import Estimate, LocalizerSettings
 from fgsn_ros.localization.online import OnlineLocalizer
-from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.lookahead import read_ahead
 from fgsn_ros.mapping.semantic_map import SemanticMap, check_fingerprint
 from fgsn_ros.recordings.recording import Frame, Recording, require_odometry
