@@ -21,8 +21,7 @@ from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.localizer import Localizer
 from fgsn_ros.localization.tracking import Tracking, TrackingSettings
-from fgsn_ros.mapping.semantic_map import SemanticMap
-from fgsn_ros.mapping.shown_points import ShownPoints
+from fgsn_ros.mapping.semantic_map import SemanticMap, ShownPoints
 from fgsn_ros.messages.bag_messages import make, make_jpeg, make_transform
 from fgsn_ros.recordings.recording import Frame
 from fgsn_ros.recordings.rosbag_writer import BASE_FRAME, ODOM_FRAME, RecordingWriter

@@ -14,8 +14,7 @@ from fgsn_ros.commands.result_bag import PARTICLES_SHOWN, drawn
 from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.mapping.map_records import MapPoints
-from fgsn_ros.mapping.semantic_map import SemanticMap
-from fgsn_ros.mapping.shown_points import ShownPoints
+from fgsn_ros.mapping.semantic_map import SemanticMap, ShownPoints
 from fgsn_ros.nodes import localization_messages as messages
 
 FloatArray = NDArray[np.float64]
