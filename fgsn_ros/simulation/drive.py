@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from fgsn_ros.config import require
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
-from fgsn_ros.geometry.cameras import Camera, CameraMount
+from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.recordings.recording import RECORDED_ODOMETRY, Frame
 from fgsn_ros.simulation.cars import MovingCar, moving_cars, parked_cars
@@ -77,10 +77,8 @@ def default_mount(width: int, height: int) -> CameraMount:
         width, height, focal, focal, 0.497 * width - 0.5, 0.505 * height - 0.5,
         "plumb_bob", (-0.12, 0.03, 0.0006, -0.0004, 0.0),
     )  # fmt: skip
-    R_base_optical = np.array([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0], [0.0, -1.0, 0.0]])
     tilt = poses.from_xyz_rpy(np.array([0.4, 0.0, 1.5]), np.radians([0.0, 1.5, 0.0]))
-    optical = poses.from_rotation_translation(R_base_optical, np.zeros(3))
-    return CameraMount(camera, poses.compose(tilt, optical), "camera_optical_frame")
+    return CameraMount(camera, poses.compose(tilt, T_BASE_OPTICAL), "camera_optical_frame")
 
 
 class SimulatedDrive:

@@ -210,7 +210,7 @@ class Renderer:
 
 
 class _RayCaster:
-    """A mesh that rays are cast at, by Open3D: 0.9 GB that nothing but this class needs."""
+    """A mesh that rays are cast at, by Open3D, which nothing but this class needs."""
 
     def __init__(self, mesh: Mesh, threads: int) -> None:
         import open3d
