@@ -42,7 +42,7 @@ from fgsn_ros.correspondences.pairs import Pair, training_pairs, validation_pair
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.outputs import whole_file, whole_folder
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
-from fgsn_ros.segmentation.fgsn_network import STRIDE
+from fgsn_ros.segmentation.networks import STRIDE
 from fgsn_ros.segmentation.overlays import outlined_overlay
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.segmentation.settings import SegmenterSettings

@@ -22,8 +22,8 @@ from fgsn_ros.correspondences.files import (
 from fgsn_ros.correspondences.pair_images import image_name, structure_and_images
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry.cameras import CameraMount
+from fgsn_ros.mapping.labelling import Visibility, in_camera
 from fgsn_ros.mapping.structure import Structure, StructureSettings
-from fgsn_ros.mapping.visibility import Visibility, in_camera
 from fgsn_ros.outputs import whole_folder
 from fgsn_ros.recordings.recording import Recording
 

@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fgsn_ros.outputs import whole_file
-from fgsn_ros.segmentation.fgsn_network import FgsnNetwork
 from fgsn_ros.segmentation.label_statistics import (
     FORMAT_VERSION,
     LOG_RATIO,
@@ -25,6 +24,7 @@ from fgsn_ros.segmentation.label_statistics import (
     require_checkpoint,
 )
 from fgsn_ros.segmentation.network_weights import network_weights, network_with
+from fgsn_ros.segmentation.networks import FgsnNetwork
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

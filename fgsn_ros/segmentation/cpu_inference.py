@@ -5,8 +5,8 @@ from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck
 
 from fgsn_ros.segmentation.cpu_workers import CpuWorkers
-from fgsn_ros.segmentation.fgsn_network import FgsnNetwork
 from fgsn_ros.segmentation.folding import folded_copy
+from fgsn_ros.segmentation.networks import FgsnNetwork
 from fgsn_ros.segmentation.pointwise import InPlaceBottleneck
 from fgsn_ros.segmentation.pyramid_head import PyramidHead
 from fgsn_ros.segmentation.resnet_networks import ResnetNetwork

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from fgsn_ros.segmentation.fgsn_network import FgsnNetwork
+from fgsn_ros.segmentation.networks import FgsnNetwork
 
 Replacement = Callable[[str, nn.Module], nn.Module]
 

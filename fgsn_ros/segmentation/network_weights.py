@@ -6,9 +6,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fgsn_ros.segmentation.fgsn_network import FgsnNetwork
 from fgsn_ros.segmentation.label_statistics import require_checkpoint
-from fgsn_ros.segmentation.networks import make_network
+from fgsn_ros.segmentation.networks import FgsnNetwork, make_network
 
 _COUNTER = "num_batches_tracked"  # of no use with a fixed momentum
 

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fgsn_ros.segmentation.fgsn_network import STRIDE
 from fgsn_ros.segmentation.labels import UNLABELLED
+from fgsn_ros.segmentation.networks import STRIDE
 
 Labels = NDArray[np.uint16]
 IGNORED = -1

@@ -7,7 +7,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from fgsn_ros.segmentation.fgsn_network import FgsnNetwork
+from fgsn_ros.segmentation.networks import FgsnNetwork
 from fgsn_ros.training.losses import sample_cells
 
 

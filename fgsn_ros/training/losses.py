@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fgsn_ros.segmentation.fgsn_network import STRIDE
+from fgsn_ros.segmentation.networks import STRIDE
 
 IGNORED = -1
 """Label of a cell or point that is in no loss."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fgsn_ros.segmentation.checkpoint import Checkpoint
-from fgsn_ros.segmentation.fgsn_network import STRIDE, FgsnNetwork
+from fgsn_ros.segmentation.networks import STRIDE, FgsnNetwork
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.segmentation.settings import SegmenterSettings
 

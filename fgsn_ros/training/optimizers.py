@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from fgsn_ros.segmentation.fgsn_network import FgsnNetwork
+from fgsn_ros.segmentation.networks import FgsnNetwork
 from fgsn_ros.training.settings import OptimizerSettings
 
 _RATE = "rate"  # of a parameter group: factor of the learning rate

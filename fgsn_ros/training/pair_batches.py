@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fgsn_ros.correspondences.images import Image, ImageCache, disturb
 from fgsn_ros.correspondences.pairs import Pair
-from fgsn_ros.segmentation.fgsn_network import STRIDE
+from fgsn_ros.segmentation.networks import STRIDE
 from fgsn_ros.training.crops import Crop, random_crop, random_scale
 from fgsn_ros.training.grid import CENTRED, IGNORED, Labels, cell_centres, labels_at
 from fgsn_ros.training.settings import TrainSettings

@@ -11,7 +11,7 @@ from tqdm import tqdm
 from fgsn_ros.correspondences.images import ImageCache
 from fgsn_ros.correspondences.pairs import References
 from fgsn_ros.errors import TrainingError
-from fgsn_ros.segmentation.fgsn_network import FgsnNetwork
+from fgsn_ros.segmentation.networks import FgsnNetwork
 from fgsn_ros.training.clustering import Clusters, cluster, match
 from fgsn_ros.training.feature_store import FeatureStore
 from fgsn_ros.training.grid import Labels

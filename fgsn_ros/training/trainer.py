@@ -12,7 +12,7 @@ from fgsn_ros.correspondences.files import VALIDATION_LIST
 from fgsn_ros.correspondences.images import ImageCache
 from fgsn_ros.segmentation.architectures import LRASPP
 from fgsn_ros.segmentation.checkpoint import load_checkpoint, save_checkpoint
-from fgsn_ros.segmentation.fgsn_network import FgsnNetwork
+from fgsn_ros.segmentation.networks import FgsnNetwork
 from fgsn_ros.segmentation.start_weights import initial_network
 from fgsn_ros.training.cross_season import CrossSeasonObjective
 from fgsn_ros.training.fine_grained import FineGrainedObjective

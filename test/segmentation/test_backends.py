@@ -8,11 +8,9 @@ from torch.nn import functional
 
 from fgsn_ros.errors import SettingsError
 from fgsn_ros.segmentation import onnx_backend
-from fgsn_ros.segmentation.architectures import LRASPP
 from fgsn_ros.segmentation.backends import choose_backend
 from fgsn_ros.segmentation.checkpoint import Checkpoint
-from fgsn_ros.segmentation.fgsn_network import FgsnNetwork
-from fgsn_ros.segmentation.networks import make_network
+from fgsn_ros.segmentation.networks import LRASPP, FgsnNetwork, make_network
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.segmentation.settings import SegmenterSettings
 

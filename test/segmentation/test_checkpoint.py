@@ -8,9 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fgsn_ros.errors import CheckpointError, OutputError
-from fgsn_ros.segmentation.architectures import LRASPP
 from fgsn_ros.segmentation.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from fgsn_ros.segmentation.networks import make_network
+from fgsn_ros.segmentation.networks import LRASPP, make_network
 
 K = 12
 

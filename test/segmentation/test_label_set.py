@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from fgsn_ros.errors import RecordingError
-from fgsn_ros.segmentation.architectures import LRASPP
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.label_set import (
     LabelSet,
@@ -14,7 +13,7 @@ from fgsn_ros.segmentation.label_set import (
     write_label_set,
 )
 from fgsn_ros.segmentation.labels import palette
-from fgsn_ros.segmentation.networks import make_network
+from fgsn_ros.segmentation.networks import LRASPP, make_network
 
 
 @pytest.mark.parametrize("names", [None, ("sky", "Häuser", "road, wet")])

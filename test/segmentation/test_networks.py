@@ -4,9 +4,7 @@ from torch import nn
 from torch.nn import functional
 
 from fgsn_ros.errors import SettingsError
-from fgsn_ros.segmentation.architectures import ARCHITECTURES, LRASPP
-from fgsn_ros.segmentation.fgsn_network import FgsnNetwork
-from fgsn_ros.segmentation.networks import make_network
+from fgsn_ros.segmentation.networks import ARCHITECTURES, LRASPP, FgsnNetwork, make_network
 from fgsn_ros.segmentation.pyramid_head import PyramidHead
 from fgsn_ros.segmentation.resnet_trunk import DilatedResnet
 

@@ -5,12 +5,10 @@ import pytest
 import torch
 
 from fgsn_ros.errors import RecordingError, SettingsError
-from fgsn_ros.segmentation.architectures import LRASPP
 from fgsn_ros.segmentation.checkpoint import IMAGENET_MEAN, IMAGENET_STD, Checkpoint
-from fgsn_ros.segmentation.fgsn_network import FgsnNetwork
 from fgsn_ros.segmentation.folding import fold_batch_norm
 from fgsn_ros.segmentation.grids import on_grid
-from fgsn_ros.segmentation.networks import make_network
+from fgsn_ros.segmentation.networks import LRASPP, FgsnNetwork, make_network
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.segmentation.settings import SegmenterSettings
 

@@ -7,10 +7,8 @@ import torch
 from torch.nn import functional
 
 from fgsn_ros.errors import RecordingError, SettingsError
-from fgsn_ros.segmentation.architectures import LRASPP
 from fgsn_ros.segmentation.checkpoint import IMAGENET_MEAN, IMAGENET_STD, Checkpoint
-from fgsn_ros.segmentation.fgsn_network import FgsnNetwork
-from fgsn_ros.segmentation.networks import make_network
+from fgsn_ros.segmentation.networks import LRASPP, FgsnNetwork, make_network
 from fgsn_ros.segmentation.sliding import SlidingSegmenter, SlidingSettings
 from fgsn_ros.segmentation.sliding_crops import blending, crop_starts
 

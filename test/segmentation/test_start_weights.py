@@ -8,7 +8,6 @@ from torch import nn
 from torchvision import models
 
 from fgsn_ros.errors import CheckpointError
-from fgsn_ros.segmentation.architectures import LRASPP
 from fgsn_ros.segmentation.checkpoint import (
     IMAGENET_MEAN,
     IMAGENET_STD,
@@ -18,7 +17,7 @@ from fgsn_ros.segmentation.checkpoint import (
 )
 from fgsn_ros.segmentation.input_images import InputImages
 from fgsn_ros.segmentation.network_weights import network_weights
-from fgsn_ros.segmentation.networks import make_network
+from fgsn_ros.segmentation.networks import LRASPP, make_network
 from fgsn_ros.segmentation.published_weights import PUBLISHED_MEAN, PUBLISHED_STD, read_published
 from fgsn_ros.segmentation.start_weights import initial_network
 
