@@ -36,6 +36,7 @@ setup(
         "onnxruntime>=1.16",
         "open3d>=0.18",
         "opencv-python-headless>=4.7",
+        "pillow>=9.0",
         "pyyaml>=5.4",
         "rosbags>=0.10.9",
         "safetensors>=0.4",
