@@ -18,9 +18,8 @@ if [ "$kind" = plain ]; then
 fi
 [ -x "$folder/bin/pip" ] || "$python" -m venv --system-site-packages "$folder"
 export PIP_CONSTRAINT=$PWD/tools/ros_constraints.txt
-# tf_transformations needs a transforms3d that knows the present numpy; Ubuntu 22.04 has an older one
 "$folder/bin/pip" install --quiet --disable-pip-version-check --editable ".[$extras]" \
-    colcon-common-extensions setuptools 'transforms3d>=0.4.1'
+    transforms3d colcon-common-extensions setuptools
 case ",$extras," in *,test,*) ;; *) exit 0 ;; esac
 # mypy looks at numpy 2's types, which are better than those of numpy 1
 PIP_CONSTRAINT='' "$folder/bin/pip" install --quiet --disable-pip-version-check \

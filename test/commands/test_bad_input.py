@@ -201,9 +201,8 @@ def test_a_checkpoint_of_garbage(
 
 
 def test_a_missing_checkpoint(workplace: Any, tmp_path: Path, refused: Refused) -> None:
-    assert "absent.safetensors" in refused(
-        "map", workplace.bag, "--checkpoint", tmp_path / "absent.safetensors"
-    )
+    absent = tmp_path / "absent.safetensors"
+    assert "absent.safetensors" in refused("map", workplace.bag, "--checkpoint", absent)
 
 
 def test_a_map_of_another_checkpoint(workplace: Any, tmp_path: Path, refused: Refused) -> None:
@@ -261,14 +260,8 @@ def test_an_output_that_exists_is_kept(
     workplace: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine").write_text("precious")
-    arguments = [
-        "segment",
-        tmp_path,
-        "--checkpoint",
-        workplace.checkpoint,
-        "--output",
-        tmp_path / "mine",
-    ]
+    arguments = ["segment", tmp_path, "--checkpoint", workplace.checkpoint]
+    arguments += ["--output", tmp_path / "mine"]
     cv2.imwrite(str(tmp_path / "image.png"), np.zeros((64, 96, 3), np.uint8))
     assert main([str(argument) for argument in arguments]) == 2
     assert "exists already" in capsys.readouterr().err
