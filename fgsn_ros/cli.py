@@ -3,7 +3,9 @@
 import dataclasses
 import importlib
 import os
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -178,16 +180,21 @@ def _version() -> str:
 
 
 def _usage() -> str:
-    width = max(len(name) for name in COMMANDS)
-    lines = [f"  {name:<{width}}  {command.summary}" for name, command in COMMANDS.items()]
-    return "\n".join(
+    longest = max(len(name) for name in COMMANDS)
+    columns = max(2 * longest, shutil.get_terminal_size().columns)
+    lines = {f"  {name:<{longest}}  ": command.summary for name, command in COMMANDS.items()}
+    commands = (
+        textwrap.fill(summary, columns, initial_indent=start, subsequent_indent=" " * len(start))
+        for start, summary in lines.items()
+    )
+    purpose = (
+        "Localize a robot with a camera and wheel odometry, in winter on a map made in summer."
+    )
+    return "\n\n".join(
         [
             "usage: fgsn COMMAND [--config FILE.yaml] [options]",
-            "",
-            "Localize a robot with a camera and wheel odometry, in winter on a map made in summer.",
-            "",
-            *lines,
-            "",
+            textwrap.fill(purpose, columns),
+            "\n".join(commands),
             "fgsn COMMAND --help shows a command's options.",
         ]
     )

@@ -52,6 +52,14 @@ def flag_lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("  --")]
 
 
+def test_the_list_of_commands_wraps_at_the_width_of_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    assert run("--help") == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 60
+
+
 @pytest.mark.parametrize("name", cli.COMMANDS)
 def test_help_wraps_at_the_width_of_the_terminal(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

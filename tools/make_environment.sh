@@ -18,9 +18,9 @@ if [ "$kind" = plain ]; then
 fi
 [ -x "$folder/bin/pip" ] || "$python" -m venv --system-site-packages "$folder"
 export PIP_CONSTRAINT=$PWD/tools/ros_constraints.txt
-"$folder/bin/pip" install --quiet --disable-pip-version-check --editable ".[$extras]" \
-    transforms3d colcon-common-extensions setuptools
-case ",$extras," in *,test,*) ;; *) exit 0 ;; esac
+"$folder/bin/pip" install --quiet --disable-pip-version-check --editable ".[$extras]" transforms3d
+[[ ,$extras, == *,test,* ]] || exit 0
+"$folder/bin/pip" install --quiet --disable-pip-version-check colcon-common-extensions setuptools
 # mypy looks at numpy 2's types, which are better than those of numpy 1
 PIP_CONSTRAINT='' "$folder/bin/pip" install --quiet --disable-pip-version-check \
     --no-deps --upgrade --target "$folder/numpy2" 'numpy>=2'
