@@ -21,7 +21,7 @@ from fgsn_ros.correspondences.images import write_jpeg
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.mapping.labelling import Visibility, in_camera
-from fgsn_ros.mapping.structure import Structure, StructureSettings
+from fgsn_ros.mapping.structure import Reconstruction, Structure, StructureSettings, posed_frames
 from fgsn_ros.recordings.recording import Recording
 
 FloatArray = NDArray[np.float64]
