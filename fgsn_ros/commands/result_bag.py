@@ -19,7 +19,7 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.estimate import Estimate
-from fgsn_ros.localization.localizer import Localizer
+from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.localization.tracking import Tracking, TrackingSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.mapping.shown_points import ShownPoints
@@ -84,7 +84,7 @@ class ResultBag:
         topic = f"/{frame.camera}/overlay/compressed"
         self._writer.write(topic, "sensor_msgs/msg/CompressedImage", frame.stamp, jpeg)
 
-    def add_estimate(self, estimate: Estimate, localizer: Localizer) -> None:
+    def add_estimate(self, estimate: Estimate, online: OnlineLocalizer) -> None:
         """Write an estimate with the particles that it came from."""
         stamp = estimate.stamp
         T_odom_base = self._odometry.at(stamp)
@@ -97,7 +97,7 @@ class ResultBag:
         self._reckoned.append(poses.compose(self._T_map_odom_at_start, T_odom_base))
         pose = make_estimate(stamp, estimate.T_map_base, estimate.covariance)
         self._writer.write("/pose", "geometry_msgs/msg/PoseWithCovarianceStamped", stamp, pose)
-        T_map_base, weights = localizer.particles
+        T_map_base, weights = online.particles
         shown = make_particles(stamp, T_map_base[drawn(weights, PARTICLES_SHOWN)])
         self._writer.write("/particles", "geometry_msgs/msg/PoseArray", stamp, shown)
         cloud = make_particle_weights(stamp, T_map_base, weights)

@@ -14,11 +14,9 @@ from tf2_ros import Buffer, TransformBroadcaster, TransformListener
 from vision_msgs.msg import LabelInfo
 
 from fgsn_ros.errors import FgsnError, LocalizationError
-from fgsn_ros.geometry import poses
 from fgsn_ros.localization.estimate import Estimate
-from fgsn_ros.localization.localizer import Localizer
-from fgsn_ros.localization.online import OnlineLocalizer, OnlineSettings, Start
-from fgsn_ros.localization.saved_pose import SavedPose, load_pose, save_pose
+from fgsn_ros.localization.initial_pose import InitialPose, load_pose, save_pose
+from fgsn_ros.localization.online import OnlineLocalizer, OnlineSettings
 from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.localization.tracking import TrackingSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
@@ -32,14 +30,11 @@ from fgsn_ros.nodes.match_overlay import MatchOverlays
 from fgsn_ros.nodes.settings import InitialPoseSettings, LocalizationNodeSettings
 from fgsn_ros.nodes.throttled_log import ThrottledLog
 
-FloatArray = NDArray[np.float64]
-
 ODOMETRY_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 LABELS_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 LATCHED_QOS = QoSProfile(
     depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
 )
-_STD_Z_TILT = (0.1, 0.01, 0.01)  # [m, rad, rad], of no effect in the planar model
 
 
 class LiveLocalization:
@@ -65,7 +60,7 @@ class LiveLocalization:
         self._broadcaster = TransformBroadcaster(node)
         self._mountings = CameraMountings(self._buffer, settings.base_frame_id)
         self.online = OnlineLocalizer(
-            Localizer(semantic_map, log_ratio, {}, localizer), self._mountings.at, online, tracking
+            semantic_map, log_ratio, self._mountings.at, localizer, online, tracking
         )
         if settings.set_initial_pose:
             self.online.home = start_from(settings.initial_pose)
@@ -73,7 +68,7 @@ class LiveLocalization:
         self._diagnostics = diagnostics
         self._diagnostics.attach(self.online, self._mountings)
         self._overlays = MatchOverlays(node, settings.cameras, semantic_map, log_ratio)
-        self._received: Start | None = None
+        self._received: InitialPose | None = None
         self._fingerprints: dict[str, str] = {}
         self._subscriptions: list[object] = []
         self._timers: list[object] = []
@@ -134,7 +129,8 @@ class LiveLocalization:
                 f"give it in '{self.settings.global_frame_id}'"
             )
         T_map_base = messages.matrix_of(message.pose.pose)
-        start = Start(T_map_base, messages.covariance_of(message), stamp_of(message) or None)
+        covariance = messages.covariance_of(message)
+        start = InitialPose(T_map_base, covariance, stamp_of(message) or None)
         if self.active:
             self._initialize(start)
         else:
@@ -145,7 +141,7 @@ class LiveLocalization:
         if self._received is not None:
             start, self._received = self._received, None
             self._initialize(start)
-        elif self.online.localizer.initialized:
+        elif self.online.initialized:
             return  # active before: the particles are still there
         elif self.online.home is not None:
             self._initialize(self.online.home)
@@ -154,18 +150,14 @@ class LiveLocalization:
 
     def _start_from_saved(self) -> None:
         try:
-            saved = load_pose(Path(self.settings.saved_pose))
+            saved = load_pose(Path(self.settings.saved_pose), self._map.identity)
         except FgsnError as error:
             self._node.get_logger().warning(str(error))
             return
-        if saved is None:
-            return
-        if saved.map_identity != self._map.identity:
-            self._node.get_logger().warning("the saved pose is of another map: it is not used")
-            return
-        self._initialize(Start(saved.T_map_base, saved.covariance))
+        if saved is not None:
+            self._initialize(saved)
 
-    def _initialize(self, start: Start) -> None:
+    def _initialize(self, start: InitialPose) -> None:
         self.online.initialize(start)
         self._publishers.restart()
         x, y = start.T_map_base[:2, 3]
@@ -173,16 +165,13 @@ class LiveLocalization:
         self._broadcast()
 
     def _save_pose(self) -> None:
-        online = self.online
-        if not self.settings.saved_pose or online.T_map_odom is None:
-            return
-        if online.tracking.lost or online.tracking.quality is None:
+        tracking = self.online.tracking
+        if not self.settings.saved_pose or tracking.lost or tracking.quality is None:
             return  # no pose to come back to
-        odometry = online.localizer.odometry
-        T_map_base = poses.compose(online.T_map_odom, odometry.at(odometry.last))
         try:
-            pose = SavedPose(T_map_base, online.localizer.pose[1], self._map.identity)
-            save_pose(Path(self.settings.saved_pose), pose)
+            pose = self.online.pose_now
+            if pose is not None:
+                save_pose(Path(self.settings.saved_pose), pose, self._map.identity)
         except FgsnError as error:
             self._log.warning("saved_pose", str(error))
 
@@ -270,17 +259,15 @@ class LiveLocalization:
 
     def _broadcast(self) -> None:
         """Send map -> odom, valid a little beyond the newest odometry."""
-        T_map_odom = self.online.T_map_odom
-        if T_map_odom is None or not self.settings.tf_broadcast or not self.active:
+        T_map_odom, span = self.online.T_map_odom, self.online.odometry_span
+        if T_map_odom is None or span is None or not self.settings.tf_broadcast or not self.active:
             return
-        stamp = self.online.localizer.odometry.last + self.settings.transform_tolerance
+        stamp = span[1] + self.settings.transform_tolerance
         frames = self.settings.global_frame_id, self.settings.odom_frame_id
         self._broadcaster.sendTransform(messages.transform_message(stamp, *frames, T_map_odom))
 
 
-def start_from(settings: InitialPoseSettings) -> Start:
+def start_from(settings: InitialPoseSettings) -> InitialPose:
     """The pose of the parameters."""
-    T_map_base = poses.from_planar(settings.x, settings.y, settings.yaw)
-    T_map_base[2, 3] = settings.z
-    std = np.array([settings.std_m, settings.std_m, *_STD_Z_TILT, settings.std_yaw])
-    return Start(T_map_base, np.diag(std**2))
+    s = settings
+    return InitialPose.planar(s.x, s.y, s.z, s.yaw, s.std_m, s.std_yaw)

@@ -89,7 +89,7 @@ class LocalizationDiagnostics:
         """Mean time of each step an estimate, since the last report."""
         count = self._estimates - self._estimates_reported
         self._estimates_reported = self._estimates
-        seconds = dict(online.localizer.seconds)
+        seconds = dict(online.seconds)
         if count == 0:
             return {}
         spent = {step: 1e3 * (seconds[step] - self._seconds[step]) / count for step in seconds}
@@ -108,8 +108,8 @@ class LocalizationDiagnostics:
             problems += _stale(f"labels of {name}", age, self.stale_after_s)
             status.add(f"{name}: label rate [Hz]", f"{statistics.rate(now):.2f}")
             status.add(f"{name}: label age [s]", "" if age is None else f"{age:.3f}")
-        odometry = online.localizer.odometry
-        age = None if odometry.empty else now - odometry.last
+        span = online.odometry_span
+        age = None if span is None else now - span[1]
         problems += _stale("odometry", age, self.stale_after_s)
         status.add("odometry age [s]", "" if age is None else f"{age:.3f}")
         failures = Counter(self._mountings.failures)

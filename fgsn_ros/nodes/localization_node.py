@@ -178,7 +178,7 @@ class LocalizationNode(LifecycleNode):
 
     def _change_localizer(self, settings: LocalizerSettings) -> None:
         if self._live is not None:
-            self._live.online.localizer.settings = settings
+            self._live.online.settings = settings
         self._localizer = settings
 
     def _change_tracking(self, settings: TrackingSettings) -> None:
@@ -188,7 +188,7 @@ class LocalizationNode(LifecycleNode):
 
     def _change_online(self, settings: OnlineSettings) -> None:
         if self._live is not None:
-            self._live.online.settings = settings
+            self._live.online.online_settings = settings
         self._online = settings
 
     def _take_initial_pose(self, message: PoseWithCovarianceStamped) -> None:
@@ -204,7 +204,7 @@ class LocalizationNode(LifecycleNode):
 
     def _serve_update(self, request: Any, response: Any) -> Any:
         assert self._live is not None
-        self._live.online.localizer.request_update()
+        self._live.online.request_update()
         return response
 
     def _forward_logs(self) -> None:

@@ -98,12 +98,12 @@ class LocalizationPublishers:
         self._pose.publish(pose)
         self._publish_map_points(self._shown.around(T_map_base[:3, 3]))
         self._quality.publish(Float32(data=online.tracking.quality or 0.0))
-        self._publish_particles(stamp, *online.localizer.particles)
+        self._publish_particles(stamp, *online.particles)
         self._localized.add(stamp, T_map_base)
         if self._T_map_odom_at_start is None:
             self._T_map_odom_at_start = online.T_map_odom
         if self._T_map_odom_at_start is not None:
-            T_odom_base = online.localizer.odometry.at(stamp)
+            T_odom_base = online.T_odom_base(stamp)
             self._reckoned.add(stamp, self._T_map_odom_at_start @ T_odom_base)
 
     def _publish_particles(self, stamp: float, T: FloatArray, weights: FloatArray) -> None:

@@ -11,7 +11,7 @@ from robot import ERROR, ODOMETRY, WARN, Robot
 from world import World, node_of
 
 from fgsn_ros.geometry import poses
-from fgsn_ros.localization.saved_pose import SavedPose, load_pose, save_pose
+from fgsn_ros.localization.initial_pose import InitialPose, load_pose, save_pose
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.messages.bag_messages import stamp_of
 from fgsn_ros.nodes import localization_messages as messages
@@ -135,9 +135,8 @@ def test_the_last_pose_is_saved_and_the_next_node_starts_from_it(
     ros.until(file.exists, "the saved pose")
     ros.interrupt(first.process)
     assert ros.exit_code(first.process) == 0
-    saved = load_pose(file)
+    saved = load_pose(file, load_map(world.map).identity)
     assert saved is not None
-    assert saved.map_identity == load_map(world.map).identity
     last = first.poses[-1]
     then, now = (ODOMETRY.at(stamp - first.base) for stamp in (stamp_of(last), first.time))
     carried_on = messages.matrix_of(last.pose.pose) @ poses.invert(then) @ now
@@ -159,7 +158,7 @@ def test_saved_pose_that_cannot_be_used_is_said_and_left(
     if kind == "damaged":
         file.write_text('{"translation": [1, 2')
     else:
-        save_pose(file, SavedPose(np.eye(4), np.eye(6) * 0.01, "another map"))
+        save_pose(file, InitialPose(np.eye(4), np.eye(6) * 0.01), "another map")
     change(stranger, *UP)
     stranger.until_said("cannot read the saved pose" if kind == "damaged" else "of another map")
     stranger.ready(world).until_status("localization", ERROR, "no pose", stranger.tick)
