@@ -6,6 +6,7 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -143,7 +144,7 @@ def _parse(name: str, arguments: list[str]) -> Any:
 
     module, class_name, _ = COMMANDS[name]
     command = getattr(importlib.import_module(f"fgsn_ros.commands.{module}"), class_name)
-    config, flags = _split_config(arguments)
+    config, flags = _split_config(_with_views(arguments))
     return tyro.cli(
         command,
         prog=f"fgsn {name}",
@@ -152,6 +153,16 @@ def _parse(name: str, arguments: list[str]) -> Any:
         default=_default(command, config),
         config=(tyro.conf.EnumChoicesFromValues,),
     )
+
+
+def _with_views(arguments: list[str]) -> list[str]:
+    """The arguments with a value for each `--view`: "live" unless a file (.rrd) follows it."""
+    given = []
+    for argument, following in zip_longest(arguments, arguments[1:], fillvalue=""):
+        given.append(argument)
+        if argument == "--view" and not following.endswith(".rrd"):
+            given.append("live")
+    return given
 
 
 def _split_config(arguments: list[str]) -> tuple[Path | None, list[str]]:

@@ -39,6 +39,23 @@ _LEAST_SEMI_AXIS_M = 1e-3
 FloatArray = NDArray[np.float64]
 
 
+def check_view(view: View | None, overwrite: bool) -> None:
+    """Refuse a view before the work that it would show, not after.
+
+    Raises:
+        SettingsError: rerun-sdk is not installed.
+        OutputError: the file exists (without `overwrite`) or cannot be written, or a window cannot
+            be opened.
+    """
+    if view is None:
+        return
+    require_extra("view", "rerun")
+    if isinstance(view, Path):
+        check_output(view, overwrite)
+    elif not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise OutputError("there is no screen for --view; write a file: --view run.rrd")
+
+
 class RunView:
     """Shows a run: cameras, labels, map, particles, pose, paths, errors, times; a context manager.
 
@@ -55,9 +72,8 @@ class RunView:
         reference: Trajectory | None,
         semantic_map: SemanticMap,
         log_ratio: NDArray[np.floating],
-        overwrite: bool = False,
     ) -> None:
-        """Open the window or the file.
+        """Prepare; the window opens, or the file is begun, when the context is entered.
 
         Args:
             view: "live" or a file.
@@ -66,17 +82,9 @@ class RunView:
             reference: T_map_base, if there is one.
             semantic_map: The map that is localized on.
             log_ratio: (K, K) [observed, map].
-            overwrite: Replace the file.
-
-        Raises:
-            SettingsError: rerun-sdk is not installed.
-            OutputError: the file cannot be written or the window not opened.
         """
-        require_extra("view", "rerun")
         import rerun
 
-        if isinstance(view, Path):
-            check_output(view, overwrite)
         self._view, self._rr = view, rerun
         self._file = whole_file(view) if isinstance(view, Path) else None
         self._mounts, self._odometry, self._reference = mounts, odometry, reference
@@ -145,8 +153,6 @@ class RunView:
             self._next_path = estimate.stamp + max(PATH_PERIOD_S, driven_s / 10)
 
     def _spawn(self, blueprint: "rerun.blueprint.Blueprint") -> None:
-        if not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
-            raise OutputError("there is no screen for --view; write a file: --view run.rrd")
         try:
             self._stream.spawn(default_blueprint=blueprint)
         except (RuntimeError, OSError, ValueError) as error:
