@@ -1,7 +1,9 @@
 """The report of a localized run: trajectory, metrics, plots, and a table for the terminal."""
 
 import dataclasses
+import importlib.util
 import json
+import logging
 import math
 from collections.abc import Iterable, Mapping
 from enum import Enum
@@ -10,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fgsn_ros.config import missing_module
 from fgsn_ros.evaluation.plots import plot_errors, plot_trajectories
 from fgsn_ros.evaluation.recall import THRESHOLDS
 from fgsn_ros.evaluation.score import Score, score
@@ -24,6 +27,7 @@ _ROWS = (
     ("height [m]", "height_m"),
     ("heading [deg]", "heading_deg"),
 )
+_log = logging.getLogger(__name__)
 _STATISTICS = {"median": "median", "RMSE": "rmse", "95 %": "p95", "max": "maximum"}
 
 
@@ -71,6 +75,8 @@ def write_report(
 ) -> Metrics:
     """Write trajectory.tum, metrics.json, trajectory.png and, with a reference, errors.png.
 
+    Without matplotlib there are no plots.
+
     Takes what `summarize` takes and returns its metrics. `folder` must exist; it is for the caller
     to make it appear whole (`outputs.whole_folder`).
 
@@ -88,6 +94,9 @@ def write_report(
     write_tum(folder / "trajectory.tum", estimate)
     text = json.dumps(metrics, indent=2, allow_nan=False)
     (folder / "metrics.json").write_text(text + "\n")
+    if importlib.util.find_spec("matplotlib") is None:  # a robot needs no plots
+        _log.warning("no plots: %s", missing_module("matplotlib"))
+        return metrics
     plot_trajectories(folder / "trajectory.png", present)
     if reference is not None:
         present.pop("reference")
