@@ -1,4 +1,4 @@
-"""Writes the tables of the nodes' parameters into the documentation: python tools/parameter_table.py.
+"""Writes the tables of the nodes' parameters into their page: python tools/parameter_table.py.
 
 They are made from the settings dataclasses that the nodes declare their parameters from.
 """

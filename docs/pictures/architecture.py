@@ -132,7 +132,10 @@ def draw_arrow(panel: Any, start: Box, end: Box, text: str = "") -> None:
     """An arrow from border to border; sideways where the boxes stand beside each other."""
     if abs(end.x - start.x) > 0.5 * (start.width + end.width):
         sign = 1 if end.x > start.x else -1
-        a = (start.x + sign * start.width / 2, start.y + 0.25 * start.height * step(end.y - start.y))
+        a = (
+            start.x + sign * start.width / 2,
+            start.y + 0.25 * start.height * step(end.y - start.y),
+        )
         b = (end.x - sign * end.width / 2, end.y + 0.25 * end.height * step(start.y - end.y))
     else:
         sign = 1 if end.y > start.y else -1

@@ -2,8 +2,9 @@
 
     python docs/pictures/concepts.py --work /tmp/pictures
 
-Makes in --work what is not there yet (two drives, a map, two localized runs, labels and the demo; some minutes each), then
-draws demo.png, labels.png, map.png, particles.png and quality.png beside this file.
+Makes in --work what is not there yet (two drives, a map, two localized runs, labels and the demo;
+some minutes each), then draws demo.png, labels.png, map.png, particles.png and quality.png beside
+this file.
 """
 
 import argparse
