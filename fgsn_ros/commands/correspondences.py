@@ -7,9 +7,8 @@ from typing import Annotated
 import tyro
 
 from fgsn_ros.config import require
-from fgsn_ros.correspondences.cross_correspondences import write_cross_correspondences
-from fgsn_ros.correspondences.cross_matching import CrossSettings
-from fgsn_ros.correspondences.self_correspondences import (
+from fgsn_ros.correspondences.across_drives import CrossSettings, write_cross_correspondences
+from fgsn_ros.correspondences.within_drive import (
     SelfCorrespondenceSettings,
     write_self_correspondences,
 )

@@ -1,6 +1,6 @@
 """Correspondences within one drive with known poses, to train a network on it without labels."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,24 +11,30 @@ from tqdm import tqdm
 
 from fgsn_ros.config import require
 from fgsn_ros.correspondences.files import (
-    TRAIN_LIST,
-    VALIDATION_LIST,
     Correspondence,
     CorrespondenceFolder,
     file_name,
+    new_correspondence_folder,
     write_correspondence,
-    write_list,
 )
-from fgsn_ros.correspondences.pair_images import image_name, structure_and_images
+from fgsn_ros.correspondences.images import write_jpeg
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry.cameras import CameraMount
-from fgsn_ros.mapping.structure import Structure, StructureSettings
+from fgsn_ros.mapping.structure import (
+    Reconstruction,
+    Structure,
+    StructureSettings,
+    posed_frames,
+)
 from fgsn_ros.mapping.visibility import Visibility, in_camera
-from fgsn_ros.outputs import whole_folder
 from fgsn_ros.recordings.recording import Recording
 
 FloatArray = NDArray[np.float64]
+Frames = tuple[int, int]
+"""Numbers of a pair's reference and target frame."""
+Match = tuple[Frames, Correspondence]
 _PATCH_PX = 11
+_JPEG_QUALITY = 95
 
 
 @dataclass(frozen=True)
@@ -89,28 +95,19 @@ def write_self_correspondences(
     """
     settings = settings or SelfCorrespondenceSettings()
     rng = np.random.default_rng(settings.seed)
-    with whole_folder(root, overwrite=overwrite) as temporary:
-        folder = CorrespondenceFolder(temporary)
-        folder.images.mkdir()
-        folder.files.mkdir()
+    with new_correspondence_folder(root, overwrite) as folder:
         structure = structure_and_images(recording, folder.images, settings.structure)
         matcher = SelfMatcher(structure, recording.cameras, folder.images, settings, rng)
-        names: list[str] = []
-        pairs = self_pairs(structure, settings, rng)
-        for first, second in tqdm(pairs, desc="correspondences", unit="pair"):
-            correspondence = matcher.match(first, second)
-            if len(correspondence.distance) >= settings.min_points:
-                names.append(file_name(0, (0, 0), (first, second)))
-                write_correspondence(folder.files / names[-1], correspondence)
-        _write_lists(temporary, names, settings, rng, recording.name)
-    return len(names)
+        written = write_matches(folder, matcher.matches("correspondences"), settings.min_points)
+        _write_lists(folder, [pair.path.name for pair in written], settings, rng, recording.name)
+    return len(written)
 
 
 def self_pairs(
     structure: Structure, settings: SelfCorrespondenceSettings, rng: np.random.Generator
-) -> list[tuple[int, int]]:
+) -> list[Frames]:
     """Pairs of frames of one camera, at ways drawn from equal slices of the distances."""
-    pairs: set[tuple[int, int]] = set()
+    pairs: set[Frames] = set()
     slices = np.linspace(
         settings.min_distance_m, settings.max_distance_m, settings.pairs_per_frame + 1
     )
@@ -131,7 +128,7 @@ def self_pairs(
 
 
 def _write_lists(
-    root: Path,
+    folder: CorrespondenceFolder,
     names: list[str],
     settings: SelfCorrespondenceSettings,
     rng: np.random.Generator,
@@ -146,8 +143,7 @@ def _write_lists(
     chosen = set(rng.permutation(len(names))[:held_out].tolist())
     train = [name for index, name in enumerate(names) if index not in chosen]
     validation = [name for index, name in enumerate(names) if index in chosen]
-    write_list(root / TRAIN_LIST, train)
-    write_list(root / VALIDATION_LIST, validation)
+    folder.write_lists(train, validation)
 
 
 class SelfMatcher:
@@ -170,6 +166,12 @@ class SelfMatcher:
         self._run = run
         angle = float(np.radians(settings.view_angle_deg))
         self._visibility = Visibility.of(structure, settings.range_factor, angle)
+
+    def matches(self, title: str) -> Iterator[Match]:
+        """Pairs of frames and their correspondences, under a progress bar."""
+        pairs = self_pairs(self._structure, self._settings, self._rng)
+        for pair in tqdm(pairs, desc=title, unit="pair"):
+            yield pair, self.match(*pair)
 
     def match(self, first: int, second: int) -> Correspondence:
         """Correspondence of two frames, possibly with no points."""
@@ -246,3 +248,54 @@ def _patches(grey: NDArray[np.uint8], centres: FloatArray, scale: FloatArray) ->
         np.linalg.norm(patches, axis=1, keepdims=True), 1.0
     )
     return normalized
+
+
+def image_name(number: int, run: int | None = None) -> str:
+    """File name of a structure's frame; `run` numbers the recording where there are several."""
+    name = f"{number:06d}.jpg"
+    return name if run is None else f"run{run}_{name}"
+
+
+def structure_and_images(
+    recording: Recording, images: Path, settings: StructureSettings, run: int | None = None
+) -> Structure:
+    """The recording's structure; the images of its frames are written to the folder `images`.
+
+    Raises:
+        RecordingError: the recording has no ground truth, or a frame cannot be read.
+    """
+    reconstruction = Reconstruction(recording.cameras, settings)
+    title = "tracking" if run is None else f"tracking {recording.name}"
+    for posed in posed_frames(recording, settings.frame_spacing_m, settings.frame_turn_deg, title):
+        number = reconstruction.add(posed)
+        write_jpeg(images / image_name(number, run), posed.frame.image, _JPEG_QUALITY)
+    return reconstruction.structure()
+
+
+@dataclass(frozen=True)
+class WrittenPair:
+    """A pair of frames whose correspondence is written."""
+
+    run: int
+    """number of the target's recording; 0 is the reference's"""
+    frames: Frames
+    path: Path
+    images: frozenset[str]
+
+
+def write_matches(
+    folder: CorrespondenceFolder, matches: Iterable[Match], min_points: int, run: int = 0
+) -> list[WrittenPair]:
+    """Write the correspondences that have enough points; `run` numbers the target's recording.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    written = []
+    for frames, match in matches:
+        if len(match.distance) >= min_points:
+            path = folder.files / file_name(0, (0, run), frames)
+            write_correspondence(path, match)
+            images = frozenset((match.reference_image, match.target_image))
+            written.append(WrittenPair(run, frames, path, images))
+    return written

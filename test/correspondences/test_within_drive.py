@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fgsn_ros.correspondences.files import CorrespondenceFolder, read_correspondence
-from fgsn_ros.correspondences.self_correspondences import (
+from fgsn_ros.correspondences.within_drive import (
     SelfCorrespondenceSettings,
     write_self_correspondences,
 )

@@ -1,9 +1,10 @@
-"""Points of two structures that are the same by position alone, as looks change with the season.
+"""What two drives both show, by geometry alone, as looks change with the season.
 
 Larsson et al., CVPR 2019 (arXiv 1903.06916), section 4: each condition is reconstructed by itself,
 and 3D points of two conditions correspond by geometry. Here a pair of points is the same where
 they are mutual nearest neighbours, within a distance that fits how well each is triangulated, and
-were seen from about the same direction.
+were seen from about the same direction. A point without such a match is still seen where it lies on
+the surface that the other drive's frame sketches by its own points.
 """
 
 from collections.abc import Mapping
@@ -12,10 +13,11 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
+from scipy.spatial import Delaunay, QhullError, cKDTree
 
 from fgsn_ros.geometry.cameras import Camera, CameraMount
 from fgsn_ros.mapping.structure import CHUNK_TRACKS, Structure
+from fgsn_ros.mapping.visibility import in_camera
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]
@@ -55,9 +57,7 @@ class TrackedPoints:
 
     def in_camera(self, frame: int, points: FloatArray) -> FloatArray:
         """Points (N, 3) of the map in a frame's camera [m]."""
-        T_map_camera = self.structure.T_map_camera[frame]
-        seen: FloatArray = (points - T_map_camera[:3, 3]) @ T_map_camera[:3, :3]
-        return seen
+        return in_camera(self.structure.T_map_camera[frame], points)
 
     def tracked(self, frame: int) -> tuple[IndexArray, FloatArray]:
         """Points (N,) that a frame tracks, and their pixels (N, 2)."""
@@ -193,3 +193,50 @@ def _lacking(
     robust = 1.0 + (gaps**2).sum(axis=1) / (variance * _SOFT_CHI**2)
     mean: FloatArray = np.average(gaps, axis=0, weights=1.0 / (variance * robust))
     return mean
+
+
+@dataclass(frozen=True, eq=False)
+class SeenSurface:
+    """The depth that a frame sees: pixels of the points that it tracks, spanned by triangles."""
+
+    pixels: FloatArray
+    """(N, 2) u, v [px]."""
+    depths: FloatArray
+    """(N,) along the optical axis, > 0 [m]."""
+
+    def holds(
+        self, pixels: FloatArray, depths: FloatArray, reach: float, tolerance: float
+    ) -> NDArray[np.bool_]:
+        """Which pixels (M, 2) with depths (M,) lie on the surface.
+
+        A pixel lies on it where a triangle covers it whose corners are all within `reach` times the
+        median distance between neighbours, and where its depth is the triangle's but for a share
+        `tolerance`. The inverse depth of a plane is an affine function of the pixel. At the border
+        of something nearer, a triangle spans both depths and agrees with neither: what may be
+        hidden is left out.
+        """
+        triangulation = self._triangulation
+        if triangulation is None or len(pixels) == 0:
+            return np.zeros(len(pixels), bool)
+        triangle = triangulation.find_simplex(pixels)
+        corners = triangulation.simplices[triangle]
+        transform = triangulation.transform[triangle]
+        shares = np.einsum("nij,nj->ni", transform[:, :2], pixels - transform[:, 2])
+        shares = np.hstack([shares, 1.0 - shares.sum(axis=1, keepdims=True)])
+        inverse_depth = (shares / self.depths[corners]).sum(axis=1)
+        farthest = np.linalg.norm(self.pixels[corners] - pixels[:, None], axis=2).max(axis=1)
+        # Of a flat triangle the shares are NaN, and agree with nothing.
+        agreeing = np.abs(depths * inverse_depth - 1.0) <= tolerance
+        return np.asarray(agreeing & (triangle >= 0) & (farthest <= reach * self._spacing_px))
+
+    @cached_property
+    def _spacing_px(self) -> float:
+        return float(np.median(cKDTree(self.pixels).query(self.pixels, k=2)[0][:, 1]))
+
+    @cached_property
+    def _triangulation(self) -> Delaunay | None:
+        """None where the pixels span no triangle."""
+        try:
+            return Delaunay(self.pixels)
+        except (QhullError, ValueError):
+            return None

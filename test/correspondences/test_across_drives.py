@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from scipy.interpolate import CubicSpline
 
-from fgsn_ros.correspondences.cross_correspondences import cross_pairs, write_cross_correspondences
-from fgsn_ros.correspondences.cross_matching import CrossSettings
+from fgsn_ros.correspondences.across_drives import (
+    CrossSettings,
+    cross_pairs,
+    write_cross_correspondences,
+)
 from fgsn_ros.correspondences.files import CorrespondenceFolder, read_correspondence
-from fgsn_ros.correspondences.self_correspondences import SelfCorrespondenceSettings
+from fgsn_ros.correspondences.within_drive import SelfCorrespondenceSettings
 from fgsn_ros.errors import RecordingError, SettingsError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import Trajectory
