@@ -35,8 +35,7 @@ from fgsn_ros.mapping.labelled_views import LabelledView
 from fgsn_ros.mapping.labelling import cast_votes
 from fgsn_ros.mapping.structure import Reconstruction, posed_frames
 from fgsn_ros.recordings.open import open_recording
-from fgsn_ros.recordings.recording import Frame, Recording, require_ground_truth
-from fgsn_ros.recordings.settings import RecordingSettings
+from fgsn_ros.recordings.recording import Frame, Recording, RecordingSettings, require_ground_truth
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter
 

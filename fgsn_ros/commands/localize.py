@@ -13,7 +13,8 @@ from fgsn_ros.localization.pipeline import LocalizationRun
 from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.outputs import check_output, whole_folder
-from fgsn_ros.recordings.open import RecordingSettings, open_recording, read_reference
+from fgsn_ros.recordings.open import open_recording, read_reference
+from fgsn_ros.recordings.recording import RecordingSettings
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.segmentation.settings import SegmenterSettings

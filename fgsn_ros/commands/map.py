@@ -9,7 +9,8 @@ import tyro
 from fgsn_ros.mapping.builder import MapSettings, write_map
 from fgsn_ros.mapping.map_files import export_ply
 from fgsn_ros.outputs import check_output
-from fgsn_ros.recordings.open import RecordingSettings, open_recording
+from fgsn_ros.recordings.open import open_recording
+from fgsn_ros.recordings.recording import RecordingSettings
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.segmentation.settings import SegmenterSettings

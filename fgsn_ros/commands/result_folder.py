@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fgsn_ros.commands.result_bag import ResultBag
+from fgsn_ros.commands.result_bag import result_bag
 from fgsn_ros.commands.start import Start
 from fgsn_ros.evaluation.report import Metrics, write_report
 from fgsn_ros.evaluation.trajectory_errors import dead_reckoning
 from fgsn_ros.geometry.trajectory import Trajectory
-from fgsn_ros.localization.pipeline import InitialPose, LocalizationRun, localize
+from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.pipeline import LocalizationRun, localize
 from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.recordings.recording import Recording, require_odometry
@@ -66,11 +67,13 @@ class Localization:
 
     def _localized(self, initial: InitialPose, bag_path: Path | None) -> LocalizationRun:
         with ExitStack() as stack:
-            on_labels, on_estimate = None, None
+            observers = []
             if bag_path is not None:
                 cameras, odometry = self.recording.cameras, require_odometry(self.recording)
-                bag = stack.enter_context(ResultBag(bag_path, cameras, odometry, self.semantic_map))
-                on_labels, on_estimate = bag.add_labels, bag.add_estimate
+                bag = stack.enter_context(
+                    result_bag(bag_path, cameras, odometry, self.semantic_map)
+                )
+                observers.append(bag)
             return localize(
                 self.recording,
                 self.semantic_map,
@@ -78,8 +81,8 @@ class Localization:
                 initial,
                 self.settings,
                 lambda frame: self.segmenter.segment(frame.image),
-                on_labels,
-                on_estimate,
+                on_labels=[observer.add_labels for observer in observers],
+                on_estimate=[observer.add_estimate for observer in observers],
             )
 
     def _facts(self, run: LocalizationRun) -> dict[str, object]:

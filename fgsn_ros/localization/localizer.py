@@ -1,9 +1,8 @@
 """The localizer: odometry and label maps in, pose estimates out; a node and a replay run it."""
 
-import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -12,10 +11,10 @@ from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.arrays import Array, host
 from fgsn_ros.geometry.cameras import CameraMount
-from fgsn_ros.localization.device import available, random_numbers, wait
+from fgsn_ros.localization.device import StepTimes, available, random_numbers, wait
 from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.history import History
-from fgsn_ros.localization.initial_pose import check_initial_pose
+from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.localization.measurement import LabelMeasurement
 from fgsn_ros.localization.motion import motion_model
 from fgsn_ros.localization.odometry_buffer import OdometryBuffer
@@ -63,8 +62,12 @@ class Localizer:
         self._settled = False
         self.skipped: Counter[str] = Counter()
         """Label maps that were not weighed, by reason."""
-        self.seconds: defaultdict[str, float] = defaultdict(float)
-        """Time spent, by step."""
+        self._times = StepTimes(partial(wait, self._device))
+
+    @property
+    def seconds(self) -> defaultdict[str, float]:
+        """Time spent in the filter, by step."""
+        return self._times.seconds
 
     @property
     def settings(self) -> LocalizerSettings:
@@ -124,19 +127,20 @@ class Localizer:
         """Mount a camera, or say where it is at the next label map."""
         self._measurement.set_mount(camera, mount)
 
-    def initialize(self, stamp: float, T_map_base: Array, covariance: npt.ArrayLike) -> None:
-        """Draw the particles around a pose; covariance (6, 6) x y z roll pitch yaw [m, rad].
+    def initialize(self, initial: InitialPose) -> None:
+        """Draw the particles around a pose, which is of the newest odometry if it has no stamp.
 
-        The odometry before `stamp` stays known. Results depend on the seed and what came since.
+        The odometry before stays known. Results depend on the seed and what came since.
 
         Raises:
-            LocalizationError: a value is not finite, or the covariance is not one.
+            LocalizationError: the pose has no stamp, and there is no odometry.
         """
-        pose, spread = np.asarray(T_map_base, np.float64), np.asarray(covariance, np.float64)
-        check_initial_pose(stamp, pose, spread)
+        stamp = self.odometry.last if initial.stamp is None else initial.stamp
+        if not np.isfinite(stamp):
+            raise LocalizationError("an initial pose without a stamp needs odometry first")
         self._seed()
         count = self._settings.initial_particles
-        states = self._motion.sample(pose, spread, count, self._draws)
+        states = self._motion.sample(initial.T_map_base, initial.covariance, count, self._draws)
         self._particles = ParticleSet.uniform(states)
         self._stamp = stamp
         self._settled = False
@@ -183,7 +187,7 @@ class Localizer:
         if reason:
             self.skipped[reason] += 1
             return None
-        with self.timed("propagate"):
+        with self._times.timed("propagate"):
             self._propagate(stamp)
         return self._weigh(stamp, camera, label_map)
 
@@ -229,12 +233,12 @@ class Localizer:
         current = self._require_particles()
         current = current.begun(current.states)
         poses_at = self._poses_at(stamp)
-        with self.timed("select"):
+        with self._times.timed("select"):
             prediction = mean_and_covariance(poses_at(current), current.weights)
             likelihood = self._measurement.likelihood(
                 camera, label_map, prediction, self.odometry.at(stamp), self._rng
             )
-        with self.timed("weigh"):
+        with self._times.timed("weigh"):
             layers = 0
             if likelihood.power > 0.0:
 
@@ -243,7 +247,7 @@ class Localizer:
 
                 filtering = self._settings.filter
                 current, layers = update(current, weigh, self._motion, filtering, self._draws)
-        with self.timed("estimate"):
+        with self._times.timed("estimate"):
             T_map_base, covariance = mean_and_covariance(
                 self._motion.poses(current.states), current.weights
             )
@@ -251,7 +255,7 @@ class Localizer:
             if stamp < self._stamp:
                 at_labels, _ = mean_and_covariance(poses_at(current), current.weights)
             match = likelihood.match(at_labels)
-        with self.timed("resample"):
+        with self._times.timed("resample"):
             self._particles = self._resampled(current, covariance)
             self._history.descend(self._particles.ancestors)
         return Estimate(
@@ -290,11 +294,3 @@ class Localizer:
         if self._particles is None:
             raise LocalizationError("the localizer has no particles; give an initial pose first")
         return self._particles
-
-    @contextmanager
-    def timed(self, step: str) -> Iterator[None]:
-        """Add the time of a `with` block to `seconds`."""
-        start = time.perf_counter()
-        yield
-        wait(self._device)
-        self.seconds[step] += time.perf_counter() - start

@@ -2,9 +2,10 @@ import numpy as np
 import pytest
 
 from fgsn_ros.geometry import poses
+from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.localization.localizer import Localizer
 from fgsn_ros.localization.measurement import MeasurementSettings
-from fgsn_ros.localization.online import MAX_WAITING, OnlineLocalizer, OnlineSettings, Start
+from fgsn_ros.localization.online import MAX_WAITING, OnlineLocalizer, OnlineSettings
 from fgsn_ros.localization.settings import LocalizerSettings
 
 FAST = LocalizerSettings(
@@ -14,12 +15,12 @@ COVARIANCE = np.diag(np.square([1.0, 1.0, 0.1, 0.01, 0.01, np.deg2rad(4.0)]))
 
 
 def online_localizer(drive, mounting=None, settings=None):
-    localizer = Localizer(drive.semantic_map, drive.log_ratio, {}, FAST)
-    return OnlineLocalizer(localizer, mounting or (lambda name, _: drive.mounts[name]), settings)
+    mounting = mounting or (lambda name, _: drive.mounts[name])
+    return OnlineLocalizer(drive.semantic_map, drive.log_ratio, mounting, FAST, settings)
 
 
 def home(drive, stamp=None):
-    return Start(drive.truth.at(drive.stamps[0]), COVARIANCE, stamp)
+    return InitialPose(drive.truth.at(drive.stamps[0]), COVARIANCE, stamp)
 
 
 def messages(drive, seconds, odometry_delay=0.0, labels_delay=0.0, shift=0.0):
@@ -56,7 +57,7 @@ def errors(drive, estimates, shift=0.0):
 
 def test_messages_late_and_early_give_the_very_estimates_of_a_replay(drive):
     localizer = Localizer(drive.semantic_map, drive.log_ratio, drive.mounts, FAST)
-    localizer.initialize(drive.stamps[0], drive.truth.at(drive.stamps[0]), COVARIANCE)
+    localizer.initialize(home(drive, drive.stamps[0]))
     for stamp, T in zip(drive.odometry.stamps, drive.odometry.poses, strict=True):
         localizer.add_odometry(stamp, T)
     replayed = [
@@ -81,7 +82,7 @@ def test_an_initial_pose_of_the_past_is_carried_on_and_one_of_the_future_does_no
         play(online, late)
         assert online.T_map_odom is None
         pose = drive.truth.at(drive.stamps[0] if stamp == drive.stamps[0] else late[-1][2])
-        online.initialize(Start(pose, COVARIANCE, stamp))
+        online.initialize(InitialPose(pose, COVARIANCE, stamp))
         assert online.T_map_odom is not None
         rest = [m for m in messages(drive, 3.0) if m[2] > late[-1][2]]
         estimates = play(online, rest)
@@ -121,7 +122,7 @@ def test_without_a_pose_to_go_home_to_it_waits_for_one(drive):
     play(online, messages(drive, 1.0))
     assert play(online, messages(drive, 1.0, shift=-50.0)) == []
     assert online.T_map_odom is None
-    assert not online.localizer.initialized
+    assert not online.initialized
 
 
 def test_a_jump_forward_does_not_freeze_the_filter(drive):
@@ -150,7 +151,7 @@ def test_odometry_with_nan_is_refused_and_does_no_harm(drive, caplog):
     online.add_odometry(drive.stamps[0] + 1.01, np.full((4, 4), np.nan))
     assert "NaN" in caplog.text
     assert online.counts["refused messages"] == 1
-    assert online.localizer.initialized
+    assert online.initialized
 
 
 def test_odometry_that_was_reset_withholds_the_pose(drive):

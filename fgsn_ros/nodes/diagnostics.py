@@ -1,17 +1,105 @@
-"""What the localization node says on /diagnostics."""
+"""What the nodes say of themselves: statuses on /diagnostics, and warnings in their logs."""
 
 from collections import Counter, defaultdict
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from diagnostic_updater import DiagnosticStatusWrapper, Updater
+from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 
 from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.online import OnlineLocalizer
-from fgsn_ros.nodes.camera_mountings import CameraMountings
-from fgsn_ros.nodes.image_statistics import ImageStatistics
+from fgsn_ros.nodes.image_stream import ImageStatistics
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+PERIOD_S = 5.0
+"""What is of one kind is said once in this time [s]."""
+DROPPED = "dropped for a newer one"
+FAULTS = {
+    "no_camera_info": "no camera_info yet",
+    "size_mismatch": "image size differs from camera_info",
+    "damaged": "damaged images",
+    "failed": "failed inference",
+}
+"""Reason for skipping an image to the words for it."""
+
+
+class ThrottledLog:
+    """A node's warnings and errors, throttled by kind.
+
+    rclpy throttles by logger and calling line: so each kind has a logger, a child of the node's.
+    """
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._loggers: dict[str, RcutilsLogger] = {}
+
+    def warning(self, kind: str, text: str) -> None:
+        """Say a warning in one line, unless one of its kind was said a moment ago."""
+        self._of(kind).warning(" ".join(text.split()), throttle_duration_sec=PERIOD_S)
+
+    def error(self, kind: str, text: str) -> None:
+        """Say an error likewise."""
+        self._of(kind).error(" ".join(text.split()), throttle_duration_sec=PERIOD_S)
+
+    def _of(self, kind: str) -> RcutilsLogger:
+        return self._loggers.setdefault(kind, self._node.get_logger().get_child(kind))
+
+
+class SegmentationDiagnostics:
+    """Two statuses: `images` (what comes in) and `labels` (what goes out).
+
+    images warns before the first image, when the newest one is old, and when images were skipped
+    for one of `FAULTS` since the last report.
+    """
+
+    def __init__(self, node: Node, statistics: ImageStatistics, stale_after_s: float) -> None:
+        self.stale_after_s = stale_after_s
+        self.unlabelled_share = 0.0
+        self._clock = node.get_clock()
+        self._statistics = statistics
+        self._reported: Counter[str] = Counter()
+        updater = Updater(node)
+        updater.setHardwareID(node.get_namespace())  # tells the cameras apart
+        updater.add("images", self._images)
+        updater.add("labels", self._labels)
+
+    def _images(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
+        now = self._clock.now().nanoseconds * 1e-9
+        age, counts = self._statistics.age(now), Counter(self._statistics.counts)
+        problems = [_age_problem(age, self.stale_after_s)]
+        new = counts - self._reported
+        problems += [f"{words}: {new[reason]}" for reason, words in FAULTS.items() if new[reason]]
+        self._reported = counts
+        _summarize(status, [problem for problem in problems if problem], "images arrive")
+        status.add("rate [Hz]", f"{self._statistics.rate(now):.2f}")
+        status.add("age [s]", "" if age is None else f"{age:.3f}")
+        status.add("received", str(counts["received"]))
+        status.add(DROPPED, str(counts["dropped"]))
+        for reason, words in FAULTS.items():
+            status.add(words, str(counts[reason]))
+        return status
+
+    def _labels(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
+        published = self._statistics.counts["published"]
+        _summarize(status, [], "labels are published" if published else "no labels yet")
+        status.add("published", str(published))
+        status.add("overlays", str(self._statistics.counts["overlays"]))
+        for step, seconds in self._statistics.median_times().items():
+            status.add(f"{step} time, median [ms]", f"{1e3 * seconds:.2f}")
+        status.add("unlabelled share", f"{self.unlabelled_share:.4f}")
+        return status
+
+
+def _age_problem(age: float | None, stale_after_s: float) -> str:
+    if age is None:
+        return "no image yet"
+    return f"the newest image is {age:.1f} s old" if age > stale_after_s else ""
+
+
+def _summarize(status: DiagnosticStatusWrapper, problems: list[str], well: str) -> None:
+    level = DiagnosticStatus.WARN if problems else DiagnosticStatus.OK
+    status.summary(level, "; ".join(problems) or well)
 
 
 class LocalizationDiagnostics:
@@ -31,8 +119,8 @@ class LocalizationDiagnostics:
         self._updater.add("localization", self._localization)
         self._updater.add("inputs", self._inputs)
 
-    def attach(self, online: OnlineLocalizer, mountings: CameraMountings) -> None:
-        """Tell of these from now on."""
+    def attach(self, online: OnlineLocalizer, failures: Counter[str]) -> None:
+        """Tell of these from now on; failures are lookups of transforms, by the frames' names."""
         self.labels = {name: ImageStatistics() for name in self._cameras}
         """Label images of each camera."""
         self.estimate: Estimate | None = None
@@ -40,7 +128,7 @@ class LocalizationDiagnostics:
         self.refusal = ""
         """Why labels are not used at all."""
         self._online = online
-        self._mountings = mountings
+        self._failures = failures
         self._reported: Counter[str] = Counter()
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._estimates = self._estimates_reported = 0
@@ -89,7 +177,7 @@ class LocalizationDiagnostics:
         """Mean time of each step an estimate, since the last report."""
         count = self._estimates - self._estimates_reported
         self._estimates_reported = self._estimates
-        seconds = dict(online.localizer.seconds)
+        seconds = dict(online.seconds)
         if count == 0:
             return {}
         spent = {step: 1e3 * (seconds[step] - self._seconds[step]) / count for step in seconds}
@@ -108,11 +196,11 @@ class LocalizationDiagnostics:
             problems += _stale(f"labels of {name}", age, self.stale_after_s)
             status.add(f"{name}: label rate [Hz]", f"{statistics.rate(now):.2f}")
             status.add(f"{name}: label age [s]", "" if age is None else f"{age:.3f}")
-        odometry = online.localizer.odometry
-        age = None if odometry.empty else now - odometry.last
+        span = online.odometry_span
+        age = None if span is None else now - span[1]
         problems += _stale("odometry", age, self.stale_after_s)
         status.add("odometry age [s]", "" if age is None else f"{age:.3f}")
-        failures = Counter(self._mountings.failures)
+        failures = Counter(self._failures)
         problems += [f"{frames}: {n}" for frames, n in (failures - self._reported).items()]
         self._reported = failures
         for name, count in {"late labels": 0, **online.counts, **failures}.items():

@@ -1,13 +1,46 @@
-"""What became of a stream of images: rate, age, times, and why images were skipped."""
+"""A stream of images: the place where the newest one waits, and what became of them all."""
 
 import threading
 from collections import Counter, deque
+from typing import Generic, TypeVar
 
 import numpy as np
 
 WINDOW_S = 5.0
 """Time over which the rate is counted [s]."""
 _TIMES_KEPT = 50
+
+Item = TypeVar("Item")
+
+
+class NewestPlace(Generic[Item]):
+    """Holds the newest item until a worker takes it; made for two threads."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._item: Item | None = None
+        self._closed = False
+
+    def put(self, item: Item) -> bool:
+        """Leave an item; True if it replaced one that nobody took."""
+        with self._changed:
+            replaced = self._item is not None
+            self._item = item
+            self._changed.notify()
+        return replaced
+
+    def take(self) -> Item | None:
+        """Wait for an item and take it; None once the place is closed."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._item is not None)
+            item, self._item = self._item, None
+            return None if self._closed else item
+
+    def close(self) -> None:
+        """Let the worker go."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
 
 
 class ImageStatistics:
