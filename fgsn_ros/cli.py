@@ -9,6 +9,7 @@ import textwrap
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, cast
 
@@ -68,7 +69,7 @@ COMMANDS = {
         "localize",
         "Localize",
         "localize a recording on a map, with a report",
-        "map checkpoint output reference start.pose start.std_m bag overwrite "
+        "map checkpoint output reference start.pose start.std_m view overwrite "
         "recording.image_topics recording.odometry_topic",
     ),
     "evaluate": Command(
@@ -97,7 +98,7 @@ COMMANDS = {
         "demo",
         "Demo",
         "map a simulated town in summer, localize in winter",
-        "output checkpoint season duration_s town_seed seed start.offset_m "
+        "output view checkpoint season duration_s town_seed seed start.offset_m "
         "start.offset_deg overwrite",
     ),
 }
@@ -215,7 +216,7 @@ def _parse(name: str, arguments: list[str]) -> Any:
     import tyro
 
     command = _settings(name)
-    config, flags = _split_config(arguments)
+    config, flags = _split_config(_with_views(arguments))
     return tyro.cli(
         command,
         prog=f"fgsn {name}",
@@ -230,6 +231,16 @@ def _settings(name: str) -> type[Any]:
     command = COMMANDS[name]
     module = importlib.import_module(f"fgsn_ros.commands.{command.module}")
     return cast(type[Any], getattr(module, command.settings))
+
+
+def _with_views(arguments: list[str]) -> list[str]:
+    """The arguments with a value for each `--view`: "live" unless a file (.rrd) follows it."""
+    given = []
+    for argument, following in zip_longest(arguments, arguments[1:], fillvalue=""):
+        given.append(argument)
+        if argument == "--view" and not following.endswith(".rrd"):
+            given.append("live")
+    return given
 
 
 def _split_config(arguments: list[str]) -> tuple[Path | None, list[str]]:

@@ -37,8 +37,9 @@ _STYLES: dict[str, dict[str, Any]] = {
 }
 _DPI = 110
 _SMALLEST_AXIS = 0.5  # m or deg; no zoom into a perfect run's rounding
-_log = logging.getLogger(__name__)
 _STATISTICS = {"median": "median", "RMSE": "rmse", "95 %": "p95", "max": "maximum"}
+
+_log = logging.getLogger(__name__)
 
 
 def summarize(

@@ -6,9 +6,8 @@ import pytest
 from fgsn_ros.errors import LocalizationError, MapError, SettingsError
 from fgsn_ros.geometry import poses
 from fgsn_ros.localization.initial_pose import InitialPose
-from fgsn_ros.localization.localizer import Localizer
+from fgsn_ros.localization.localizer import Localizer, LocalizerSettings
 from fgsn_ros.localization.measurement import MeasurementSettings
-from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.semantic_map import check_fingerprint
 from fgsn_ros.segmentation.labels import UNLABELLED
 

@@ -5,9 +5,9 @@ import pytest
 
 from fgsn_ros.errors import LocalizationError, MapError, RecordingError
 from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.measurement import MeasurementSettings
 from fgsn_ros.localization.pipeline import localize
-from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.recordings.recording import Frame
 
 SETTINGS = LocalizerSettings(
