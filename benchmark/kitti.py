@@ -29,8 +29,8 @@ from fgsn_ros.localization.pipeline import Labels, localize
 from fgsn_ros.mapping.builder import MapSettings, build_map
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.recordings.odometry import OdometryNoise
-from fgsn_ros.recordings.open import RecordingSettings, open_recording, read_reference
-from fgsn_ros.recordings.recording import Recording, require_odometry
+from fgsn_ros.recordings.open import open_recording, read_reference
+from fgsn_ros.recordings.recording import Recording, RecordingSettings, require_odometry
 from fgsn_ros.segmentation.checkpoint import Checkpoint, load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.training.statistics import with_statistics

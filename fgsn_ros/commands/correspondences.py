@@ -7,17 +7,16 @@ from typing import Annotated
 import tyro
 
 from fgsn_ros.config import require
-from fgsn_ros.correspondences.cross_correspondences import write_cross_correspondences
-from fgsn_ros.correspondences.cross_matching import CrossSettings
-from fgsn_ros.correspondences.self_correspondences import (
+from fgsn_ros.correspondences.across_drives import CrossSettings, write_cross_correspondences
+from fgsn_ros.correspondences.within_drive import (
     SelfCorrespondenceSettings,
     write_self_correspondences,
 )
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.outputs import check_output
 from fgsn_ros.recordings.bag_files import is_bag, read_topics
-from fgsn_ros.recordings.open import RecordingSettings, open_recording
-from fgsn_ros.recordings.recording import Recording
+from fgsn_ros.recordings.open import open_recording
+from fgsn_ros.recordings.recording import Recording, RecordingSettings
 
 OWN_POSES = Path("own")
 """In the place of a pose file: the poses that the recording holds."""

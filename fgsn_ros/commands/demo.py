@@ -10,6 +10,7 @@ from fgsn_ros.commands.compilation import compilation_said
 from fgsn_ros.commands.demo_picture import Scene, draw
 from fgsn_ros.commands.result_folder import Localization, Result
 from fgsn_ros.commands.start import Start
+from fgsn_ros.commands.view import View, check_view
 from fgsn_ros.config import require
 from fgsn_ros.evaluation.report import evaluation_table
 from fgsn_ros.localization.localizer import LocalizerSettings
@@ -46,6 +47,8 @@ class Demo:
     """length of both drives [s], in [2, 600]"""
     seed: int = 0
     """seed of the drives and of the start's offset, >= 0"""
+    view: View | None = None
+    """show the run in Rerun: --view opens a window, --view run.rrd writes a file"""
     overwrite: bool = False
     """replace the output folder"""
     start: Start = field(default_factory=lambda: Start(offset_m=2.0, offset_deg=5.0))
@@ -59,6 +62,7 @@ class Demo:
     def run(self) -> None:
         """Drive, map, localize; print the table and write the output folder."""
         check_output(self.output, self.overwrite)
+        check_view(self.view, self.overwrite)
         with compilation_said(about_s=25):
             result = self._result()
         print(evaluation_table(result.metrics))
@@ -71,7 +75,13 @@ class Demo:
         semantic_map = build_map(summer, segmenter)
         print(f"2 of 2: localize a drive in {self.season.value} on it, rendered frame by frame")
         localization = Localization(
-            drive, drive.ground_truth, semantic_map, segmenter, self.start, self.localizer
+            drive,
+            drive.ground_truth,
+            semantic_map,
+            segmenter,
+            self.start,
+            self.localizer,
+            self.view,
         )
         with whole_folder(self.output, self.overwrite) as folder:
             save_map(folder / "map", semantic_map)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from fgsn_ros.errors import LocalizationError
@@ -119,14 +120,9 @@ def localize(
             frame could be used.
     """
     check_fingerprint(semantic_map, checkpoint.fingerprint)
-    if checkpoint.log_ratio is None:
-        raise LocalizationError(
-            "the checkpoint has no label statistics; finish it with `fgsn train`"
-        )
+    log_ratio = require_log_ratio(checkpoint)
     started = time.perf_counter()
-    online = OnlineLocalizer(
-        semantic_map, checkpoint.log_ratio, recording.cameras, settings, refuse=_end
-    )
+    online = OnlineLocalizer(semantic_map, log_ratio, recording.cameras, settings, refuse=_end)
     by_stamp: dict[float, Estimate] = {}
     snapshots = []
     replay = _Replay(recording, online, labels or segmented(checkpoint), on_labels, progress)
@@ -139,6 +135,19 @@ def localize(
                 observe(estimate, online)
     elapsed_s = time.perf_counter() - started
     return replay.result(list(by_stamp.values()), snapshots, elapsed_s)
+
+
+def require_log_ratio(checkpoint: "Checkpoint") -> npt.NDArray[np.float32]:
+    """The checkpoint's label statistics (K, K) [observed, map].
+
+    Raises:
+        LocalizationError: it has none.
+    """
+    if checkpoint.log_ratio is None:
+        raise LocalizationError(
+            "the checkpoint has no label statistics; finish it with `fgsn train`"
+        )
+    return checkpoint.log_ratio
 
 
 def _end(error: LocalizationError) -> None:

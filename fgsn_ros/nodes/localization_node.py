@@ -41,11 +41,10 @@ from fgsn_ros.localization.online import OnlineSettings, TrackingSettings
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.mapping.semantic_map import check_fingerprint
 from fgsn_ros.nodes import parameters
+from fgsn_ros.nodes.diagnostics import LocalizationDiagnostics, ThrottledLog
+from fgsn_ros.nodes.executables import run
 from fgsn_ros.nodes.live_localization import LiveLocalization
-from fgsn_ros.nodes.localization_diagnostics import LocalizationDiagnostics
-from fgsn_ros.nodes.process import run
 from fgsn_ros.nodes.settings import LOCALIZATION_PARAMETERS, LocalizationNodeSettings
-from fgsn_ros.nodes.throttled_log import ThrottledLog
 from fgsn_ros.segmentation.label_statistics import read_label_statistics
 
 try:
@@ -149,7 +148,10 @@ class LocalizationNode(LifecycleNode):
     def _configured(self) -> LiveLocalization:
         settings = self._settings
         require(settings.map != "", "the parameter 'map' needs a folder made by `fgsn map`")
-        require(settings.checkpoint != "", "the parameter 'checkpoint' needs a .safetensors file")
+        require(
+            settings.checkpoint != "",
+            "the parameter 'checkpoint' needs a .safetensors or .onnx file",
+        )
         semantic_map = load_map(Path(settings.map))
         statistics = read_label_statistics(Path(settings.checkpoint))
         check_fingerprint(semantic_map, statistics.fingerprint)
