@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fgsn_ros.commands.compilation import compilation_said
 from fgsn_ros.commands.demo_picture import Scene, draw
 from fgsn_ros.commands.result_folder import Localization, Result
 from fgsn_ros.commands.start import Start
@@ -37,7 +38,7 @@ class Demo:
     output: Path = Path("demo")
     """folder to make: demo.png, trajectory.tum, metrics.json, plots, the map and the run's bag"""
     checkpoint: Path = PACKAGED_CHECKPOINT
-    """network trained on other towns (.safetensors)"""
+    """network trained on other towns (.safetensors or .onnx)"""
     season: Season = Season.WINTER
     """season of the localized drive"""
     town_seed: int = 2024
@@ -63,11 +64,17 @@ class Demo:
         require_extra("simulation", "open3d")
         check_output(self.output, self.overwrite)
         check_view(self.view, self.overwrite)
+        with compilation_said(about_s=25):
+            result = self._result()
+        print(evaluation_table(result.metrics))
+        print(f"the picture: {self.output / 'demo.png'}")
+
+    def _result(self) -> Result:
         segmenter = Segmenter(load_checkpoint(self.checkpoint))
         summer, drive = self._drives()
         print(f"1 of 2: a map from a drive in {Season.SUMMER.value}")
         semantic_map = build_map(summer, segmenter)
-        print(f"2 of 2: localize a drive in {self.season.value} on it")
+        print(f"2 of 2: localize a drive in {self.season.value} on it, rendered frame by frame")
         localization = Localization(
             drive,
             drive.ground_truth,
@@ -81,8 +88,7 @@ class Demo:
             save_map(folder / "map", semantic_map)
             result = localization.write(folder)
             draw(folder / "demo.png", _scene(localization, result, summer, drive))
-        print(evaluation_table(result.metrics))
-        print(f"the picture: {self.output / 'demo.png'}")
+        return result
 
     def _drives(self) -> tuple[SimulatedDrive, SimulatedDrive]:
         """The drive that is mapped and the one that is localized, in one town."""

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from fgsn_ros.commands.result_folder import Localization
+from fgsn_ros.commands.compilation import compilation_said
+from fgsn_ros.commands.result_folder import Localization, Result
 from fgsn_ros.commands.start import Start
 from fgsn_ros.commands.view import View, check_view
 from fgsn_ros.evaluation.report import evaluation_table
@@ -30,7 +31,7 @@ class Localize:
     map: Path
     """map folder made by `fgsn map`"""
     checkpoint: Path
-    """the network that labelled the map (.safetensors)"""
+    """the network that labelled the map (.safetensors or .onnx)"""
     output: Path
     """folder to make: trajectory.tum, metrics.json, plots, and a rosbag2 of the run"""
     reference: Path | None = None
@@ -52,6 +53,12 @@ class Localize:
         """Localize, write the result folder, and print the table of errors."""
         check_output(self.output, self.overwrite)
         check_view(self.view, self.overwrite)
+        with compilation_said(about_s=7):
+            result = self._result()
+        print(evaluation_table(result.metrics))
+        print(f"{self.output}: {_speed(result.run)}")
+
+    def _result(self) -> Result:
         semantic_map = load_map(self.map)
         segmenter = Segmenter(load_checkpoint(self.checkpoint), self.segmenter)
         recording = open_recording(self.recording_path, self.recording)
@@ -62,9 +69,7 @@ class Localize:
             recording, reference, semantic_map, segmenter, self.start, self.localizer, self.view
         )
         with whole_folder(self.output, self.overwrite) as folder:
-            result = localization.write(folder, self.bag, self.skip_s)
-        print(evaluation_table(result.metrics))
-        print(f"{self.output}: {_speed(result.run)}")
+            return localization.write(folder, self.bag, self.skip_s)
 
 
 def _speed(run: LocalizationRun) -> str:

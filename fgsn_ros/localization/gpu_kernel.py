@@ -5,6 +5,9 @@ the points one by one: what a point needs is read once for the block, and each p
 looks its cell's label up and adds the evidence. Nothing but poses and scores passes through the
 device's memory; labels and evidence stay in the caches. A particle's sum has one order, and does
 not depend on the others.
+
+Not yet measured on a GPU. What is known: in Triton's interpreter its scores are those of NumPy, and
+it compiles for one (test_gpu_kernel.py).
 """
 
 from typing import Any

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fgsn_ros.errors import SettingsError
+from fgsn_ros.errors import LocalizationError, SettingsError
 from fgsn_ros.geometry import poses
 from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.localization.localizer import Localizer, LocalizerSettings
@@ -96,6 +96,42 @@ def test_an_initial_pose_of_the_past_is_carried_on_and_one_of_the_future_does_no
         estimates = play(online, rest)
         assert len(estimates) > 10
         assert errors(drive, estimates)[-5:].max() < 0.4
+
+
+def test_cameras_given_by_name_are_where_they_are_said_to_be(drive):
+    asked = online_localizer(drive)
+    given = OnlineLocalizer(drive.semantic_map, drive.log_ratio, drive.mounts, FAST)
+    for online in (asked, given):
+        online.initialize(home(drive))
+    expected, found = (play(online, messages(drive, 0.5)) for online in (asked, given))
+    np.testing.assert_array_equal(found[-1].T_map_base, expected[-1].T_map_base)
+    assert given.add_labels(drive.stamps[0], "rear", drive.label_maps[0]) == []
+    assert given.counts == {"refused messages": 1}
+
+
+def test_a_caller_may_end_where_a_message_cannot_be_used(drive):
+    def end(error):
+        raise error
+
+    online = OnlineLocalizer(drive.semantic_map, drive.log_ratio, {}, FAST, refuse=end)
+    with pytest.raises(LocalizationError, match="NaN"):
+        online.add_odometry(0.0, np.full((4, 4), np.nan))
+
+
+def test_the_pose_of_now_is_at_the_newest_odometry_and_starts_another_localizer(drive):
+    online = online_localizer(drive)
+    assert online.pose_now is None
+    assert online.odometry_span is None
+    online.initialize(home(drive))
+    estimate = play(online, messages(drive, 1.0))[-1]
+    first, last = online.odometry_span
+    assert (first, last) == (drive.odometry.stamps[0], online.pose_now.stamp)
+    moved = poses.invert(online.T_odom_base(estimate.stamp)) @ online.T_odom_base(last)
+    np.testing.assert_allclose(online.pose_now.T_map_base, estimate.T_map_base @ moved, atol=1e-9)
+    other = online_localizer(drive)
+    other.initialize(online.pose_now)
+    rest = [m for m in messages(drive, 2.0) if m[2] > last - 0.2]
+    assert errors(drive, play(other, rest))[-3:].max() < 0.4
 
 
 def test_labels_before_any_pose_are_counted_not_kept(drive):
