@@ -23,13 +23,14 @@ from fgsn_ros.config import require
 from fgsn_ros.correspondences.images import ImageCache
 from fgsn_ros.evaluation.trajectory_errors import dead_reckoning
 from fgsn_ros.geometry.trajectory import Trajectory
-from fgsn_ros.localization.pipeline import InitialPose, Labels, localize
-from fgsn_ros.localization.settings import LocalizerSettings
+from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.localizer import LocalizerSettings
+from fgsn_ros.localization.pipeline import Labels, localize
 from fgsn_ros.mapping.builder import MapSettings, build_map
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.recordings.odometry import OdometryNoise
-from fgsn_ros.recordings.open import RecordingSettings, open_recording, read_reference
-from fgsn_ros.recordings.recording import Recording, require_odometry
+from fgsn_ros.recordings.open import open_recording, read_reference
+from fgsn_ros.recordings.recording import Recording, RecordingSettings, require_odometry
 from fgsn_ros.segmentation.checkpoint import Checkpoint, load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.training.statistics import with_statistics

@@ -36,9 +36,13 @@ from scoring import markdown_table, write_results
 from sensor_msgs.msg import Image
 
 from fgsn_ros.cli import main as fgsn
-from fgsn_ros.messages.bag_messages import stamp_of
-from fgsn_ros.nodes.demo_drives import CHECKPOINT, DemoDrives, demo_drives
-from fgsn_ros.nodes.played_bag import ground_truth_of
+from fgsn_ros.messages.types import stamp_of
+from fgsn_ros.nodes.launch_arguments import (
+    CHECKPOINT,
+    DemoDrives,
+    demo_drives,
+    ground_truth_of,
+)
 
 PATIENCE_S = 120.0
 NODES = ("segmentation_node", "localization_node")

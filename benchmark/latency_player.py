@@ -5,18 +5,18 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import rclpy
 from nav_msgs.msg import Odometry
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
 
 from fgsn_ros.geometry.cameras import CameraMount
-from fgsn_ros.nodes import conversions
-from fgsn_ros.nodes import localization_messages as messages
+from fgsn_ros.messages.images import make_camera_info, make_image, make_jpeg
+from fgsn_ros.messages.poses import make_odometry, make_transform, make_transforms
+from fgsn_ros.messages.types import make_time
+from fgsn_ros.nodes.ros_messages import LATCHED_QOS, ROS_TYPES
 from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.recordings.recording import Frame, require_odometry
 
@@ -24,9 +24,6 @@ Transport = Literal["raw", "compressed"]
 
 RATE_HZ, TICKS_PER_IMAGE = 10, 5
 JPEG_QUALITY = 90
-LATCHED = QoSProfile(
-    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
 
 
 def play(bag: Path, transport: Transport, seconds: float, told: Connection) -> None:
@@ -61,9 +58,9 @@ class Player:
         self._image_publisher = publish(kind, f"/camera/{topic}", 2)
         self._info_publisher = publish(CameraInfo, "/camera/camera_info", 2)
         self._odometry_publisher = publish(Odometry, "/odom", 50)
-        self._static_publisher = publish(TFMessage, "/tf_static", LATCHED)
-        mounting = messages.transform_message(0.0, "base_link", mount.frame_id, mount.T_base_camera)
-        self._static_publisher.publish(TFMessage(transforms=[mounting]))
+        self._static_publisher = publish(TFMessage, "/tf_static", LATCHED_QOS)
+        mounting = make_transform(ROS_TYPES, 0.0, "base_link", mount.frame_id, mount.T_base_camera)
+        self._static_publisher.publish(make_transforms(ROS_TYPES, [mounting]))
 
     def wait(self) -> None:
         """Wait until both nodes listen to everything."""
@@ -88,25 +85,22 @@ class Player:
             self._publish_odometry(stamp, first + 0.02 * tick)
             if tick % TICKS_PER_IMAGE == 0:
                 image = self._images[tick // TICKS_PER_IMAGE]
-                image.header.stamp = conversions.stamp_message(stamp)
-                info = conversions.camera_info_message(image.header, self._mount.camera)
+                image.header.stamp = make_time(ROS_TYPES, stamp)
+                info = make_camera_info(ROS_TYPES, image.header, self._mount.camera)
                 self._info_publisher.publish(info)
                 published[round(1e6 * stamp)] = time.time()
                 self._image_publisher.publish(image)
         return published
 
     def _publish_odometry(self, stamp: float, time_in_drive: float) -> None:
-        odometry = Odometry(header=messages.header(stamp, "odom"), child_frame_id="base_link")
-        odometry.pose.pose = messages.pose_message(self._odometry.at(time_in_drive))
-        self._odometry_publisher.publish(odometry)
+        T_odom_base = self._odometry.at(time_in_drive)
+        self._odometry_publisher.publish(
+            make_odometry(ROS_TYPES, stamp, "odom", "base_link", T_odom_base)
+        )
 
 
 def _image(frame: Frame, transport: Transport, frame_id: str) -> Any:
     header = Header(frame_id=frame_id)
     if transport == "raw":
-        return conversions.image_message(header, "rgb8", frame.image)
-    pixels = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
-    _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    message = CompressedImage(header=header, format="jpeg")
-    message.data.frombytes(data.tobytes())
-    return message
+        return make_image(ROS_TYPES, header, "rgb8", frame.image)
+    return make_jpeg(ROS_TYPES, header, frame.image, JPEG_QUALITY)

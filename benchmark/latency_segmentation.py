@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from fgsn_ros.messages.bag_messages import stamp_of
-from fgsn_ros.nodes.process import run
+from fgsn_ros.messages.types import stamp_of
+from fgsn_ros.nodes.executables import run
 from fgsn_ros.nodes.segmentation_node import NODE_NAME, SegmentationNode
 from fgsn_ros.segmentation.labels import LabelMap
 

@@ -34,9 +34,10 @@ from fgsn_ros.commands.start import Start
 from fgsn_ros.config import require
 from fgsn_ros.evaluation.trajectory_errors import dead_reckoning
 from fgsn_ros.geometry.trajectory import Trajectory, read_tum, write_tum
-from fgsn_ros.localization.localizer import Localizer
-from fgsn_ros.localization.pipeline import InitialPose, localize
-from fgsn_ros.localization.settings import LocalizerSettings
+from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.localizer import LocalizerSettings
+from fgsn_ros.localization.online import OnlineLocalizer
+from fgsn_ros.localization.pipeline import localize
 from fgsn_ros.mapping.builder import MapSettings, build_map
 from fgsn_ros.mapping.map_files import load_map, save_map
 from fgsn_ros.mapping.semantic_map import SemanticMap
@@ -202,7 +203,7 @@ class _Town:
             initial,
             self._localizer,
             labels=segmented_once(recording, self._segmenter, cache),
-            on_estimate=lambda _, localizer: spent.append(_filter_s(localizer)),
+            on_estimate=[lambda _, online: spent.append(_filter_s(online))],
         )
         return run.trajectory, 1.0 / float(np.median(np.diff(spent)))
 
@@ -235,9 +236,9 @@ def kept_path(work: Path, kind: str, drive: DriveSettings, *made_with: object) -
     return work / f"{kind}-town{drive.town_seed}-{drive.season.value}-{digest}"
 
 
-def _filter_s(localizer: Localizer) -> float:
+def _filter_s(online: OnlineLocalizer) -> float:
     """Time that the filter has taken, without reading and segmenting [s]."""
-    return sum(localizer.seconds[step] for step in ("propagate", "select", "weigh", "estimate"))
+    return sum(online.seconds[step] for step in ("propagate", "select", "weigh", "estimate"))
 
 
 def _drift_percent(recording: Recording) -> float:

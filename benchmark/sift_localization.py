@@ -20,6 +20,8 @@ from tqdm import tqdm
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.motion import MotionModel, PlanarMotion
 from fgsn_ros.localization.particle_filter import (
     ParticleSet,
@@ -27,8 +29,6 @@ from fgsn_ros.localization.particle_filter import (
     mean_and_covariance,
     update,
 )
-from fgsn_ros.localization.pipeline import InitialPose
-from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.ground import Ground
 from fgsn_ros.recordings.recording import Frame, Recording, require_odometry
 
@@ -165,7 +165,7 @@ class _PoseFilter:
         self._motion: MotionModel = PlanarMotion(settings.motion, ground)
         self._rng = np.random.default_rng(settings.random_seed)
         count = settings.initial_particles
-        states = self._motion.sample(initial.T_map_base, np.diag(initial.std**2), count, self._rng)
+        states = self._motion.sample(initial.T_map_base, initial.covariance, count, self._rng)
         self._particles = ParticleSet.uniform(states)
         self._T_odom_base: FloatArray | None = None
         self._settled = False

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount
-from fgsn_ros.localization.localizer import Localizer
-from fgsn_ros.localization.settings import LocalizerSettings
+from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.localizer import Localizer, LocalizerSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 
@@ -79,8 +79,7 @@ class Drive:
     def localizer(self, settings: LocalizerSettings) -> Localizer:
         """One that starts around the first pose."""
         localizer = Localizer(self.semantic_map, log_ratio(), {"camera": self.mount}, settings)
-        std = np.array([0.5, 0.5, 0.1, 0.01, 0.01, 0.03])
-        localizer.initialize(0.0, self.truth[0], np.diag(std**2))
+        localizer.initialize(InitialPose.around(self.truth[0], 0.5, 0.03, 0.0))
         return localizer
 
 

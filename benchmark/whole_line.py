@@ -20,10 +20,11 @@ from scoring import judged, markdown_table, write_results
 
 from fgsn_ros.commands.demo import PACKAGED_CHECKPOINT
 from fgsn_ros.commands.start import Start
-from fgsn_ros.localization.localizer import Localizer
+from fgsn_ros.localization.device import StepTimes
+from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.localizer import Localizer, LocalizerSettings
 from fgsn_ros.localization.measurement import MeasurementSettings
-from fgsn_ros.localization.pipeline import InitialPose, localize
-from fgsn_ros.localization.settings import LocalizerSettings
+from fgsn_ros.localization.pipeline import localize
 from fgsn_ros.mapping.builder import build_map
 from fgsn_ros.mapping.map_files import load_map, save_map
 from fgsn_ros.mapping.semantic_map import SemanticMap
@@ -146,21 +147,23 @@ class Case:
         log_ratio = self.segmenter.checkpoint.log_ratio
         assert log_ratio is not None  # the packaged one has it
         localizer = Localizer(self.semantic_map, log_ratio, self.recording.cameras, self.settings)
-        assert initial.stamp is not None
-        localizer.initialize(initial.stamp, initial.T_map_base, np.diag(initial.std**2))
+        localizer.initialize(initial)
         for stamp, T in zip(odometry.stamps, odometry.poses, strict=True):
             localizer.add_odometry(float(stamp), T)
+        times = StepTimes()
         frames = iter(self.recording.frames())
         while True:
-            with localizer.timed("frames"):
+            with times.timed("frames"):
                 frame = next(frames, None)
             if frame is None:
                 break
-            with localizer.timed("labels"):
+            with times.timed("labels"):
                 label_map = self.segmenter.segment(frame.image)
             localizer.add_labels(frame.stamp, frame.camera, label_map)
         took = time.perf_counter() - began
-        return Timed(took, time.process_time() - cpu, dict(localizer.seconds), float("nan"))
+        return Timed(
+            took, time.process_time() - cpu, {**times.seconds, **localizer.seconds}, float("nan")
+        )
 
     def _initial(self) -> InitialPose:
         truth, rng = require_ground_truth(self.recording), np.random.default_rng(0)

@@ -27,14 +27,15 @@ from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import ExecutableInPackage
 
-from fgsn_ros.nodes.demo_drives import CHECKPOINT, demo_drives
 from fgsn_ros.nodes.launch_arguments import (
+    CHECKPOINT,
     DESCRIPTIONS,
     FLAGS,
     Camera,
     LaunchArguments,
     check_demo,
     checked,
+    demo_drives,
     flag,
 )
 

@@ -15,8 +15,8 @@ from fgsn_ros.correspondences.within_drive import (
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.outputs import check_output
 from fgsn_ros.recordings.bag_files import is_bag, read_topics
-from fgsn_ros.recordings.open import RecordingSettings, open_recording
-from fgsn_ros.recordings.recording import Recording
+from fgsn_ros.recordings.open import open_recording
+from fgsn_ros.recordings.recording import Recording, RecordingSettings
 
 OWN_POSES = Path("own")
 """In the place of a pose file: the poses that the recording holds."""

@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from fgsn_ros.commands.demo_picture import Scene, draw
 from fgsn_ros.commands.result_folder import Localization, Result
 from fgsn_ros.commands.start import Start
+from fgsn_ros.commands.view import View, check_view
 from fgsn_ros.config import require
 from fgsn_ros.evaluation.report import evaluation_table
-from fgsn_ros.localization.settings import LocalizerSettings
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.mapping.builder import build_map
 from fgsn_ros.mapping.map_files import save_map
 from fgsn_ros.outputs import check_output, whole_folder
@@ -45,6 +46,8 @@ class Demo:
     """length of both drives [s], in [2, 600]"""
     seed: int = 0
     """seed of the drives and of the start's offset, >= 0"""
+    view: View | None = None
+    """show the run in Rerun: --view opens a window, --view run.rrd writes a file"""
     overwrite: bool = False
     """replace the output folder"""
     start: Start = field(default_factory=lambda: Start(offset_m=2.0, offset_deg=5.0))
@@ -58,13 +61,20 @@ class Demo:
     def run(self) -> None:
         """Drive, map, localize; print the table and write the output folder."""
         check_output(self.output, self.overwrite)
+        check_view(self.view, self.overwrite)
         segmenter = Segmenter(load_checkpoint(self.checkpoint))
         summer, drive = self._drives()
         print(f"1 of 2: a map from a drive in {Season.SUMMER.value}")
         semantic_map = build_map(summer, segmenter)
         print(f"2 of 2: localize a drive in {self.season.value} on it")
         localization = Localization(
-            drive, drive.ground_truth, semantic_map, segmenter, self.start, self.localizer
+            drive,
+            drive.ground_truth,
+            semantic_map,
+            segmenter,
+            self.start,
+            self.localizer,
+            self.view,
         )
         with whole_folder(self.output, self.overwrite) as folder:
             save_map(folder / "map", semantic_map)

@@ -9,7 +9,8 @@ import tyro
 from fgsn_ros.mapping.builder import MapSettings, write_map
 from fgsn_ros.mapping.map_files import export_ply
 from fgsn_ros.outputs import check_output
-from fgsn_ros.recordings.open import RecordingSettings, open_recording
+from fgsn_ros.recordings.open import open_recording
+from fgsn_ros.recordings.recording import RecordingSettings
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.segmentation.settings import SegmenterSettings
@@ -21,8 +22,8 @@ class Map:
 
     recording_path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RECORDING")]
     """rosbag2, ROS 1 bag, KITTI folder, or folder of images with TUM poses"""
-    checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")]
-    """trained network (.safetensors)"""
+    checkpoint: Path
+    """trained network that labels the points (.safetensors or .onnx)"""
     output: Path
     """map folder to make"""
     ply: Path | None = None

@@ -15,7 +15,7 @@ from fgsn_ros.config import require
 from fgsn_ros.errors import OutputError
 from fgsn_ros.lookahead import read_ahead
 from fgsn_ros.outputs import check_output, whole_folder
-from fgsn_ros.recordings.settings import RecordingSettings
+from fgsn_ros.recordings.recording import RecordingSettings
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.label_set import LabelSet, label_set_of, write_label_set
 from fgsn_ros.segmentation.overlays import every_pixel

@@ -15,8 +15,7 @@ from fgsn_ros.recordings.bag_files import is_bag
 from fgsn_ros.recordings.folder_recording import read_image
 from fgsn_ros.recordings.kitti import is_kitti
 from fgsn_ros.recordings.open import open_recording
-from fgsn_ros.recordings.recording import Recording
-from fgsn_ros.recordings.settings import RecordingSettings
+from fgsn_ros.recordings.recording import Recording, RecordingSettings
 from fgsn_ros.recordings.video import Video, open_video
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp"}

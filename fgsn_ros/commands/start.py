@@ -9,13 +9,10 @@ from fgsn_ros.config import require
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import Trajectory
-from fgsn_ros.localization.pipeline import InitialPose
+from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.recordings.recording import Recording, require_odometry
 
 FloatArray = NDArray[np.float64]
-
-_STD_Z_TILT = (0.1, 0.01, 0.01)
-"""[m, rad, rad], of no effect where the map's ground gives height and tilt."""
 
 
 @dataclass(frozen=True)
@@ -40,31 +37,6 @@ class Start:
         require(0 < self.std_m <= 100, "start.std_m must be in (0, 100]")
         require(0 < self.std_deg <= 180, "start.std_deg must be in (0, 180]")
 
-    @property
-    def std(self) -> FloatArray:
-        """Standard deviations (6,) of x y z roll pitch yaw [m, rad]."""
-        return np.array([self.std_m, self.std_m, *_STD_Z_TILT, np.deg2rad(self.std_deg)])
-
-    def T_map_base(
-        self, stamp: float, ground_truth: Trajectory | None, rng: np.random.Generator
-    ) -> FloatArray:
-        """Initial pose (4, 4) at `stamp`.
-
-        Raises:
-            LocalizationError: neither a pose is given nor does ground truth cover the stamp.
-        """
-        if self.pose is not None:
-            x, y, z, yaw_deg = self.pose
-            return poses.from_xyz_rpy(
-                np.array([x, y, z]), np.array([0.0, 0.0, np.deg2rad(yaw_deg)])
-            )
-        if ground_truth is None or not ground_truth.covers(stamp):
-            raise LocalizationError(
-                "neither ground truth nor a reference covers the start; "
-                "give --start.pose X Y Z YAW_DEG"
-            )
-        return displaced(ground_truth.at(stamp), self.offset_m, self.offset_deg, rng)
-
     def initial(
         self, recording: Recording, reference: Trajectory | None, rng: np.random.Generator
     ) -> InitialPose:
@@ -72,15 +44,20 @@ class Start:
 
         Raises:
             RecordingError: the recording has no odometry.
-            LocalizationError: neither a pose is given nor is a reference at hand.
+            LocalizationError: neither a pose is given nor does a reference cover the start.
         """
-        odometry = require_odometry(recording)
-        if self.pose is not None or reference is None:
-            return InitialPose(self.T_map_base(0.0, reference, rng), self.std)
-        stamp = float(max(odometry.stamps[0], reference.stamps[0]))
-        if not odometry.covers(stamp):
-            reference = None  # of another time
-        return InitialPose(self.T_map_base(stamp, reference, rng), self.std, stamp)
+        odometry, std_yaw = require_odometry(recording), float(np.deg2rad(self.std_deg))
+        if self.pose is not None:
+            x, y, z, yaw_deg = self.pose
+            return InitialPose.planar(x, y, z, np.deg2rad(yaw_deg), self.std_m, std_yaw)
+        if reference is not None:
+            stamp = float(max(odometry.stamps[0], reference.stamps[0]))
+            if odometry.covers(stamp) and reference.covers(stamp):
+                near = displaced(reference.at(stamp), self.offset_m, self.offset_deg, rng)
+                return InitialPose.around(near, self.std_m, std_yaw, stamp)
+        raise LocalizationError(
+            "neither ground truth nor a reference covers the start; give --start.pose X Y Z YAW_DEG"
+        )
 
 
 def displaced(

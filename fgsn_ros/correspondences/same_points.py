@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scipy.spatial import Delaunay, QhullError, cKDTree
 
 from fgsn_ros.geometry.cameras import Camera, CameraMount
+from fgsn_ros.mapping.labelling import in_camera
 from fgsn_ros.mapping.structure import CHUNK_TRACKS, Structure
-from fgsn_ros.mapping.visibility import in_camera
 
 FloatArray = NDArray[np.float64]
 IndexArray = NDArray[np.int64]

@@ -20,13 +20,8 @@ from fgsn_ros.correspondences.files import (
 from fgsn_ros.correspondences.images import write_jpeg
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry.cameras import CameraMount
-from fgsn_ros.mapping.structure import (
-    Reconstruction,
-    Structure,
-    StructureSettings,
-    posed_frames,
-)
-from fgsn_ros.mapping.visibility import Visibility, in_camera
+from fgsn_ros.mapping.labelling import Visibility, in_camera
+from fgsn_ros.mapping.structure import Reconstruction, Structure, StructureSettings, posed_frames
 from fgsn_ros.recordings.recording import Recording
 
 FloatArray = NDArray[np.float64]

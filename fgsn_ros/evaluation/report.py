@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
+import logging
 import math
 from collections.abc import Iterable, Mapping
 from enum import Enum
@@ -12,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fgsn_ros.config import missing_module
 from fgsn_ros.evaluation.trajectory_errors import THRESHOLDS, Score, compare, score
 from fgsn_ros.geometry.trajectory import Trajectory, write_tum
 
@@ -35,6 +38,8 @@ _STYLES: dict[str, dict[str, Any]] = {
 _DPI = 110
 _SMALLEST_AXIS = 0.5  # m or deg; no zoom into a perfect run's rounding
 _STATISTICS = {"median": "median", "RMSE": "rmse", "95 %": "p95", "max": "maximum"}
+
+_log = logging.getLogger(__name__)
 
 
 def summarize(
@@ -81,6 +86,8 @@ def write_report(
 ) -> Metrics:
     """Write trajectory.tum, metrics.json, trajectory.png and, with a reference, errors.png.
 
+    Without matplotlib there are no plots.
+
     Takes what `summarize` takes and returns its metrics. `folder` must exist; it is for the caller
     to make it appear whole (`outputs.whole_folder`).
 
@@ -98,6 +105,9 @@ def write_report(
     write_tum(folder / "trajectory.tum", estimate)
     text = json.dumps(metrics, indent=2, allow_nan=False)
     (folder / "metrics.json").write_text(text + "\n")
+    if importlib.util.find_spec("matplotlib") is None:  # a robot needs no plots
+        _log.warning("no plots: %s", missing_module("matplotlib"))
+        return metrics
     plot_trajectories(folder / "trajectory.png", present)
     if reference is not None:
         present.pop("reference")

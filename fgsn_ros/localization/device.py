@@ -7,6 +7,10 @@ are; weights are float64.
 
 import importlib.util
 import logging
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
@@ -51,6 +55,24 @@ def wait(device: Literal["cpu", "cuda"]) -> None:
         torch.cuda.synchronize()
 
 
+class StepTimes:
+    """Time spent, by step."""
+
+    def __init__(self, finish: Callable[[], None] = lambda: None) -> None:
+        """`finish` waits for what a step has begun elsewhere, as on a GPU."""
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+        """[s]."""
+        self._finish = finish
+
+    @contextmanager
+    def timed(self, step: str) -> Iterator[None]:
+        """Add the time of a `with` block to a step's."""
+        start = time.perf_counter()
+        yield
+        self._finish()
+        self.seconds[step] += time.perf_counter() - start
+
+
 class TensorRandom:
     """Draws tensors on a device."""
 
@@ -76,6 +98,8 @@ class TensorRandom:
 
 def _missing_for_cuda() -> str | None:
     """What keeps the filter from the GPU; None if nothing does."""
+    if importlib.util.find_spec("torch") is None:
+        return "PyTorch is not installed (`pip install 'fgsn_ros[torch]'`)"
     import torch
 
     if not torch.cuda.is_available():

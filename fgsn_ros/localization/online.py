@@ -1,26 +1,28 @@
 """Localization of a running robot: messages come as they come, and time may start anew."""
 
+import dataclasses
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from fgsn_ros.config import require
-from fgsn_ros.errors import FgsnError, LocalizationError
+from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.arrays import Array
 from fgsn_ros.geometry.cameras import CameraMount
-from fgsn_ros.localization.estimate import Estimate
-from fgsn_ros.localization.initial_pose import check_initial_pose
-from fgsn_ros.localization.localizer import Localizer
-from fgsn_ros.localization.tracking import Tracking, TrackingSettings
+from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.localizer import Estimate, Localizer, LocalizerSettings
+from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap
 
-Array = npt.NDArray[np.float64]
 Mounting = Callable[[str, float], CameraMount | None]
 """Camera name and stamp to its mounting at that time; None while it is not known."""
+Refusal = Callable[[LocalizationError], None]
+"""What is done about a message that cannot be used."""
 
 MAX_WAITING = 20
 """Label maps that wait for odometry or a mounting; the oldest are dropped."""
@@ -42,23 +44,60 @@ class OnlineSettings:
         require(self.time_jump_s > 0.0, "time_jump_s must be above 0")
 
 
-@dataclass(frozen=True, eq=False)
-class Start:
-    """An initial pose.
+@dataclass(frozen=True)
+class TrackingSettings:
+    """When a pose counts as lost."""
 
-    Raises:
-        LocalizationError: pose, covariance or stamp cannot be used.
-    """
-
-    T_map_base: Array
-    """(4, 4)."""
-    covariance: Array
-    """(6, 6) x y z roll pitch yaw [m, rad]."""
-    stamp: float | None = None
-    """[s]; a pose of the past is carried on by odometry. None: as soon as there is odometry."""
+    quality_time_s: float = 1.0
+    """Time constant that the quality is smoothed with [s], > 0."""
+    lost_quality: float = 0.5
+    """A quality below this is that of a wrong pose, [0, 1]."""
+    lost_std_m: float = 3.0
+    """So is a position known no better than this (root of the variances of x and y) [m], > 0."""
+    lost_after_s: float = 2.0
+    """The pose is lost after so long without a good estimate [s], >= 0."""
 
     def __post_init__(self) -> None:
-        check_initial_pose(self.stamp or 0.0, self.T_map_base, self.covariance)
+        require(self.quality_time_s > 0.0, "quality_time_s must be above 0")
+        require(0.0 <= self.lost_quality <= 1.0, "lost_quality must be in [0, 1]")
+        require(self.lost_std_m > 0.0, "lost_std_m must be above 0")
+        require(self.lost_after_s >= 0.0, "lost_after_s must be at least 0")
+
+
+class Tracking:
+    """Follows the estimates: whether the robot still knows where it is.
+
+    The quality is the `match_quality` of the estimates, clipped to [0, 1] (0 where no map point is
+    visible) and smoothed over time: 0 if the labels fit the pose no better than by chance, 1 if as
+    well as held-out correspondences promise.
+    """
+
+    def __init__(self, settings: TrackingSettings) -> None:
+        self.settings = settings
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget, as after an initial pose."""
+        self.quality: float | None = None
+        """In [0, 1]; None before the first estimate."""
+        self.lost = False
+        """Whether there was no good estimate for `lost_after_s`."""
+        self._stamp = self._good_at = -np.inf
+
+    def add(self, estimate: Estimate) -> None:
+        """Take an estimate into account."""
+        now = float(np.clip(np.nan_to_num(estimate.match_quality), 0.0, 1.0))
+        if self.quality is None:
+            self.quality, self._good_at = now, estimate.stamp
+        else:
+            passed = max(estimate.stamp - self._stamp, 0.0)
+            kept = float(np.exp(-passed / self.settings.quality_time_s))
+            self.quality = kept * self.quality + (1.0 - kept) * now
+        self._stamp = estimate.stamp
+        spread = float(np.sqrt(estimate.covariance[0, 0] + estimate.covariance[1, 1]))
+        if self.quality >= self.settings.lost_quality and spread <= self.settings.lost_std_m:
+            self._good_at = estimate.stamp
+        self.lost = estimate.stamp - self._good_at > self.settings.lost_after_s
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,73 +107,172 @@ class _Waiting:
     label_map: LabelMap
 
 
+def _logged(error: LocalizationError) -> None:
+    _log.error("%s", error)
+
+
 class OnlineLocalizer:
-    """Feeds a `Localizer` with odometry and labels in whatever order they come.
+    """A particle filter on a semantic map, fed with odometry and labels in any order.
 
     A label map waits until odometry covers its stamp and the camera's mounting is known; then it is
-    weighed at its own time, however late. With all messages in time, the estimates are those of a
-    replayed recording, to the bit.
+    weighed at its own time, however late. A replayed recording goes the same way as a robot's
+    messages; with all of them in time, the estimates are the same to the bit.
     """
 
     def __init__(
         self,
-        localizer: Localizer,
-        mounting: Mounting,
-        settings: OnlineSettings | None = None,
+        semantic_map: SemanticMap,
+        log_ratio: npt.NDArray[np.floating],
+        mounts: Mapping[str, CameraMount] | Mounting,
+        settings: LocalizerSettings | None = None,
+        online: OnlineSettings | None = None,
         tracking: TrackingSettings | None = None,
+        refuse: Refusal = _logged,
     ) -> None:
-        """`mounting` is asked at each label map's stamp."""
-        self.localizer = localizer
-        self.settings = settings or OnlineSettings()
+        """Prepare for a map and a checkpoint's label statistics.
+
+        Args:
+            semantic_map: The map.
+            log_ratio: (K, K) [observed, map] of the checkpoint that labelled the map.
+            mounts: Cameras by name, or who is asked for them at each label map's stamp.
+            settings: Of the particle filter.
+            online: Of the waiting for messages.
+            tracking: When the pose counts as lost.
+            refuse: Told why a message cannot be used, which is also counted; default: logged. What
+                it raises comes out of the call that brought the message.
+
+        Raises:
+            LocalizationError: the statistics do not fit the map, or there is no such device.
+        """
+        fixed = mounts if isinstance(mounts, Mapping) else {}
+        self._mounting = None if isinstance(mounts, Mapping) else mounts
+        self._localizer = Localizer(semantic_map, log_ratio, fixed, settings)
+        self.online_settings = online or OnlineSettings()
+        """Of the waiting for messages; may be changed."""
         self.tracking = Tracking(tracking or TrackingSettings())
+        """How sure the pose is."""
         self.counts: Counter[str] = Counter()
         """Messages that were late, or not used, by reason."""
-        self.home: Start | None = None
+        self.home: InitialPose | None = None
         """Pose to start from again when time starts anew."""
-        self._mounting = mounting
-        self._start: Start | None = None
+        self._refusal = refuse
+        self._initial: InitialPose | None = None
         self._waiting: list[_Waiting] = []
         self._T_map_odom: Array | None = None
+
+    @property
+    def settings(self) -> LocalizerSettings:
+        """Settings of the filter; new ones leave the particles as they are.
+
+        Raises:
+            LocalizationError: on setting, if the motion model or the device is another.
+        """
+        return self._localizer.settings
+
+    @settings.setter
+    def settings(self, settings: LocalizerSettings) -> None:
+        self._localizer.settings = settings
+
+    @property
+    def initialized(self) -> bool:
+        """Whether an initial pose is in use, and no odometry jump has voided it."""
+        return self._localizer.initialized
+
+    @property
+    def stamp(self) -> float:
+        """Time that the particles stand for [s]: of the newest label map weighed."""
+        return self._localizer.stamp
+
+    @property
+    def particles(self) -> tuple[Array, Array]:
+        """T_map_base (N, 4, 4) and weights (N,) at `stamp`.
+
+        Raises:
+            LocalizationError: no initial pose is in use.
+        """
+        return self._localizer.particles
+
+    @property
+    def pose(self) -> tuple[Array, Array]:
+        """Mean T_map_base (4, 4) and covariance (6, 6) of the particles at `stamp`.
+
+        Raises:
+            LocalizationError: no initial pose is in use.
+        """
+        return self._localizer.pose
 
     @property
     def T_map_odom(self) -> Array | None:
         """(4, 4), or None while there is no pose."""
         return self._T_map_odom
 
-    def initialize(self, start: Start) -> None:
+    @property
+    def pose_now(self) -> InitialPose | None:
+        """The pose at the newest odometry, to start from another time; None while there is none."""
+        span = self.odometry_span
+        if self._T_map_odom is None or span is None:
+            return None
+        T_map_base = poses.compose(self._T_map_odom, self.T_odom_base(span[1]))
+        return InitialPose(T_map_base, self.pose[1], span[1])
+
+    @property
+    def odometry_span(self) -> tuple[float, float] | None:
+        """First and last stamp of the odometry that is kept [s]; None while there is none."""
+        odometry = self._localizer.odometry
+        return None if odometry.empty else (odometry.first, odometry.last)
+
+    def T_odom_base(self, stamp: float) -> Array:
+        """Odometry (4, 4) at a stamp within `odometry_span`."""
+        return self._localizer.odometry.at(stamp)
+
+    @property
+    def skipped(self) -> Counter[str]:
+        """Label maps that the filter was given and could not weigh, by reason."""
+        return self._localizer.skipped
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Time spent in the filter, by step [s]."""
+        return self._localizer.seconds
+
+    def request_update(self) -> None:
+        """Let the next label map count in full, even if the robot has not moved."""
+        self._localizer.request_update()
+
+    def initialize(self, initial: InitialPose) -> None:
         """Start from a pose, now or when odometry comes."""
-        odometry = self.localizer.odometry
-        stamp = odometry.last if start.stamp is None else start.stamp
-        if odometry.empty or 0.0 < stamp - odometry.last <= self.settings.time_jump_s:
-            self._start = start  # until odometry comes, or gets there
+        odometry = self._localizer.odometry
+        stamp = odometry.last if initial.stamp is None else initial.stamp
+        if odometry.empty or 0.0 < stamp - odometry.last <= self.online_settings.time_jump_s:
+            self._initial = initial  # until odometry comes, or gets there
             return
         stamp = min(stamp, odometry.last)  # one of another clock would hold up the filter
-        self.localizer.initialize(stamp, start.T_map_base, start.covariance)
-        self._start = None
+        self._localizer.initialize(dataclasses.replace(initial, stamp=stamp))
+        self._initial = None
         self._waiting = [waiting for waiting in self._waiting if waiting.stamp >= stamp]
         self.tracking.restart()
-        self._anchor(max(stamp, odometry.first), self.localizer.pose[0])
+        self._anchor(max(stamp, odometry.first), self.pose[0])
 
     def add_odometry(self, stamp: float, T_odom_base: Array) -> list[Estimate]:
         """Add an odometry pose (4, 4); estimates of labels that waited for it."""
-        last = self.localizer.odometry.last
-        if stamp < last - self.settings.time_jump_s:
+        last = self._localizer.odometry.last
+        if stamp < last - self.online_settings.time_jump_s:
             self._start_anew(last, stamp)
         elif stamp <= last:
             self.counts["odometry out of order"] += 1
             return []
         try:
-            self.localizer.add_odometry(stamp, T_odom_base)
+            self._localizer.add_odometry(stamp, T_odom_base)
         except LocalizationError as error:
             self._refuse(error)
             return []
-        if self._start is not None:
-            self.initialize(self._start)
+        if self._initial is not None:
+            self.initialize(self._initial)
         return self._weigh_ready()
 
     def add_labels(self, stamp: float, camera: str, label_map: LabelMap) -> list[Estimate]:
         """Add a label map; estimates that it, or one that waited, gave."""
-        if not self.localizer.initialized and self._start is None:
+        if not self.initialized and self._initial is None:
             self.counts["labels without an initial pose"] += 1
             return []
         self._waiting.append(_Waiting(stamp, camera, label_map))
@@ -146,26 +284,31 @@ class OnlineLocalizer:
 
     def _weigh_ready(self) -> list[Estimate]:
         """Weigh what odometry covers, oldest first."""
-        if not self.localizer.initialized:
+        if not self.initialized:
             return []
-        estimates, waiting = [], []
+        estimates = []
+        newest = self._localizer.odometry.last
         for labels in sorted(self._waiting, key=lambda waiting: waiting.stamp):
-            mount = None
-            if labels.stamp <= self.localizer.odometry.last:
-                mount = self._mounting(labels.camera, labels.stamp)
-            if mount is not None:
-                estimates += self._weigh(labels, mount)
-            elif labels.stamp < self.localizer.odometry.last - self.settings.mounting_wait_s:
+            if labels.stamp <= newest and self._is_mounted(labels):
+                self._waiting.remove(labels)
+                estimates += self._weigh(labels)
+            elif labels.stamp < newest - self.online_settings.mounting_wait_s:
+                self._waiting.remove(labels)
                 self.counts["labels without a mounting"] += 1
-            else:
-                waiting.append(labels)
-        self._waiting = [labels for labels in self._waiting if labels in waiting]
         return estimates
 
-    def _weigh(self, labels: _Waiting, mount: CameraMount) -> list[Estimate]:
-        self.localizer.set_mount(labels.camera, mount)
+    def _is_mounted(self, labels: _Waiting) -> bool:
+        """Whether the camera's mounting at a label map's stamp is known; the filter is told it."""
+        if self._mounting is None:
+            return True
+        mount = self._mounting(labels.camera, labels.stamp)
+        if mount is not None:
+            self._localizer.set_mount(labels.camera, mount)
+        return mount is not None
+
+    def _weigh(self, labels: _Waiting) -> list[Estimate]:
         try:
-            estimate = self.localizer.add_labels(labels.stamp, labels.camera, labels.label_map)
+            estimate = self._localizer.add_labels(labels.stamp, labels.camera, labels.label_map)
         except LocalizationError as error:
             self._refuse(error)
             return []
@@ -179,22 +322,21 @@ class OnlineLocalizer:
         return [estimate]
 
     def _anchor(self, stamp: float, T_map_base: Array) -> None:
-        T_odom_base = self.localizer.odometry.at(stamp)
-        self._T_map_odom = poses.compose(T_map_base, poses.invert(T_odom_base))
+        self._T_map_odom = poses.compose(T_map_base, poses.invert(self.T_odom_base(stamp)))
 
-    def _refuse(self, error: FgsnError) -> None:
+    def _refuse(self, error: LocalizationError) -> None:
         self.counts["refused messages"] += 1
-        _log.error("%s", error)
-        if not self.localizer.initialized:
+        if not self.initialized:
             self._T_map_odom = None
             self._waiting = []
+        self._refusal(error)
 
     def _start_anew(self, last: float, stamp: float) -> None:
-        self.localizer.reset()
+        self._localizer.reset()
         self.tracking.restart()
         self._waiting = []
         self._T_map_odom = None
-        self._start = self.home
+        self._initial = self.home
         self.counts["time jumps"] += 1
         _log.warning(
             "time went back from %.3f s to %.3f s: buffers are reset; %s",

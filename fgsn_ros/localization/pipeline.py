@@ -1,46 +1,41 @@
-"""Localization of a recorded drive: the same `Localizer` that a node runs, fed from a recording."""
+"""Localization of a recorded drive: the `OnlineLocalizer` of a node, fed from a recording."""
 
+import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
 from fgsn_ros.errors import LocalizationError
+from fgsn_ros.geometry.arrays import Array
 from fgsn_ros.geometry.trajectory import Trajectory
-from fgsn_ros.localization.estimate import Estimate
-from fgsn_ros.localization.localizer import Localizer
-from fgsn_ros.localization.settings import LocalizerSettings
+from fgsn_ros.localization.device import StepTimes
+from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.localizer import Estimate, LocalizerSettings
+from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.lookahead import read_ahead
 from fgsn_ros.mapping.semantic_map import SemanticMap, check_fingerprint
 from fgsn_ros.recordings.recording import Frame, Recording, require_odometry
-from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.labels import LabelMap
-from fgsn_ros.segmentation.segmenter import Segmenter
 
-Array = npt.NDArray[np.float64]
+if TYPE_CHECKING:
+    from fgsn_ros.segmentation.checkpoint import Checkpoint
+
 Labels = Callable[[Frame], LabelMap]
+OnLabels = Callable[[Frame, LabelMap], None]
+OnEstimate = Callable[[Estimate, OnlineLocalizer], None]
 
 _SNAPSHOT_PARTICLES = 200
 _IMAGES_AHEAD = 4  # hides that some take longer to read, in little memory
 _LABELS_AHEAD = 2
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, eq=False)
-class InitialPose:
-    """Where the robot is thought to be at the start."""
-
-    T_map_base: Array
-    """(4, 4)."""
-    std: Array
-    """(6,) x y z [m] roll pitch yaw [rad]."""
-    stamp: float | None = None
-    """[s]; None: at the first frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,8 +73,10 @@ class LocalizationRun:
         return np.stack([estimate.covariance for estimate in self.estimates])
 
 
-def segmented(checkpoint: Checkpoint) -> Labels:
+def segmented(checkpoint: "Checkpoint") -> Labels:
     """Labels of a frame by the checkpoint's network."""
+    from fgsn_ros.segmentation.segmenter import Segmenter
+
     segmenter = Segmenter(checkpoint)
     return lambda frame: segmenter.segment(frame.image)
 
@@ -87,12 +84,12 @@ def segmented(checkpoint: Checkpoint) -> Labels:
 def localize(
     recording: Recording,
     semantic_map: SemanticMap,
-    checkpoint: Checkpoint,
+    checkpoint: "Checkpoint",
     initial: InitialPose,
     settings: LocalizerSettings | None = None,
     labels: Labels | None = None,
-    on_labels: Callable[[Frame, LabelMap], None] | None = None,
-    on_estimate: Callable[[Estimate, Localizer], None] | None = None,
+    on_labels: Sequence[OnLabels] = (),
+    on_estimate: Sequence[OnEstimate] = (),
     snapshot_every: int = 10,
     progress: bool = True,
 ) -> LocalizationRun:
@@ -102,14 +99,16 @@ def localize(
         recording: Frames and odometry.
         semantic_map: Map labelled by the checkpoint.
         checkpoint: With label statistics.
-        initial: Pose to start from.
+        initial: Pose to start from, at the first frame if it has no stamp.
         settings: Of the localizer.
         labels: Label map of a frame; default: the checkpoint's network. Lets runs share labels.
             Called in a thread of its own.
-        on_labels: Called with each label map before it is weighed, e.g. to record it.
-        on_estimate: Called after each estimate, e.g. to record it.
+        on_labels: Observers called in turn with each frame and its label map before it is weighed,
+            e.g. to record or to show them. What they take counts as the step `observe`.
+        on_estimate: Observers called in turn after each estimate, with the localizer that it came
+            from: its particles, T_map_odom, tracking quality and so on are those of then.
         snapshot_every: Estimates between particle snapshots.
-        progress: Show a progress bar.
+        progress: Show progress bars.
 
     Raises:
         MapError: the map was labelled by another checkpoint.
@@ -118,126 +117,142 @@ def localize(
             frame could be used.
     """
     check_fingerprint(semantic_map, checkpoint.fingerprint)
+    log_ratio = require_log_ratio(checkpoint)
+    started = time.perf_counter()
+    online = OnlineLocalizer(semantic_map, log_ratio, recording.cameras, settings, refuse=_end)
+    by_stamp: dict[float, Estimate] = {}
+    snapshots = []
+    replay = _Replay(recording, online, labels or segmented(checkpoint), on_labels, progress)
+    for estimate in replay.estimates(initial):
+        if estimate.stamp not in by_stamp and len(by_stamp) % snapshot_every == 0:
+            snapshots.append(_snapshot(online))
+        by_stamp[estimate.stamp] = estimate
+        with replay.times.timed("observe"):
+            for observe in on_estimate:
+                observe(estimate, online)
+    elapsed_s = time.perf_counter() - started
+    return replay.result(list(by_stamp.values()), snapshots, elapsed_s)
+
+
+def require_log_ratio(checkpoint: "Checkpoint") -> npt.NDArray[np.float32]:
+    """The checkpoint's label statistics (K, K) [observed, map].
+
+    Raises:
+        LocalizationError: it has none.
+    """
     if checkpoint.log_ratio is None:
         raise LocalizationError(
             "the checkpoint has no label statistics; finish it with `fgsn train`"
         )
-    started = time.perf_counter()
-    localizer = Localizer(semantic_map, checkpoint.log_ratio, recording.cameras, settings)
-    by_stamp: dict[float, Estimate] = {}
-    snapshots = []
-    labels = labels or segmented(checkpoint)
-    for estimate in replay(recording, localizer, labels, initial, on_labels, progress):
-        if estimate.stamp not in by_stamp and len(by_stamp) % snapshot_every == 0:
-            snapshots.append(_snapshot(localizer))
-        by_stamp[estimate.stamp] = estimate
-        if on_estimate is not None:
-            with localizer.timed("record"):
-                on_estimate(estimate, localizer)
-    elapsed_s = time.perf_counter() - started
-    return _result(recording, localizer, list(by_stamp.values()), snapshots, elapsed_s)
+    return checkpoint.log_ratio
 
 
-def replay(
-    recording: Recording,
-    localizer: Localizer,
-    labels: Labels,
-    initial: InitialPose,
-    on_labels: Callable[[Frame, LabelMap], None] | None = None,
-    progress: bool = True,
-) -> Iterator[Estimate]:
-    """Estimates of a localizer fed with a recording's frames, odometry up to each frame first.
+def _end(error: LocalizationError) -> None:
+    """Refuse a message of a recording: the run ends."""
+    raise error
+
+
+class _Replay:
+    """Feeds a localizer with a recording's frames, odometry up to each frame first.
 
     Reading and the network run ahead, each in a thread: what comes out is the same.
-
-    Raises:
-        RecordingError: the recording has no odometry or is damaged.
-        LocalizationError: the odometry is unusable.
     """
-    odometry = require_odometry(recording)
-    labelled = tqdm(
-        read_ahead(_labelled(recording, localizer, labels, initial), _LABELS_AHEAD),
-        total=recording.frame_count,
-        desc=f"localize {recording.name}",
-        unit="frame",
-        disable=not progress,
-    )
-    fed = 0
-    for frame, label_map in labelled:
-        if label_map is None:
-            localizer.skipped["before the initial pose"] += 1
-            continue
-        if not localizer.initialized:
-            stamp = frame.stamp if initial.stamp is None else initial.stamp
-            localizer.initialize(stamp, initial.T_map_base, np.diag(initial.std**2))
-        fed = _feed(localizer, odometry, fed, frame.stamp)
-        if on_labels is not None:
-            with localizer.timed("record"):
-                on_labels(frame, label_map)
-        estimate = localizer.add_labels(frame.stamp, frame.camera, label_map)
-        if estimate is not None:
-            yield estimate
 
+    def __init__(
+        self,
+        recording: Recording,
+        online: OnlineLocalizer,
+        labels: Labels,
+        on_labels: Sequence[OnLabels],
+        progress: bool,
+    ) -> None:
+        self.times = StepTimes()
+        self._recording = recording
+        self._online = online
+        self._labels = labels
+        self._on_labels = on_labels
+        self._progress = progress
+        self._odometry = require_odometry(recording)
+        self._fed = 0
+        self._skipped: Counter[str] = Counter()
 
-def _labelled(
-    recording: Recording, localizer: Localizer, labels: Labels, initial: InitialPose
-) -> Iterator[tuple[Frame, LabelMap | None]]:
-    """Frames with their label maps; without one before the initial pose."""
-    for frame in read_ahead(_timed_frames(recording, localizer), _IMAGES_AHEAD):
-        if initial.stamp is not None and frame.stamp < initial.stamp:
-            yield frame, None
-            continue
-        with localizer.timed("labels"):
-            label_map = labels(frame)
-        yield frame, label_map
-
-
-def _timed_frames(recording: Recording, localizer: Localizer) -> Iterator[Frame]:
-    frames = iter(recording.frames())
-    while True:
-        with localizer.timed("frames"):
-            frame = next(frames, None)
-        if frame is None:
-            return
-        yield frame
-
-
-def _feed(localizer: Localizer, odometry: Trajectory, fed: int, stamp: float) -> int:
-    """Add odometry from index `fed` up to the first sample at or after a stamp; the next index."""
-    while fed < len(odometry) and (fed == 0 or odometry.stamps[fed - 1] < stamp):
-        localizer.add_odometry(float(odometry.stamps[fed]), odometry.poses[fed])
-        fed += 1
-    return fed
-
-
-def _snapshot(localizer: Localizer) -> ParticleSnapshot:
-    T_map_base, weights = localizer.particles
-    kept = np.arange(0, len(weights), -(-len(weights) // _SNAPSHOT_PARTICLES))
-    return ParticleSnapshot(localizer.stamp, T_map_base[kept], weights[kept])
-
-
-def _result(
-    recording: Recording,
-    localizer: Localizer,
-    estimates: list[Estimate],
-    snapshots: list[ParticleSnapshot],
-    elapsed_s: float,
-) -> LocalizationRun:
-    skipped = dict(localizer.skipped)
-    if not estimates:
-        raise LocalizationError(
-            f"no frame of {recording.name} could be used ({skipped or 'it has none'}); "
-            "check that its images and odometry share one clock"
+    def estimates(self, initial: InitialPose) -> Iterator[Estimate]:
+        """What comes of each frame."""
+        labelled = tqdm(
+            read_ahead(self._labelled(initial.stamp), _LABELS_AHEAD),
+            total=self._recording.frame_count,
+            desc=f"localize {self._recording.name}",
+            unit="frame",
+            disable=not self._progress,
         )
-    if skipped:
-        _log.warning("frames of %s not used: %s", recording.name, skipped)
-    stamps = np.array([estimate.stamp for estimate in estimates])
-    T_map_base = np.stack([estimate.T_map_base for estimate in estimates])
-    return LocalizationRun(
-        Trajectory(stamps, T_map_base),
-        tuple(estimates),
-        tuple(snapshots),
-        skipped,
-        dict(localizer.seconds),
-        elapsed_s,
-    )
+        for frame, label_map in labelled:
+            if label_map is None:
+                self._skipped["before the initial pose"] += 1
+                continue
+            self._feed(frame.stamp)
+            with self.times.timed("observe"):
+                for observe in self._on_labels:
+                    observe(frame, label_map)
+            if self._odometry.stamps[-1] < frame.stamp:
+                self._skipped["ahead of odometry"] += 1
+                continue
+            if not self._online.initialized:
+                stamp = frame.stamp if initial.stamp is None else initial.stamp
+                self._online.initialize(dataclasses.replace(initial, stamp=stamp))
+            yield from self._online.add_labels(frame.stamp, frame.camera, label_map)
+
+    def _labelled(self, first: float | None) -> Iterator[tuple[Frame, LabelMap | None]]:
+        """Frames with their label maps; without one before a stamp."""
+        for frame in read_ahead(self._frames(), _IMAGES_AHEAD):
+            if first is not None and frame.stamp < first:
+                yield frame, None
+                continue
+            with self.times.timed("labels"):
+                label_map = self._labels(frame)
+            yield frame, label_map
+
+    def _frames(self) -> Iterator[Frame]:
+        frames = iter(self._recording.frames())
+        while True:
+            with self.times.timed("frames"):
+                frame = next(frames, None)
+            if frame is None:
+                return
+            yield frame
+
+    def _feed(self, stamp: float) -> None:
+        """Add odometry up to the first sample at or after a stamp."""
+        stamps = self._odometry.stamps
+        while self._fed < len(stamps) and (self._fed == 0 or stamps[self._fed - 1] < stamp):
+            self._online.add_odometry(float(stamps[self._fed]), self._odometry.poses[self._fed])
+            self._fed += 1
+
+    def result(
+        self, estimates: list[Estimate], snapshots: list[ParticleSnapshot], elapsed_s: float
+    ) -> LocalizationRun:
+        """The run, or a LocalizationError if no frame could be used."""
+        name, skipped = self._recording.name, dict(self._skipped + self._online.skipped)
+        if not estimates:
+            raise LocalizationError(
+                f"no frame of {name} could be used ({skipped or 'it has none'}); "
+                "check that its images and odometry share one clock"
+            )
+        if skipped:
+            _log.warning("frames of %s not used: %s", name, skipped)
+        return LocalizationRun(
+            Trajectory(
+                np.array([estimate.stamp for estimate in estimates]),
+                np.stack([estimate.T_map_base for estimate in estimates]),
+            ),
+            tuple(estimates),
+            tuple(snapshots),
+            skipped,
+            {**self.times.seconds, **self._online.seconds},
+            elapsed_s,
+        )
+
+
+def _snapshot(online: OnlineLocalizer) -> ParticleSnapshot:
+    T_map_base, weights = online.particles
+    kept = np.arange(0, len(weights), -(-len(weights) // _SNAPSHOT_PARTICLES))
+    return ParticleSnapshot(online.stamp, T_map_base[kept], weights[kept])

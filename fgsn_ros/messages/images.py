@@ -1,16 +1,43 @@
-"""Image bytes to RGB arrays, checked."""
+"""Image, CompressedImage and CameraInfo to and from arrays and cameras, checked."""
+
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fgsn_ros.errors import RecordingError
+from fgsn_ros.errors import CameraError, RecordingError
 from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.messages.types import Message, MessageTypes
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 _PNG_START, _PNG_END = b"\x89PNG", b"IEND"
 _JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_BAYER = {
+    "bayer_rggb": cv2.COLOR_BayerRGGB2RGB,
+    "bayer_bggr": cv2.COLOR_BayerBGGR2RGB,
+    "bayer_gbrg": cv2.COLOR_BayerGBRG2RGB,
+    "bayer_grbg": cv2.COLOR_BayerGRBG2RGB,
+}
+# Encoding to channels and OpenCV's conversion to RGB.
+_ENCODINGS: dict[str, tuple[int, int | None]] = {
+    "mono8": (1, cv2.COLOR_GRAY2RGB),
+    "8UC1": (1, cv2.COLOR_GRAY2RGB),
+    "mono16": (1, cv2.COLOR_GRAY2RGB),
+    "rgb8": (3, None),
+    "bgr8": (3, cv2.COLOR_BGR2RGB),
+    "8UC3": (3, cv2.COLOR_BGR2RGB),
+    "rgba8": (4, cv2.COLOR_RGBA2RGB),
+    "bgra8": (4, cv2.COLOR_BGRA2RGB),
+    "8UC4": (4, cv2.COLOR_BGRA2RGB),
+    "yuv422": (2, cv2.COLOR_YUV2RGB_UYVY),
+    "uyvy": (2, cv2.COLOR_YUV2RGB_UYVY),
+    "yuv422_yuy2": (2, cv2.COLOR_YUV2RGB_YUY2),
+    "yuyv": (2, cv2.COLOR_YUV2RGB_YUY2),
+    **{f"{name}8": (1, code) for name, code in _BAYER.items()},
+    **{f"{name}16": (1, code) for name, code in _BAYER.items()},
+}
 
 
 def decode_image(data: bytes, source: str) -> NDArray[np.uint8]:
@@ -44,3 +71,135 @@ def check_size(image: NDArray[np.uint8], camera: Camera, source: str) -> None:
             f"{source} is {width}x{height} but its camera is {camera.width}x{camera.height}; "
             "use the calibration of these images"
         )
+
+
+def image_of(message: Message, source: str) -> NDArray[np.uint8]:
+    """RGB (H, W, 3) of an Image or CompressedImage.
+
+    Raises:
+        RecordingError: the data are damaged, or the encoding has no colour or grey image.
+    """
+    if not hasattr(message, "format"):
+        return _raw_image(message, source)
+    image = decode_image(bytes(message.data), source)
+    # image_transport compresses a Bayer mosaic as if it were grey: "<encoding>; jpeg compressed ".
+    encoding = message.format.split(";")[0].strip()
+    if encoding.startswith("bayer_") and "compressed bgr8" not in message.format:
+        return _converted(image[:, :, 0], _encoding(encoding, source)[1])
+    return image
+
+
+def _raw_image(message: Message, source: str) -> NDArray[np.uint8]:
+    channels, code = _encoding(message.encoding, source)
+    deep = message.encoding.endswith("16")
+    item = np.dtype((">u2" if message.is_bigendian else "<u2") if deep else np.uint8)
+    rows = np.ascontiguousarray(packed_rows(message, channels * item.itemsize, source))
+    pixels = rows.view(item).reshape(len(rows), -1, channels)
+    if deep:
+        pixels = (pixels >> 8).astype(np.uint8)
+    return _converted(pixels.astype(np.uint8, copy=False), code)
+
+
+def packed_rows(message: Message, pixel_bytes: int, source: str) -> NDArray[np.uint8]:
+    """Bytes (H, W * pixel_bytes) of an Image without the padding of its rows; a view.
+
+    Raises:
+        RecordingError: there are fewer bytes than its size asks for, or no pixels.
+    """
+    data = np.asarray(message.data, np.uint8).reshape(-1)
+    height, width = int(message.height), int(message.width)
+    row = width * pixel_bytes
+    step = int(message.step) or row
+    if step < row or len(data) < step * height or row * height == 0:
+        size = f"{width}x{height} {message.encoding} pixels"
+        raise RecordingError(f"{source} is damaged: {len(data)} bytes for {size}")
+    return data[: step * height].reshape(height, step)[:, :row]
+
+
+def _encoding(name: str, source: str) -> tuple[int, int | None]:
+    if name not in _ENCODINGS:
+        raise RecordingError(
+            f"{source} has the encoding '{name}'; supported: {', '.join(sorted(_ENCODINGS))}"
+        )
+    return _ENCODINGS[name]
+
+
+def _converted(pixels: NDArray[np.uint8], code: int | None) -> NDArray[np.uint8]:
+    return pixels if code is None else np.asarray(cv2.cvtColor(pixels, code), np.uint8)
+
+
+def camera_of(info: Message, rectified: bool, topic: str) -> Camera:
+    """Camera of a CameraInfo (ROS 1 or 2), for its raw or its rectified images.
+
+    Raises:
+        RecordingError: the calibration is empty or of an unknown model.
+    """
+    # ROS 1 wrote these fields in capitals.
+    d, k, p = (getattr(info, name, getattr(info, name.upper(), ())) for name in "dkp")
+    model, coefficients = info.distortion_model, [float(c) for c in d]
+    matrix = [float(value) for value in k]
+    if rectified:
+        model, coefficients = "plumb_bob", []
+        matrix = [float(p[i]) for i in (0, 1, 2, 4, 5, 6, 8, 9, 10)]
+    try:
+        return Camera.from_camera_info(info.width, info.height, model, coefficients, matrix)
+    except CameraError as error:
+        raise RecordingError(f"{topic}: {error}") from error
+
+
+def make_camera_info(types: MessageTypes, header: Message, camera: Camera) -> Message:
+    """sensor_msgs/CameraInfo of raw images."""
+    roi = types.make(
+        "sensor_msgs/msg/RegionOfInterest",
+        x_offset=0,
+        y_offset=0,
+        height=0,
+        width=0,
+        do_rectify=False,
+    )
+    return types.make(
+        "sensor_msgs/msg/CameraInfo",
+        header=header,
+        height=camera.height,
+        width=camera.width,
+        distortion_model=camera.distortion_model,
+        d=np.array(camera.distortion, np.float64),
+        k=camera.matrix.reshape(-1),
+        r=np.eye(3).reshape(-1),
+        p=np.hstack([camera.matrix, np.zeros((3, 1))]).reshape(-1),
+        binning_x=0,
+        binning_y=0,
+        roi=roi,
+    )
+
+
+def make_image(
+    types: MessageTypes, header: Message, encoding: str, pixels: NDArray[Any]
+) -> Message:
+    """sensor_msgs/Image of pixels (H, W) or (H, W, C) in the encoding's own type."""
+    height, width = pixels.shape[:2]
+    data = np.ascontiguousarray(pixels).reshape(-1).view(np.uint8)
+    return types.make(
+        "sensor_msgs/msg/Image",
+        header=header,
+        height=height,
+        width=width,
+        encoding=encoding,
+        is_bigendian=0,
+        step=len(data) // height,
+        data=data,
+    )
+
+
+def make_jpeg(
+    types: MessageTypes, header: Message, image: NDArray[np.uint8], quality: int
+) -> Message:
+    """sensor_msgs/CompressedImage of an RGB image (H, W, 3)."""
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return types.make(
+        "sensor_msgs/msg/CompressedImage",
+        header=header,
+        format="jpeg",
+        data=data.reshape(-1),
+    )

@@ -1,16 +1,36 @@
-"""The arguments of localize.launch.py, checked."""
+"""What localize.launch.py starts: its arguments, checked, the bag they name, the demo's drives."""
 
 import math
+import os
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
+import fgsn_ros
 from fgsn_ros.config import require
-from fgsn_ros.nodes import played_bag
+from fgsn_ros.errors import RecordingError
+from fgsn_ros.geometry import poses
+from fgsn_ros.messages.poses import pose_row
+from fgsn_ros.recordings.bag_files import (
+    COMPRESSED,
+    ODOMETRY,
+    Topic,
+    is_bag,
+    read_messages,
+    read_topics,
+)
+from fgsn_ros.recordings.rosbag import image_topics
+from fgsn_ros.recordings.rosbag_writer import GROUND_TRUTH_TOPIC
+
+CHECKPOINT = Path(fgsn_ros.__file__).parent / "data" / "town.safetensors"
+_DRIVE = ("simulate", "drive", "--town-seed", "2024", "--duration-s", "22")
 
 DESCRIPTIONS = {
     "map": "folder made by `fgsn map`",
-    "checkpoint": "network that labelled the map (.safetensors)",
+    "checkpoint": "network that labelled the map (.safetensors or .onnx)",
     "params_file": "parameters of both nodes (YAML)",
     "cameras": "namespaces of the cameras, a,b,...; empty: camera, or those of the bag",
     "image": "image topic of each camera, a,b,...; empty: <camera>/image; camera_info is beside it",
@@ -89,10 +109,12 @@ def checked(given: Mapping[str, str]) -> LaunchArguments:
     semantic_map = _existing(given, "map", "meta.json")
     checkpoint = _existing(given, "checkpoint")
     bag = _existing(given, "bag") if given["bag"] else None
-    topics = {} if bag is None else played_bag.topics_of(bag)
+    topics = {}
     if bag is not None:
-        kind = topics.get(given["odom"])
-        fits = kind == "nav_msgs/msg/Odometry"
+        require(is_bag(bag) and bag.suffix != ".bag", f"bag:={bag} is no rosbag2")
+        topics = read_topics(bag)
+        odom = topics.get(given["odom"])
+        fits = odom is not None and odom.count > 0 and odom.msgtype == ODOMETRY
         require(fits, f"{bag} has no nav_msgs/Odometry on {given['odom']}; name it by odom:=")
     record = _absolute(given["record"]) if given["record"] else None
     require(record is None or not record.exists(), f"record:={record} exists already")
@@ -125,13 +147,13 @@ def _absolute(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
-def _cameras(given: Mapping[str, str], topics: Mapping[str, str]) -> tuple[Camera, ...]:
+def _cameras(given: Mapping[str, str], topics: Mapping[str, Topic]) -> tuple[Camera, ...]:
     transport = given["image_transport"]
     choices = ("", "raw", "compressed")
     require(transport in choices, f"image_transport:={transport} is neither raw nor compressed")
     names = [name.strip("/") for name in _listed(given["cameras"])]
     images = [image.removesuffix("/compressed") for image in _listed(given["image"])]
-    found = played_bag.images_of(topics)
+    found = transports_of(topics)
     if found and not names and not images:
         images = _one_a_camera(list(found))
         names = [_namespace(image) or "camera" for image in images]
@@ -172,7 +194,7 @@ def _initial_pose(text: str, bag: Path | None) -> tuple[float, float, float] | N
     if text == "ground_truth":
         require(bag is not None, "initial_pose:=ground_truth needs bag:=")
         assert bag is not None
-        return played_bag.ground_truth_of(bag)
+        return ground_truth_of(bag)
     try:
         x, y, yaw = (float(number) for number in text.replace(",", " ").split())
     except ValueError:
@@ -180,3 +202,68 @@ def _initial_pose(text: str, bag: Path | None) -> tuple[float, float, float] | N
     finite = all(map(math.isfinite, (x, y, yaw)))
     require(finite, f"initial_pose:='{text}' is neither 'x y yaw' nor ground_truth")
     return x, y, yaw
+
+
+def transports_of(topics: Mapping[str, Topic]) -> dict[str, str]:
+    """Image topics without the transport's name, to the transport: raw where there are both."""
+    return {
+        base: "compressed" if topics[topic].msgtype == COMPRESSED else "raw"
+        for base, topic in sorted(image_topics(topics).items())
+    }
+
+
+def ground_truth_of(bag: Path) -> tuple[float, float, float]:
+    """First pose on /ground_truth: x, y [m], yaw [rad].
+
+    Raises:
+        RecordingError: there is none.
+        TrajectoryError: it is no pose.
+    """
+    _, message = next(read_messages(bag, [GROUND_TRUTH_TOPIC]), (None, None))
+    if message is None:
+        raise RecordingError(f"{bag} has no {GROUND_TRUTH_TOPIC}; give initial_pose:='x y yaw'")
+    row = np.array(pose_row(message.pose.pose))
+    T_map_base = poses.from_quaternion(row[:3], row[3:])
+    x, y = T_map_base[:2, 3].tolist()
+    return x, y, float(poses.to_rpy(T_map_base)[2])
+
+
+@dataclass(frozen=True)
+class DemoDrives:
+    """Drives of one town in two seasons, and the map of the first."""
+
+    folder: Path
+
+    @property
+    def summer(self) -> Path:
+        """Bag of the mapped drive."""
+        return self.folder / "summer"
+
+    @property
+    def winter(self) -> Path:
+        """Bag of the drive to localize."""
+        return self.folder / "winter"
+
+    @property
+    def map(self) -> Path:
+        """Map folder; named by the network, as a map of another one would be refused."""
+        return self.folder / f"map_{zlib.crc32(CHECKPOINT.read_bytes()):08x}"
+
+    def missing(self) -> list[tuple[str, ...]]:
+        """`fgsn` commands, in order, that make what is not there."""
+        commands = {
+            self.summer: (*_DRIVE, "--drive-seed", "0", "--season", "summer"),
+            self.winter: (*_DRIVE, "--drive-seed", "1", "--season", "winter"),
+            self.map: ("map", str(self.summer), str(CHECKPOINT)),
+        }
+        return [
+            (*command, "--output", str(path))
+            for path, command in commands.items()
+            if not path.exists()
+        ]
+
+
+def demo_drives() -> DemoDrives:
+    """Those below ROS_HOME, ~/.ros where it is not set."""
+    home = Path(os.environ.get("ROS_HOME") or "~/.ros").expanduser()
+    return DemoDrives(home / "fgsn_ros" / "demo")

@@ -1,5 +1,6 @@
 """Topics in, topics out: what the localization node does between configuration and clean-up."""
 
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -8,38 +9,34 @@ from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
-from tf2_ros import Buffer, TransformBroadcaster, TransformListener
+from tf2_ros import Buffer, TransformBroadcaster, TransformException, TransformListener
 from vision_msgs.msg import LabelInfo
 
 from fgsn_ros.errors import FgsnError, LocalizationError
-from fgsn_ros.geometry import poses
-from fgsn_ros.localization.estimate import Estimate
-from fgsn_ros.localization.localizer import Localizer
-from fgsn_ros.localization.online import OnlineLocalizer, OnlineSettings, Start
-from fgsn_ros.localization.saved_pose import SavedPose, load_pose, save_pose
-from fgsn_ros.localization.settings import LocalizerSettings
-from fgsn_ros.localization.tracking import TrackingSettings
+from fgsn_ros.geometry.cameras import Camera, CameraMount
+from fgsn_ros.localization.initial_pose import InitialPose, load_pose, save_pose
+from fgsn_ros.localization.localizer import Estimate, LocalizerSettings
+from fgsn_ros.localization.online import OnlineLocalizer, OnlineSettings, TrackingSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
-from fgsn_ros.messages.bag_messages import frame_name, stamp_of
-from fgsn_ros.nodes import localization_messages as messages
-from fgsn_ros.nodes.camera_mountings import CameraMountings
-from fgsn_ros.nodes.conversions import fingerprint_of, label_map_from
-from fgsn_ros.nodes.localization_diagnostics import LocalizationDiagnostics
-from fgsn_ros.nodes.localization_publishers import LocalizationPublishers
-from fgsn_ros.nodes.match_overlay import MatchOverlays
+from fgsn_ros.messages.images import camera_of
+from fgsn_ros.messages.poses import covariance_of, make_transform
+from fgsn_ros.messages.types import frame_name, make_time, stamp_of
+from fgsn_ros.nodes.diagnostics import LocalizationDiagnostics, ThrottledLog
+from fgsn_ros.nodes.publishers import LocalizationPublishers, MatchOverlays
+from fgsn_ros.nodes.ros_messages import (
+    LATCHED_QOS,
+    ROS_TYPES,
+    fingerprint_of,
+    label_map_from,
+    matrix_of,
+)
 from fgsn_ros.nodes.settings import InitialPoseSettings, LocalizationNodeSettings
-from fgsn_ros.nodes.throttled_log import ThrottledLog
-
-FloatArray = NDArray[np.float64]
 
 ODOMETRY_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 LABELS_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
-LATCHED_QOS = QoSProfile(
-    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
-_STD_Z_TILT = (0.1, 0.01, 0.01)  # [m, rad, rad], of no effect in the planar model
 
 
 class LiveLocalization:
@@ -65,15 +62,15 @@ class LiveLocalization:
         self._broadcaster = TransformBroadcaster(node)
         self._mountings = CameraMountings(self._buffer, settings.base_frame_id)
         self.online = OnlineLocalizer(
-            Localizer(semantic_map, log_ratio, {}, localizer), self._mountings.at, online, tracking
+            semantic_map, log_ratio, self._mountings.at, localizer, online, tracking
         )
         if settings.set_initial_pose:
             self.online.home = start_from(settings.initial_pose)
         self._publishers = LocalizationPublishers(node, settings.global_frame_id, semantic_map)
         self._diagnostics = diagnostics
-        self._diagnostics.attach(self.online, self._mountings)
+        self._diagnostics.attach(self.online, self._mountings.failures)
         self._overlays = MatchOverlays(node, settings.cameras, semantic_map, log_ratio)
-        self._received: Start | None = None
+        self._received: InitialPose | None = None
         self._fingerprints: dict[str, str] = {}
         self._subscriptions: list[object] = []
         self._timers: list[object] = []
@@ -133,8 +130,8 @@ class LiveLocalization:
                 f"an initial pose in the frame '{frame_id}' is not used; "
                 f"give it in '{self.settings.global_frame_id}'"
             )
-        T_map_base = messages.matrix_of(message.pose.pose)
-        start = Start(T_map_base, messages.covariance_of(message), stamp_of(message) or None)
+        T_map_base = matrix_of(message.pose.pose)
+        start = InitialPose(T_map_base, covariance_of(message), stamp_of(message) or None)
         if self.active:
             self._initialize(start)
         else:
@@ -145,7 +142,7 @@ class LiveLocalization:
         if self._received is not None:
             start, self._received = self._received, None
             self._initialize(start)
-        elif self.online.localizer.initialized:
+        elif self.online.initialized:
             return  # active before: the particles are still there
         elif self.online.home is not None:
             self._initialize(self.online.home)
@@ -154,18 +151,14 @@ class LiveLocalization:
 
     def _start_from_saved(self) -> None:
         try:
-            saved = load_pose(Path(self.settings.saved_pose))
+            saved = load_pose(Path(self.settings.saved_pose), self._map.identity)
         except FgsnError as error:
             self._node.get_logger().warning(str(error))
             return
-        if saved is None:
-            return
-        if saved.map_identity != self._map.identity:
-            self._node.get_logger().warning("the saved pose is of another map: it is not used")
-            return
-        self._initialize(Start(saved.T_map_base, saved.covariance))
+        if saved is not None:
+            self._initialize(saved)
 
-    def _initialize(self, start: Start) -> None:
+    def _initialize(self, start: InitialPose) -> None:
         self.online.initialize(start)
         self._publishers.restart()
         x, y = start.T_map_base[:2, 3]
@@ -173,16 +166,13 @@ class LiveLocalization:
         self._broadcast()
 
     def _save_pose(self) -> None:
-        online = self.online
-        if not self.settings.saved_pose or online.T_map_odom is None:
-            return
-        if online.tracking.lost or online.tracking.quality is None:
+        tracking = self.online.tracking
+        if not self.settings.saved_pose or tracking.lost or tracking.quality is None:
             return  # no pose to come back to
-        odometry = online.localizer.odometry
-        T_map_base = poses.compose(online.T_map_odom, odometry.at(odometry.last))
         try:
-            pose = SavedPose(T_map_base, online.localizer.pose[1], self._map.identity)
-            save_pose(Path(self.settings.saved_pose), pose)
+            pose = self.online.pose_now
+            if pose is not None:
+                save_pose(Path(self.settings.saved_pose), pose, self._map.identity)
         except FgsnError as error:
             self._log.warning("saved_pose", str(error))
 
@@ -234,7 +224,7 @@ class LiveLocalization:
         if not self._is_of_our_frames(message):
             return
         try:
-            T_odom_base = messages.matrix_of(message.pose.pose)
+            T_odom_base = matrix_of(message.pose.pose)
         except FgsnError as error:
             self.online.counts["refused messages"] += 1
             self._log.warning("odometry", f"odometry: {error}")
@@ -270,17 +260,53 @@ class LiveLocalization:
 
     def _broadcast(self) -> None:
         """Send map -> odom, valid a little beyond the newest odometry."""
-        T_map_odom = self.online.T_map_odom
-        if T_map_odom is None or not self.settings.tf_broadcast or not self.active:
+        T_map_odom, span = self.online.T_map_odom, self.online.odometry_span
+        if T_map_odom is None or span is None or not self.settings.tf_broadcast or not self.active:
             return
-        stamp = self.online.localizer.odometry.last + self.settings.transform_tolerance
+        if not np.isfinite(T_map_odom).all():
+            return
+        stamp = span[1] + self.settings.transform_tolerance
         frames = self.settings.global_frame_id, self.settings.odom_frame_id
-        self._broadcaster.sendTransform(messages.transform_message(stamp, *frames, T_map_odom))
+        self._broadcaster.sendTransform(make_transform(ROS_TYPES, stamp, *frames, T_map_odom))
 
 
-def start_from(settings: InitialPoseSettings) -> Start:
+class CameraMountings:
+    """Mountings of cameras by name, at any stamp that TF knows."""
+
+    def __init__(self, buffer: Buffer, base_frame_id: str) -> None:
+        self._buffer = buffer
+        self._base_frame_id = base_frame_id
+        self._cameras: dict[str, tuple[Camera, str]] = {}
+        self.failures: Counter[str] = Counter()
+        """Transforms that were asked for in vain, by the names of their frames."""
+
+    def add_camera_info(self, name: str, info: CameraInfo) -> None:
+        """Take a camera's calibration over.
+
+        Raises:
+            RecordingError: it is empty or of an unknown model.
+        """
+        camera = camera_of(info, rectified=False, topic=f"{name}/labels/camera_info")
+        self._cameras[name] = camera, frame_name(info.header.frame_id)
+
+    def at(self, name: str, stamp: float) -> CameraMount | None:
+        """The camera's mounting at a stamp [s]; None while camera_info or transform is missing."""
+        if name not in self._cameras:
+            self.failures[f"no camera_info of {name}"] += 1
+            return None
+        camera, frame_id = self._cameras[name]
+        time = Time.from_msg(make_time(ROS_TYPES, stamp))
+        try:
+            transform = self._buffer.lookup_transform(self._base_frame_id, frame_id, time)
+            return CameraMount(camera, matrix_of(transform.transform), frame_id)
+        except (TransformException, FgsnError):
+            self.failures[
+                f"no transform from {self._base_frame_id} to {frame_id or '(empty)'}"
+            ] += 1
+            return None
+
+
+def start_from(settings: InitialPoseSettings) -> InitialPose:
     """The pose of the parameters."""
-    T_map_base = poses.from_planar(settings.x, settings.y, settings.yaw)
-    T_map_base[2, 3] = settings.z
-    std = np.array([settings.std_m, settings.std_m, *_STD_Z_TILT, settings.std_yaw])
-    return Start(T_map_base, np.diag(std**2))
+    s = settings
+    return InitialPose.planar(s.x, s.y, s.z, s.yaw, s.std_m, s.std_yaw)

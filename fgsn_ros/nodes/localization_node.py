@@ -36,17 +36,15 @@ from std_srvs.srv import Empty
 
 from fgsn_ros.config import require
 from fgsn_ros.errors import FgsnError, LocalizationError
-from fgsn_ros.localization.online import OnlineSettings
-from fgsn_ros.localization.settings import LocalizerSettings
-from fgsn_ros.localization.tracking import TrackingSettings
+from fgsn_ros.localization.localizer import LocalizerSettings
+from fgsn_ros.localization.online import OnlineSettings, TrackingSettings
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.mapping.semantic_map import check_fingerprint
 from fgsn_ros.nodes import parameters
+from fgsn_ros.nodes.diagnostics import LocalizationDiagnostics, ThrottledLog
+from fgsn_ros.nodes.executables import run
 from fgsn_ros.nodes.live_localization import LiveLocalization
-from fgsn_ros.nodes.localization_diagnostics import LocalizationDiagnostics
-from fgsn_ros.nodes.process import run
 from fgsn_ros.nodes.settings import LOCALIZATION_PARAMETERS, LocalizationNodeSettings
-from fgsn_ros.nodes.throttled_log import ThrottledLog
 from fgsn_ros.segmentation.label_statistics import read_label_statistics
 
 try:
@@ -150,7 +148,10 @@ class LocalizationNode(LifecycleNode):
     def _configured(self) -> LiveLocalization:
         settings = self._settings
         require(settings.map != "", "the parameter 'map' needs a folder made by `fgsn map`")
-        require(settings.checkpoint != "", "the parameter 'checkpoint' needs a .safetensors file")
+        require(
+            settings.checkpoint != "",
+            "the parameter 'checkpoint' needs a .safetensors or .onnx file",
+        )
         semantic_map = load_map(Path(settings.map))
         statistics = read_label_statistics(Path(settings.checkpoint))
         check_fingerprint(semantic_map, statistics.fingerprint)
@@ -178,7 +179,7 @@ class LocalizationNode(LifecycleNode):
 
     def _change_localizer(self, settings: LocalizerSettings) -> None:
         if self._live is not None:
-            self._live.online.localizer.settings = settings
+            self._live.online.settings = settings
         self._localizer = settings
 
     def _change_tracking(self, settings: TrackingSettings) -> None:
@@ -188,7 +189,7 @@ class LocalizationNode(LifecycleNode):
 
     def _change_online(self, settings: OnlineSettings) -> None:
         if self._live is not None:
-            self._live.online.settings = settings
+            self._live.online.online_settings = settings
         self._online = settings
 
     def _take_initial_pose(self, message: PoseWithCovarianceStamped) -> None:
@@ -204,7 +205,7 @@ class LocalizationNode(LifecycleNode):
 
     def _serve_update(self, request: Any, response: Any) -> Any:
         assert self._live is not None
-        self._live.online.localizer.request_update()
+        self._live.online.request_update()
         return response
 
     def _forward_logs(self) -> None:

@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.node import Node
 from rclpy.publisher import Publisher
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
@@ -33,15 +33,22 @@ from vision_msgs.msg import LabelInfo
 from fgsn_ros.config import require
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry.cameras import Camera
-from fgsn_ros.messages.bag_messages import camera_of, stamp_of
-from fgsn_ros.messages.images import check_size
-from fgsn_ros.nodes import conversions, parameters
-from fgsn_ros.nodes.image_statistics import ImageStatistics
-from fgsn_ros.nodes.newest import NewestPlace
-from fgsn_ros.nodes.process import run
-from fgsn_ros.nodes.segmentation_diagnostics import SegmentationDiagnostics
+from fgsn_ros.messages.images import camera_of, check_size, make_camera_info
+from fgsn_ros.messages.types import stamp_of
+from fgsn_ros.nodes import parameters
+from fgsn_ros.nodes.diagnostics import SegmentationDiagnostics, ThrottledLog
+from fgsn_ros.nodes.executables import run
+from fgsn_ros.nodes.image_stream import ImageStatistics, NewestPlace
+from fgsn_ros.nodes.ros_messages import (
+    LATCHED_QOS,
+    ROS_TYPES,
+    bgr_message,
+    confidence_message,
+    label_info_message,
+    labels_message,
+    rgb_of,
+)
 from fgsn_ros.nodes.settings import SEGMENTATION_PARAMETERS, SegmentationNodeSettings
-from fgsn_ros.nodes.throttled_log import ThrottledLog
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap, overlay
 from fgsn_ros.segmentation.segmenter import Segmenter
@@ -49,9 +56,6 @@ from fgsn_ros.segmentation.segmenter import Segmenter
 NODE_NAME = "segmentation_node"
 # Reliable, so that best-effort and reliable subscribers both match; a slow one loses old labels.
 LABELS_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
-LATCHED_QOS = QoSProfile(
-    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
 
 
 class SegmentationNode(Node):
@@ -65,7 +69,10 @@ class SegmentationNode(Node):
     def __init__(self) -> None:
         super().__init__(NODE_NAME)
         settings = parameters.declare(self, *SEGMENTATION_PARAMETERS[0])
-        require(settings.checkpoint != "", "the parameter 'checkpoint' needs a .safetensors file")
+        require(
+            settings.checkpoint != "",
+            "the parameter 'checkpoint' needs a .safetensors or .onnx file",
+        )
         self._settings = settings
         self._segmenter = Segmenter(load_checkpoint(Path(settings.checkpoint)), settings.segmenter)
         self._segmenter.warm_up()
@@ -94,7 +101,7 @@ class SegmentationNode(Node):
         self._confidence = self.create_publisher(Image, "confidence", LABELS_QOS)
         self._info = self.create_publisher(LabelInfo, "labels/info", LATCHED_QOS)
         stamp = self.get_clock().now().to_msg()
-        self._info.publish(conversions.label_info_message(stamp, self._segmenter.checkpoint))
+        self._info.publish(label_info_message(stamp, self._segmenter.checkpoint))
 
     def _subscribe(self) -> None:
         best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -159,7 +166,7 @@ class SegmentationNode(Node):
         reason = "damaged"
         try:
             with self._timed("conversion"):
-                image = conversions.rgb_of(message)
+                image = rgb_of(message)
             reason = "size_mismatch"
             check_size(image, camera, "the image")
         except RecordingError as error:
@@ -171,15 +178,15 @@ class SegmentationNode(Node):
         self, header: Header, image: NDArray[np.uint8], label_map: LabelMap, camera: Camera
     ) -> None:
         grid = camera.at_stride(label_map.stride)
-        self._labels_camera.publish(conversions.camera_info_message(header, grid))
-        self._labels.publish(conversions.labels_message(header, label_map))
+        self._labels_camera.publish(make_camera_info(ROS_TYPES, header, grid))
+        self._labels.publish(labels_message(header, label_map))
         self._statistics.count("published")
         self._diagnostics.unlabelled_share = float(np.mean(label_map.labels == UNLABELLED))
         if _has_subscriber(self._confidence):
-            self._confidence.publish(conversions.confidence_message(header, label_map))
+            self._confidence.publish(confidence_message(header, label_map))
         if _has_subscriber(self._overlay):
             self._statistics.count("overlays")
-            self._overlay.publish(conversions.bgr_message(header, overlay(image, label_map)))
+            self._overlay.publish(bgr_message(header, overlay(image, label_map)))
 
     @contextmanager
     def _timed(self, step: str) -> Iterator[None]:

@@ -4,9 +4,8 @@ from dataclasses import dataclass, field, fields
 from typing import Literal
 
 from fgsn_ros.config import require
-from fgsn_ros.localization.online import OnlineSettings
-from fgsn_ros.localization.settings import LocalizerSettings
-from fgsn_ros.localization.tracking import TrackingSettings
+from fgsn_ros.localization.localizer import LocalizerSettings
+from fgsn_ros.localization.online import OnlineSettings, TrackingSettings
 from fgsn_ros.segmentation.settings import SegmenterSettings
 
 
@@ -15,7 +14,7 @@ class SegmentationNodeSettings:
     """Settings of the segmentation node."""
 
     checkpoint: str = ""
-    """Trained network (.safetensors), a path; must be given."""
+    """Trained network (.safetensors or .onnx), a path; must be given."""
     segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
     """Where and how finely images are labelled."""
     image_transport: Literal["raw", "compressed"] = "raw"
@@ -60,7 +59,7 @@ class LocalizationNodeSettings:
     map: str = ""
     """Map folder made by `fgsn map`; must be given."""
     checkpoint: str = ""
-    """The network that labelled the map (.safetensors), for its label statistics; must be given."""
+    """Network that labelled the map (.safetensors or .onnx), for its statistics; must be given."""
     cameras: tuple[str, ...] = ("camera",)
     """Namespaces of the cameras; each has a segmentation node."""
     global_frame_id: str = "map"

@@ -1,16 +1,34 @@
-"""Topics and messages of a bag of any kind, its damages named in one line."""
+"""What a bag of any kind holds beside images: topics, odometry, calibrations, static transforms.
 
-from collections.abc import Collection, Generator, Iterator
+Damages are named in one line.
+"""
+
+import logging
+from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from rosbags.highlevel import AnyReader
+from tqdm import tqdm
 
 from fgsn_ros.errors import RecordingError
-from fgsn_ros.messages.bag_messages import TYPESTORE, Message
+from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.messages.poses import pose_row, valid_rows
+from fgsn_ros.messages.types import TYPESTORE, Message, frame_name, stamp_of
+
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+ODOMETRY = "nav_msgs/msg/Odometry"
+TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 
 _STORAGE_SUFFIXES = (".mcap", ".db3")
+_SAME_M = 1e-4
+_SAME_RAD = 1e-4
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -96,3 +114,147 @@ def _errors_named(path: Path) -> Iterator[None]:
         raise RecordingError(
             f"cannot read the bag {path}, it is empty, truncated or damaged: {reason}"
         ) from error
+
+
+class StaticTransforms:
+    """A tree of frames whose edges do not move."""
+
+    def __init__(self) -> None:
+        self._edges: dict[tuple[str, str], NDArray[np.float64]] = {}
+        self._latched: set[tuple[str, str]] = set()
+        self._moving: set[tuple[str, str]] = set()
+
+    @property
+    def frames(self) -> list[str]:
+        """Names of all frames with a static transform."""
+        edges = set(self._edges) - self._moving
+        return sorted({frame for edge in edges for frame in edge})
+
+    def add(self, message: Message, latched: bool, source: str) -> None:
+        """Add a TFMessage of /tf_static (`latched`: the last one counts) or of /tf.
+
+        Raises:
+            RecordingError: a transform is not finite.
+        """
+        for transform in message.transforms:
+            parent = frame_name(transform.header.frame_id)
+            edge = parent, frame_name(transform.child_frame_id)
+            if not latched and (edge in self._latched or edge in self._moving):
+                continue
+            row = np.array(pose_row(transform.transform), np.float64)
+            if not valid_rows(row):
+                raise RecordingError(f"{source}: the transform {edge[0]} -> {edge[1]} is not valid")
+            T = poses.from_quaternion(row[:3], row[3:])
+            if latched:
+                self._edges[edge] = T
+                self._latched.add(edge)
+                self._moving.discard(edge)
+            elif self._moves(edge, T):
+                self._moving.add(edge)
+
+    def _moves(self, edge: tuple[str, str], T: NDArray[np.float64]) -> bool:
+        """Whether T differs from the edge's first transform."""
+        difference = poses.log(poses.compose(poses.invert(self._edges.setdefault(edge, T)), T))
+        length, angle = np.linalg.norm(difference[:3]), np.linalg.norm(difference[3:])
+        return bool(length > _SAME_M or angle > _SAME_RAD)
+
+    def lookup(self, parent: str, child: str) -> NDArray[np.float64] | None:
+        """T_parent_child (4, 4) over any chain of static transforms; None without a chain."""
+        found: dict[str, NDArray[np.float64]] = {parent: poses.identity()}
+        queue = [parent]
+        for frame in queue:
+            for neighbour, T in self._neighbours(frame):
+                if neighbour not in found:
+                    found[neighbour] = poses.compose(found[frame], T)
+                    queue.append(neighbour)
+        return found.get(child)
+
+    def _neighbours(self, frame: str) -> list[tuple[str, NDArray[np.float64]]]:
+        edges = [(edge, T) for edge, T in self._edges.items() if edge not in self._moving]
+        down = [(child, T) for (parent, child), T in edges if parent == frame]
+        up = [(parent, poses.invert(T)) for (parent, child), T in edges if child == frame]
+        return down + up
+
+
+@dataclass
+class OdometryTopic:
+    """Poses of a nav_msgs/Odometry topic."""
+
+    name: str
+    frame: str
+    """frame that the poses are in"""
+    child_frame: str
+    """frame that the poses are of; empty where the messages do not say"""
+    stamps: list[float] = field(default_factory=list)
+    rows: list[list[float]] = field(default_factory=list)
+    """x y z qx qy qz qw"""
+
+    def trajectory(self, path: Path) -> Trajectory:
+        """The poses in order; a message that repeats the stamp before it is dropped.
+
+        Raises:
+            RecordingError: a pose is not finite, or time goes backwards.
+        """
+        stamps = np.array(self.stamps)
+        rows = np.array(self.rows, np.float64)
+        invalid = np.flatnonzero(~valid_rows(rows))
+        if len(invalid):
+            raise RecordingError(
+                f"{path}: {self.name} holds a pose at {stamps[invalid[0]]:.6f} s that is not "
+                "finite (NaN) or has no rotation; repair or cut the recording"
+            )
+        steps = np.diff(stamps, prepend=-np.inf)
+        if (steps < 0.0).any():
+            i = int(np.flatnonzero(steps < 0.0)[0])
+            raise RecordingError(
+                f"{path}: time goes backwards on {self.name}, from {stamps[i - 1]:.6f} to "
+                f"{stamps[i]:.6f} s; cut the recording there"
+            )
+        kept = steps > 0.0
+        if not kept.all():
+            _log.warning("%s: %d messages of %s repeat a stamp", path, (~kept).sum(), self.name)
+        return Trajectory(stamps[kept], poses.from_quaternion(rows[:, :3], rows[:, 3:])[kept])
+
+
+@dataclass
+class BagScan:
+    """What a bag holds beside images."""
+
+    odometry: dict[str, OdometryTopic] = field(default_factory=dict)
+    """by topic"""
+    camera_infos: dict[str, Message] = field(default_factory=dict)
+    """first CameraInfo by topic"""
+    transforms: StaticTransforms = field(default_factory=StaticTransforms)
+
+
+def scan_bag(path: Path, topics: Mapping[str, Topic], camera_infos: Collection[str]) -> BagScan:
+    """Read odometry, the named camera_info topics and transforms in one pass.
+
+    Raises:
+        RecordingError: the bag is damaged.
+    """
+    scan = BagScan()
+    wanted = {
+        topic.name: topic
+        for topic in topics.values()
+        if topic.msgtype in (ODOMETRY, *TRANSFORMS) or topic.name in camera_infos
+    }
+    total = sum(topic.count for topic in wanted.values())
+    messages = read_messages(path, wanted)
+    for name, message in tqdm(messages, f"reading {path.name}", total, delay=2, unit="message"):
+        if wanted[name].msgtype == ODOMETRY:
+            _add_odometry(scan.odometry, name, message)
+        elif wanted[name].msgtype in TRANSFORMS:
+            latched = name.endswith("tf_static")
+            scan.transforms.add(message, latched, f"{path}: {name}")
+        else:
+            scan.camera_infos.setdefault(name, message)
+    return scan
+
+
+def _add_odometry(odometry: dict[str, OdometryTopic], name: str, message: Message) -> None:
+    if name not in odometry:
+        frame, child = frame_name(message.header.frame_id), frame_name(message.child_frame_id)
+        odometry[name] = OdometryTopic(name, frame, child)
+    odometry[name].stamps.append(stamp_of(message))
+    odometry[name].rows.append(pose_row(message.pose.pose))

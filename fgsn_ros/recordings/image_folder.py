@@ -11,9 +11,13 @@ from fgsn_ros.errors import CameraError, RecordingError, SettingsError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount
 from fgsn_ros.messages.images import IMAGE_SUFFIXES
-from fgsn_ros.recordings.folder_recording import FolderRecording, PoseFiles, folder_recording
-from fgsn_ros.recordings.pose_files import read_numbers
-from fgsn_ros.recordings.settings import RecordingSettings
+from fgsn_ros.recordings.folder_recording import (
+    FolderRecording,
+    PoseFiles,
+    folder_recording,
+    read_numbers,
+)
+from fgsn_ros.recordings.recording import RecordingSettings
 
 CAMERA_FILE = "camera.yaml"
 _CAMERA_NAME = "camera"

@@ -13,9 +13,9 @@ from fgsn_ros.recordings.folder_recording import (
     PoseFiles,
     folder_recording,
     read_image,
+    read_numbers,
 )
-from fgsn_ros.recordings.pose_files import read_numbers
-from fgsn_ros.recordings.settings import RecordingSettings
+from fgsn_ros.recordings.recording import RecordingSettings
 
 _CAMERAS = ("image_2", "image_0")  # colour before grey
 

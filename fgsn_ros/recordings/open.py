@@ -5,15 +5,11 @@ from pathlib import Path
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry.trajectory import Trajectory, read_tum
 from fgsn_ros.recordings.bag_files import is_bag
-from fgsn_ros.recordings.folder_recording import FolderRecording
+from fgsn_ros.recordings.folder_recording import FolderRecording, turned_to_base
 from fgsn_ros.recordings.image_folder import is_image_folder, open_image_folder
 from fgsn_ros.recordings.kitti import is_kitti, open_kitti
-from fgsn_ros.recordings.pose_files import turned_to_base
-from fgsn_ros.recordings.recording import Recording
+from fgsn_ros.recordings.recording import Recording, RecordingSettings
 from fgsn_ros.recordings.rosbag import open_rosbag
-from fgsn_ros.recordings.settings import RecordingSettings
-
-__all__ = ["RecordingSettings", "open_recording", "read_reference"]
 
 _DEFAULTS = RecordingSettings()
 

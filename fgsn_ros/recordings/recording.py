@@ -1,15 +1,18 @@
-"""The one interface over recorded drives: frames, cameras, odometry, ground truth."""
+"""The one interface over recorded drives, and how to open them."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fgsn_ros.config import require
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.recordings.odometry import OdometryNoise
 
 RECORDED_ODOMETRY = "recorded"
 
@@ -60,6 +63,48 @@ class Recording(Protocol):
             RecordingError: an image is damaged, of another size than its camera's, or older than
                 the one before.
         """
+
+
+@dataclass(frozen=True)
+class RecordingSettings:
+    """How to open a recording; the defaults find everything where there is one of each."""
+
+    first: int | None = None
+    """first frame, inclusive (KITTI: frame number; image folder: index in name order); not bags"""
+    last: int | None = None
+    """last frame, inclusive"""
+    poses: Path | None = None
+    """ground-truth pose file: TUM text, or for KITTI also 12 columns a frame number"""
+    odometry_poses: Path | None = None
+    """pose file that odometry is derived from, where it is not `poses`"""
+    derive_odometry: bool = False
+    """derive odometry from poses with `odometry_noise`, also where odometry was recorded"""
+    odometry_noise: OdometryNoise = field(default_factory=OdometryNoise)
+    """noise model of derived odometry"""
+    seed: int = 0
+    """seed of the derived odometry, >= 0"""
+    image_topics: tuple[str, ...] = ()
+    """bags: image topics, one a camera; found by type where there is one camera"""
+    camera_info_topics: tuple[str, ...] = ()
+    """bags: camera_info topics in the order of `image_topics`; found beside the image topic"""
+    odometry_topic: str = ""
+    """bags: nav_msgs/Odometry topic; found by type where there is one"""
+    ground_truth_topic: str = ""
+    """bags: nav_msgs/Odometry topic with T_map_base; found by its frame_id 'map'"""
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.first is None or self.first >= 0, "first must be >= 0")
+        require(self.last is None or self.last >= (self.first or 0), "last must be >= first")
+        require(self.seed >= 0, "seed must be >= 0")
+        require(
+            self.odometry_poses is None or self.derive_odometry,
+            "odometry_poses is of use with derive_odometry only",
+        )
+        require(
+            not self.camera_info_topics or len(self.camera_info_topics) == len(self.image_topics),
+            "camera_info_topics must name one topic for each of image_topics",
+        )
 
 
 def require_odometry(recording: Recording) -> Trajectory:

@@ -19,22 +19,22 @@ from rosbags.interfaces import (
     QosTime,
 )
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
-from tqdm import tqdm
 
 from fgsn_ros.config import require
 from fgsn_ros.errors import OutputError
 from fgsn_ros.geometry.cameras import CameraMount
-from fgsn_ros.messages import bag_messages as messages
-from fgsn_ros.messages.bag_messages import Message
+from fgsn_ros.messages.images import make_camera_info, make_image, make_jpeg
+from fgsn_ros.messages.poses import make_odometry, make_transform, make_transforms
+from fgsn_ros.messages.types import BAG_TYPES, TYPESTORE, Message, make_header, split_stamp
 from fgsn_ros.outputs import whole_folder
-from fgsn_ros.recordings.recording import Frame, Recording
+from fgsn_ros.recordings.recording import Frame
 
 Storage = Literal["mcap", "sqlite3"]
 
 JPEG_QUALITY = 95
 ODOMETRY_TOPIC = "/odom"
 GROUND_TRUTH_TOPIC = "/ground_truth"
-TF_STATIC_TOPIC = "/tf_static"
+TF_TOPIC, TF_STATIC_TOPIC = "/tf", "/tf_static"
 MAP_FRAME, ODOM_FRAME, BASE_FRAME = "map", "odom", "base_link"
 
 _PLUGINS = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
@@ -91,16 +91,16 @@ class RecordingWriter:
     def write_image(self, frame: Frame, jpeg_quality: int | None = JPEG_QUALITY) -> None:
         """Write an image and its CameraInfo; a quality of None writes it raw, without loss."""
         mount = self._mounts[frame.camera]
+        header = make_header(BAG_TYPES, frame.stamp, mount.frame_id)
+        info = make_camera_info(BAG_TYPES, header, mount.camera)
+        self.write(f"/{frame.camera}/camera_info", frame.stamp, info)
+        topic = f"/{frame.camera}/image"
         if jpeg_quality is None:
-            topic, msgtype = f"/{frame.camera}/image", "sensor_msgs/msg/Image"
-            message = messages.make_image(frame.stamp, mount.frame_id, "rgb8", frame.image)
+            image = make_image(BAG_TYPES, header, "rgb8", frame.image)
+            self.write(topic, frame.stamp, image)
         else:
-            topic, msgtype = f"/{frame.camera}/image/compressed", "sensor_msgs/msg/CompressedImage"
-            message = messages.make_jpeg(frame.stamp, mount.frame_id, frame.image, jpeg_quality)
-        info = messages.make_camera_info(frame.stamp, mount.frame_id, mount.camera)
-        info_topic = f"/{frame.camera}/camera_info"
-        self.write(info_topic, "sensor_msgs/msg/CameraInfo", frame.stamp, info)
-        self.write(topic, msgtype, frame.stamp, message)
+            jpeg = make_jpeg(BAG_TYPES, header, frame.image, jpeg_quality)
+            self.write(f"{topic}/compressed", frame.stamp, jpeg)
 
     def write_class(self, stamp: float, camera: str, classes: NDArray[np.uint8]) -> None:
         """Write semantic classes (H, W) of a camera's image."""
@@ -110,34 +110,6 @@ class RecordingWriter:
         """Write depths (H, W) along the optical axis [m] of a camera's image."""
         self._write_layer(stamp, camera, "depth", "32FC1", depth.astype("<f4", copy=False))
 
-    def write_odometry(self, stamp: float, T_odom_base: NDArray[np.float64]) -> None:
-        """Write an odometry pose (4, 4)."""
-        message = messages.make_odometry(stamp, ODOM_FRAME, BASE_FRAME, T_odom_base)
-        self.write(ODOMETRY_TOPIC, "nav_msgs/msg/Odometry", stamp, message)
-
-    def write_ground_truth(self, stamp: float, T_map_base: NDArray[np.float64]) -> None:
-        """Write a ground-truth pose (4, 4)."""
-        message = messages.make_odometry(stamp, MAP_FRAME, BASE_FRAME, T_map_base)
-        self.write(GROUND_TRUTH_TOPIC, "nav_msgs/msg/Odometry", stamp, message)
-
-    def write(
-        self, topic: str, msgtype: str, stamp: float, message: Message, latched: bool = False
-    ) -> None:
-        """Write any message (see `messages.make`) of ROS 2 Humble's types, recorded at `stamp`."""
-        if self._mounts_written != len(self._mounts):
-            self._mounts_written = len(self._mounts)
-            self._write_mounts(stamp)
-        if topic not in self._connections:
-            self._connections[topic] = self._writer.add_connection(
-                topic,
-                msgtype,
-                typestore=messages.TYPESTORE,
-                offered_qos_profiles=[_LATCHED] if latched else [],
-            )
-        seconds, nanoseconds = messages.split_stamp(stamp)
-        data = messages.TYPESTORE.serialize_cdr(message, msgtype)
-        self._writer.write(self._connections[topic], seconds * 10**9 + nanoseconds, data)
-
     def _write_layer(
         self,
         stamp: float,
@@ -146,47 +118,47 @@ class RecordingWriter:
         encoding: str,
         pixels: NDArray[np.uint8] | NDArray[np.float32],
     ) -> None:
-        frame_id = self._mounts[camera].frame_id
-        message = messages.make_image(stamp, frame_id, encoding, pixels)
-        self.write(f"/{camera}/{layer}", "sensor_msgs/msg/Image", stamp, message)
+        header = make_header(BAG_TYPES, stamp, self._mounts[camera].frame_id)
+        self.write(f"/{camera}/{layer}", stamp, make_image(BAG_TYPES, header, encoding, pixels))
+
+    def write_odometry(self, stamp: float, T_odom_base: NDArray[np.float64]) -> None:
+        """Write an odometry pose (4, 4)."""
+        message = make_odometry(BAG_TYPES, stamp, ODOM_FRAME, BASE_FRAME, T_odom_base)
+        self.write(ODOMETRY_TOPIC, stamp, message)
+
+    def write_ground_truth(self, stamp: float, T_map_base: NDArray[np.float64]) -> None:
+        """Write a ground-truth pose (4, 4)."""
+        message = make_odometry(BAG_TYPES, stamp, MAP_FRAME, BASE_FRAME, T_map_base)
+        self.write(GROUND_TRUTH_TOPIC, stamp, message)
+
+    def write_transforms(self, stamp: float, *transforms: Message) -> None:
+        """Write TransformStamped messages to /tf."""
+        self.write(TF_TOPIC, stamp, make_transforms(BAG_TYPES, list(transforms)))
+
+    def write(self, topic: str, stamp: float, message: Message, latched: bool = False) -> None:
+        """Write any message of `BAG_TYPES`, recorded at `stamp` [s]."""
+        if self._mounts_written != len(self._mounts):
+            self._mounts_written = len(self._mounts)
+            self._write_mounts(stamp)
+        if topic not in self._connections:
+            self._connections[topic] = self._writer.add_connection(
+                topic,
+                message.__msgtype__,
+                typestore=TYPESTORE,
+                offered_qos_profiles=[_LATCHED] if latched else [],
+            )
+        seconds, nanoseconds = split_stamp(stamp)
+        data = TYPESTORE.serialize_cdr(message, message.__msgtype__)
+        self._writer.write(self._connections[topic], seconds * 10**9 + nanoseconds, data)
 
     def _write_mounts(self, stamp: float) -> None:
         """All mountings in one message, as a late subscriber gets the last one alone."""
         transforms = [
-            messages.make_transform(stamp, BASE_FRAME, mount.frame_id, mount.T_base_camera)
+            make_transform(BAG_TYPES, stamp, BASE_FRAME, mount.frame_id, mount.T_base_camera)
             for mount in self._mounts.values()
         ]
-        message = messages.make("tf2_msgs/msg/TFMessage", transforms=transforms)
-        self.write(TF_STATIC_TOPIC, "tf2_msgs/msg/TFMessage", stamp, message, latched=True)
-
-
-def write_recording(
-    path: Path,
-    recording: Recording,
-    storage: Storage = "mcap",
-    jpeg_quality: int | None = JPEG_QUALITY,
-    overwrite: bool = False,
-) -> None:
-    """Write a whole recording as a rosbag2 folder, with a progress bar.
-
-    Raises:
-        RecordingError: the recording is damaged.
-        OutputError: the folder exists (without `overwrite`) or cannot be written.
-    """
-    with RecordingWriter(path, storage, overwrite) as writer:
-        for name, mount in recording.cameras.items():
-            writer.add_camera(name, mount)
-        if recording.ground_truth is not None:
-            truth = recording.ground_truth
-            for stamp, T in zip(truth.stamps, truth.poses, strict=True):
-                writer.write_ground_truth(float(stamp), T)
-        if recording.odometry is not None:
-            odometry = recording.odometry
-            for stamp, T in zip(odometry.stamps, odometry.poses, strict=True):
-                writer.write_odometry(float(stamp), T)
-        frames = tqdm(recording.frames(), path.name, recording.frame_count, delay=2, unit="frame")
-        for frame in frames:
-            writer.write_image(frame, jpeg_quality)
+        message = make_transforms(BAG_TYPES, transforms)
+        self.write(TF_STATIC_TOPIC, stamp, message, latched=True)
 
 
 @contextmanager

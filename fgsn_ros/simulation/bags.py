@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from fgsn_ros.messages.bag_messages import make, make_transform
+from fgsn_ros.messages.poses import make_transform
+from fgsn_ros.messages.types import BAG_TYPES
 from fgsn_ros.recordings.recording import Frame
 from fgsn_ros.recordings.rosbag_writer import BASE_FRAME, ODOM_FRAME, RecordingWriter, Storage
 from fgsn_ros.simulation.drive import CAMERA, SimulatedDrive
@@ -51,9 +52,8 @@ def write_drive(
 
 def _write_transform(writer: RecordingWriter, stamp: float, T: NDArray[np.float64]) -> None:
     """The odometry on /tf too, as robots have it."""
-    transforms = [make_transform(stamp, ODOM_FRAME, BASE_FRAME, T)]
-    message = make("tf2_msgs/msg/TFMessage", transforms=transforms)
-    writer.write("/tf", "tf2_msgs/msg/TFMessage", stamp, message)
+    transform = make_transform(BAG_TYPES, stamp, ODOM_FRAME, BASE_FRAME, T)
+    writer.write_transforms(stamp, transform)
 
 
 def _write_frame(

@@ -15,7 +15,9 @@ import pytest
 from fgsn_ros.cli import main
 from fgsn_ros.geometry.cameras import Camera, CameraMount
 from fgsn_ros.mapping.map_files import load_map, save_map
-from fgsn_ros.messages.bag_messages import make_camera_info, make_jpeg, make_odometry
+from fgsn_ros.messages.images import make_camera_info, make_jpeg
+from fgsn_ros.messages.poses import make_odometry
+from fgsn_ros.messages.types import BAG_TYPES, make_header
 from fgsn_ros.recordings.recording import Frame
 from fgsn_ros.recordings.rosbag_writer import RecordingWriter
 
@@ -78,7 +80,7 @@ def localize(workplace: Any, recording: Path) -> list[object]:
 
 def test_a_kitti_folder_with_a_missing_frame(workplace: Any, kitti: Path, refused: Refused) -> None:
     (kitti / "image_0" / "000008.png").unlink()
-    assert "frame 8" in refused("map", kitti, workplace.checkpoint)
+    assert "frame 8" in refused("map", kitti, "--checkpoint", workplace.checkpoint)
 
 
 def test_an_empty_bag(workplace: Any, tmp_path: Path, refused: Refused) -> None:
@@ -118,8 +120,8 @@ def not_finite(writer: RecordingWriter, stamp: float) -> None:
 
 def backwards(writer: RecordingWriter, stamp: float) -> None:
     stamped = stamp if stamp < 1000.45 else 2000.85 - stamp
-    message = make_odometry(stamped, "odom", "base_link", np.eye(4))
-    writer.write("/odom", "nav_msgs/msg/Odometry", stamp, message)
+    message = make_odometry(BAG_TYPES, stamped, "odom", "base_link", np.eye(4))
+    writer.write("/odom", stamp, message)
 
 
 def too_small(writer: RecordingWriter, stamp: float) -> None:
@@ -128,14 +130,16 @@ def too_small(writer: RecordingWriter, stamp: float) -> None:
 
 
 def without_info(writer: RecordingWriter, stamp: float) -> None:
-    image = make_jpeg(stamp, "camera_optical", np.zeros((64, 96, 3), np.uint8), 90)
-    writer.write("/camera/image/compressed", "sensor_msgs/msg/CompressedImage", stamp, image)
+    header = make_header(BAG_TYPES, stamp, "camera_optical")
+    image = make_jpeg(BAG_TYPES, header, np.zeros((64, 96, 3), np.uint8), 90)
+    writer.write("/camera/image/compressed", stamp, image)
 
 
 def unmounted(writer: RecordingWriter, stamp: float) -> None:
     without_info(writer, stamp)
-    info = make_camera_info(stamp, "elsewhere", Camera(96, 64, 80.0, 80.0, 47.5, 31.5))
-    writer.write("/camera/camera_info", "sensor_msgs/msg/CameraInfo", stamp, info)
+    header = make_header(BAG_TYPES, stamp, "elsewhere")
+    info = make_camera_info(BAG_TYPES, header, Camera(96, 64, 80.0, 80.0, 47.5, 31.5))
+    writer.write("/camera/camera_info", stamp, info)
 
 
 @pytest.mark.parametrize(
@@ -197,11 +201,12 @@ def test_a_checkpoint_of_garbage(
 ) -> None:
     checkpoint = tmp_path / "garbage.safetensors"
     checkpoint.write_bytes(content)
-    assert "garbage.safetensors" in refused("map", workplace.bag, checkpoint)
+    assert "garbage.safetensors" in refused("map", workplace.bag, "--checkpoint", checkpoint)
 
 
 def test_a_missing_checkpoint(workplace: Any, tmp_path: Path, refused: Refused) -> None:
-    assert "absent.safetensors" in refused("map", workplace.bag, tmp_path / "absent.safetensors")
+    absent = tmp_path / "absent.safetensors"
+    assert "absent.safetensors" in refused("map", workplace.bag, "--checkpoint", absent)
 
 
 def test_a_map_of_another_checkpoint(workplace: Any, tmp_path: Path, refused: Refused) -> None:
@@ -259,7 +264,8 @@ def test_an_output_that_exists_is_kept(
     workplace: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine").write_text("precious")
-    arguments = ["segment", tmp_path, workplace.checkpoint, "--output", tmp_path / "mine"]
+    arguments = ["segment", tmp_path, "--checkpoint", workplace.checkpoint]
+    arguments += ["--output", tmp_path / "mine"]
     cv2.imwrite(str(tmp_path / "image.png"), np.zeros((64, 96, 3), np.uint8))
     assert main([str(argument) for argument in arguments]) == 2
     assert "exists already" in capsys.readouterr().err

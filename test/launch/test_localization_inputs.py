@@ -11,8 +11,8 @@ from sensor_msgs.msg import Image
 from world import World, node_of
 
 from fgsn_ros.geometry import poses
-from fgsn_ros.messages.bag_messages import stamp_of
-from fgsn_ros.nodes import localization_messages as messages
+from fgsn_ros.messages.types import make_header, stamp_of
+from fgsn_ros.nodes.ros_messages import ROS_TYPES
 
 TURNED = poses.from_xyz_rpy([0.0, 0.0, 0.0], [0.0, 0.0, np.deg2rad(-35.0)])
 PAIR = {
@@ -123,7 +123,7 @@ def test_labels_of_another_checkpoint_are_not_used_and_said(hindered: Robot, wor
 
 def test_damaged_labels_are_skipped_and_said(hindered: Robot) -> None:
     hindered.start()
-    header = messages.header(hindered.time, "camera_optical")
+    header = make_header(ROS_TYPES, hindered.time, "camera_optical")
     damaged = Image(header=header, height=40, width=64, step=64, encoding="mono8", data=bytes(99))
     coloured = Image(header=header, height=1, width=1, step=3, encoding="rgb8", data=bytes(3))
     for message in (damaged, coloured):

@@ -11,10 +11,10 @@ from robot import ERROR, ODOMETRY, WARN, Robot
 from world import World, node_of
 
 from fgsn_ros.geometry import poses
-from fgsn_ros.localization.saved_pose import SavedPose, load_pose, save_pose
+from fgsn_ros.localization.initial_pose import InitialPose, load_pose, save_pose
 from fgsn_ros.mapping.map_files import load_map
-from fgsn_ros.messages.bag_messages import stamp_of
-from fgsn_ros.nodes import localization_messages as messages
+from fgsn_ros.messages.types import make_header, stamp_of
+from fgsn_ros.nodes.ros_messages import ROS_TYPES, matrix_of
 
 UP = (Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_ACTIVATE)
 DOWN = (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP)
@@ -107,7 +107,7 @@ def test_initial_pose_that_comes_before_activation_is_kept(managed: Robot, world
 def test_unusable_initial_pose_before_activation_does_no_harm(managed: Robot, world: World) -> None:
     change(managed, CONFIGURE)
     managed.ros.until(managed.initial_pose.get_subscription_count, "initialpose to be heard")
-    message = PoseWithCovarianceStamped(header=messages.header(managed.time, "map"))
+    message = PoseWithCovarianceStamped(header=make_header(ROS_TYPES, managed.time, "map"))
     message.pose.covariance[0] = np.nan
     managed.initial_pose.publish(message)
     managed.until_said("(6, 6) covariance")
@@ -135,12 +135,11 @@ def test_the_last_pose_is_saved_and_the_next_node_starts_from_it(
     ros.until(file.exists, "the saved pose")
     ros.interrupt(first.process)
     assert ros.exit_code(first.process) == 0
-    saved = load_pose(file)
+    saved = load_pose(file, load_map(world.map).identity)
     assert saved is not None
-    assert saved.map_identity == load_map(world.map).identity
     last = first.poses[-1]
     then, now = (ODOMETRY.at(stamp - first.base) for stamp in (stamp_of(last), first.time))
-    carried_on = messages.matrix_of(last.pose.pose) @ poses.invert(then) @ now
+    carried_on = matrix_of(last.pose.pose) @ poses.invert(then) @ now
     np.testing.assert_allclose(saved.T_map_base, carried_on, atol=1e-6)
     assert 0.0 < saved.covariance[0, 0] < 0.25
 
@@ -159,7 +158,7 @@ def test_saved_pose_that_cannot_be_used_is_said_and_left(
     if kind == "damaged":
         file.write_text('{"translation": [1, 2')
     else:
-        save_pose(file, SavedPose(np.eye(4), np.eye(6) * 0.01, "another map"))
+        save_pose(file, InitialPose(np.eye(4), np.eye(6) * 0.01), "another map")
     change(stranger, *UP)
     stranger.until_said("cannot read the saved pose" if kind == "damaged" else "of another map")
     stranger.ready(world).until_status("localization", ERROR, "no pose", stranger.tick)

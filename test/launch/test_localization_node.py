@@ -8,16 +8,16 @@ import street
 from geometry_msgs.msg import PoseArray, PoseWithCovarianceStamped
 from nav_msgs.msg import Path as PathMessage
 from rclpy.qos import DurabilityPolicy, ReliabilityPolicy
-from robot import BEST_EFFORT, ERROR, IMAGE_AFTER_S, LATCHED, ODOMETRY, OK, Robot
+from robot import BEST_EFFORT, ERROR, IMAGE_AFTER_S, ODOMETRY, OK, Robot
 from sensor_msgs.msg import Image, PointCloud2
 from std_msgs.msg import Float32
 from std_srvs.srv import Empty
 from world import World, node_of
 
 from fgsn_ros.geometry import poses
-from fgsn_ros.messages.bag_messages import stamp_of
-from fgsn_ros.nodes import conversions
-from fgsn_ros.nodes import localization_messages as messages
+from fgsn_ros.messages.images import make_image
+from fgsn_ros.messages.types import make_header, stamp_of
+from fgsn_ros.nodes.ros_messages import LATCHED_QOS, ROS_TYPES, matrix_of, rgb_of
 from fgsn_ros.segmentation.labels import palette
 
 
@@ -50,7 +50,7 @@ def test_initial_pose_in_another_frame_is_rejected_and_said(robot: Robot) -> Non
 
 @pytest.mark.parametrize("broken", ["orientation", "covariance"])
 def test_initial_pose_that_is_none_is_refused_and_said(robot: Robot, broken: str) -> None:
-    message = PoseWithCovarianceStamped(header=messages.header(robot.time, "map"))
+    message = PoseWithCovarianceStamped(header=make_header(ROS_TYPES, robot.time, "map"))
     message.pose.pose.orientation.w = float(broken != "orientation")
     message.pose.covariance[0] = np.nan
     robot.initial_pose.publish(message)
@@ -124,10 +124,10 @@ def test_transform_and_odometry_are_the_pose(moving: Robot) -> None:
     moving.drive(1)
     pose = moving.poses[-1]
     T_odom_base = ODOMETRY.at(stamp_of(pose) - moving.base)
-    expected = messages.matrix_of(pose.pose.pose)
+    expected = matrix_of(pose.pose.pose)
 
     def is_pose() -> bool:
-        T_map_odom = messages.matrix_of(moving.transforms[-1].transform)
+        T_map_odom = matrix_of(moving.transforms[-1].transform)
         return bool(np.allclose(poses.compose(T_map_odom, T_odom_base), expected, atol=1e-6))
 
     moving.ros.until(is_pose, "the transform of the pose", moving.roll)
@@ -159,7 +159,7 @@ def test_particles_are_around_the_pose(moving: Robot) -> None:
         message = of_the_last_pose(moving, received)
     xy = np.array([(pose.position.x, pose.position.y) for pose in message.poses])
     assert 50 < len(xy) <= 400
-    mean = messages.matrix_of(moving.poses[-1].pose.pose)[:2, 3]
+    mean = matrix_of(moving.poses[-1].pose.pose)[:2, 3]
     np.testing.assert_allclose(xy.mean(axis=0), mean, atol=0.1)
 
 
@@ -179,7 +179,7 @@ def test_particle_weights_are_relative_to_their_mean(moving: Robot) -> None:
     rows = np.frombuffer(bytes(message.data), "<f4").reshape(message.width, 4)
     assert len(rows) == 400
     assert rows[:, 3].mean() == pytest.approx(1.0, abs=1e-5)
-    mean = messages.matrix_of(moving.poses[-1].pose.pose)[:2, 3]
+    mean = matrix_of(moving.poses[-1].pose.pose)[:2, 3]
     np.testing.assert_allclose((rows[:, :2] * rows[:, 3:]).mean(axis=0), mean, atol=0.1)
 
 
@@ -191,8 +191,8 @@ def test_quality_of_a_right_pose_is_near_one(moving: Robot) -> None:
 
 def test_paths_are_those_of_pose_and_odometry(moving: Robot) -> None:
     with (
-        moving.heard(PathMessage, "path", LATCHED) as path,
-        moving.heard(PathMessage, "odometry_path", LATCHED) as reckoned,
+        moving.heard(PathMessage, "path", LATCHED_QOS) as path,
+        moving.heard(PathMessage, "odometry_path", LATCHED_QOS) as reckoned,
     ):
         before = len(path[-1].poses)
         moving.drive(12)
@@ -208,7 +208,7 @@ def test_paths_are_those_of_pose_and_odometry(moving: Robot) -> None:
 
 def test_late_subscriber_gets_the_maps_points_coloured_by_label(robot: Robot, world: World) -> None:
     received: list[PointCloud2] = []
-    subscription = robot.listen(PointCloud2, "map_points", received.append, LATCHED)
+    subscription = robot.listen(PointCloud2, "map_points", received.append, LATCHED_QOS)
     (cloud,) = robot.ros.until(lambda: received, "the map")
     robot.ros.node.destroy_subscription(subscription)
     kind = np.dtype([("xyz", "<f4", 3), ("rgb", "<u4"), ("label", "<u2")])
@@ -231,11 +231,11 @@ def test_map_overlay_is_made_while_someone_subscribes(moving: Robot) -> None:
 
     def show() -> None:
         stamp = moving.time + IMAGE_AFTER_S
-        overlays.publish(conversions.image_message(messages.header(stamp, ""), "rgb8", grey))
+        overlays.publish(make_image(ROS_TYPES, make_header(ROS_TYPES, stamp, ""), "rgb8", grey))
         moving.drive(1)
 
     moving.ros.until(lambda: received, "a map overlay", show)
-    drawn = conversions.rgb_of(received[0])
+    drawn = rgb_of(received[0])
     assert drawn.shape == grey.shape
     assert 0.001 < (drawn != grey).any(axis=2).mean() < 0.9
     node.destroy_subscription(subscription)
@@ -247,7 +247,7 @@ def test_nomotion_update_lets_an_image_count_though_the_robot_stands(moving: Rob
 
     def standing() -> Any:
         moving.until_located(moving.stand())
-        return messages.matrix_of(moving.poses[-1].pose.pose)
+        return matrix_of(moving.poses[-1].pose.pose)
 
     standing()
     first, second = standing(), standing()

@@ -9,8 +9,8 @@ import street
 from robot import IMAGE_AFTER_S, ODOMETRY, Robot
 from world import World, node_of
 
-from fgsn_ros.messages.bag_messages import stamp_of
-from fgsn_ros.nodes import localization_messages as messages
+from fgsn_ros.messages.types import stamp_of
+from fgsn_ros.nodes.ros_messages import matrix_of
 
 TICKS, LATE = 20, 5
 PAIR = {name: replace(street.MOUNT, frame_id=f"{name}_optical") for name in ("left", "right")}
@@ -60,7 +60,7 @@ def send_late(robot: Robot, camera: str, ticks: int) -> float:
 
 
 def poses_of(robot: Robot) -> dict[float, Any]:
-    return {stamp_of(pose): messages.matrix_of(pose.pose.pose) for pose in robot.poses}
+    return {stamp_of(pose): matrix_of(pose.pose.pose) for pose in robot.poses}
 
 
 def test_images_that_come_late_give_the_same_poses(prompt: Robot, delayed: Robot) -> None:
@@ -75,7 +75,7 @@ def test_transform_after_late_images_is_of_now(delayed: Robot) -> None:
     delayed.roll()
     now = delayed.time + 0.1
     delayed.ros.until(lambda: stamp_of(delayed.transforms[-1]) > now - 1e-6, "a transform of now")
-    T_map_odom = messages.matrix_of(delayed.transforms[-1].transform)
+    T_map_odom = matrix_of(delayed.transforms[-1].transform)
     T_map_base = T_map_odom @ ODOMETRY.at(delayed.time - delayed.base)
     truth = delayed.truth(delayed.time)
     assert np.linalg.norm(T_map_base[:2, 3] - truth[:2, 3]) < 0.4

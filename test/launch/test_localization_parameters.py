@@ -10,7 +10,7 @@ from sensor_msgs.msg import PointCloud2
 from std_msgs.msg import Float32
 from world import World, node_of, write_statistics
 
-from fgsn_ros.messages.bag_messages import stamp_of
+from fgsn_ros.messages.types import stamp_of
 
 
 @dataclass(frozen=True)

@@ -12,15 +12,11 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 from fgsn_ros.cli import main
-from fgsn_ros.errors import FgsnError
-from fgsn_ros.messages.bag_messages import stamp_of
-from fgsn_ros.nodes import demo_drives, played_bag
-from fgsn_ros.nodes.demo_drives import CHECKPOINT, DemoDrives
-from fgsn_ros.nodes.launch_arguments import DESCRIPTIONS, FLAGS, Camera, check_demo, checked
+from fgsn_ros.messages.types import stamp_of
+from fgsn_ros.nodes.launch_arguments import CHECKPOINT, DemoDrives
 
 PATIENCE_S = 180.0
 DRIVE = ("simulate", "drive", "--duration-s", "5", "--rate-hz", "5", "--width", "320")
-IMAGE, JPEG = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 
 
 @pytest.fixture(scope="module")
@@ -31,14 +27,6 @@ def drives(tmp_path_factory: pytest.TempPathFactory) -> DemoDrives:
     assert main(["map", str(made.summer), str(CHECKPOINT), "--output", str(made.map)]) == 0
     made.winter.symlink_to(made.summer)
     return made
-
-
-@pytest.fixture
-def given(drives: DemoDrives) -> dict[str, str]:
-    """Texts of the arguments, with a map and a checkpoint."""
-    texts = {**dict.fromkeys(DESCRIPTIONS, ""), **dict.fromkeys(FLAGS, "false"), "odom": "/odom"}
-    files = {"map": drives.map, "checkpoint": CHECKPOINT, "params_file": __file__}
-    return {**texts, **{name: str(path) for name, path in files.items()}}
 
 
 class Launched:
@@ -104,12 +92,6 @@ def poses_of(bag: Path, topic: str) -> dict[float, np.ndarray]:
         }
 
 
-def refusal(given: dict[str, str], **arguments: str) -> str:
-    with pytest.raises(FgsnError) as caught:
-        checked({**given, **arguments})
-    return str(caught.value)
-
-
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -126,82 +108,6 @@ def test_a_wrong_argument_ends_the_launch_with_one_line(
     assert launched.ended() == 1
     (line,) = [line for line in launched.said.splitlines() if "[INFO] [launch]" not in line]
     assert reason in line
-
-
-@pytest.mark.parametrize(
-    ("arguments", "reason"),
-    [
-        ({"map": "/tmp"}, "holds no meta.json"),
-        ({"checkpoint": ""}, "checkpoint:= is missing"),
-        ({"checkpoint": "/absent"}, "checkpoint:=/absent is not there"),
-        ({"params_file": "/absent"}, "params_file:=/absent is not there"),
-        ({"bag": "/absent"}, "bag:=/absent is not there"),
-        ({"bag": "/tmp"}, "cannot read the bag /tmp"),
-        ({"image_transport": "theora"}, "image_transport:=theora is neither"),
-        ({"cameras": "left,right", "image": "/a"}, "names 1 topics, cameras:= 2"),
-        ({"initial_pose": "1 2"}, "neither 'x y yaw' nor"),
-        ({"initial_pose": "1 2 nan"}, "neither 'x y yaw' nor"),
-        ({"initial_pose": "ground_truth"}, "needs bag:="),
-        ({"record": "/tmp"}, "record:=/tmp exists already"),
-        ({"autostart": "1"}, "autostart:=1 is neither true nor false"),
-    ],
-)
-def test_what_cannot_work_is_refused_with_the_reason(
-    given: dict[str, str], arguments: dict[str, str], reason: str
-) -> None:
-    assert reason in refusal(given, **arguments)
-
-
-def test_without_a_bag_the_arguments_name_the_cameras(given: dict[str, str]) -> None:
-    assert checked(given).cameras == (Camera("camera", "", ""),)
-    several = checked({**given, "cameras": "left, /right", "image": "/l/image,/r/image/compressed"})
-    assert several.cameras == (Camera("left", "/l/image", ""), Camera("right", "/r/image", ""))
-    assert checked({**given, "initial_pose": "1, 2, -0.5"}).initial_pose == (1.0, 2.0, -0.5)
-
-
-def test_with_a_bag_it_says_what_the_arguments_do_not(
-    given: dict[str, str], drives: DemoDrives
-) -> None:
-    arguments = {"bag": str(drives.winter), "initial_pose": "ground_truth"}
-    found = checked({**given, **arguments})
-    assert found.cameras == (Camera("camera", "/camera/image", "compressed"),)
-    assert found.use_sim_time
-    first = next(iter(poses_of(drives.winter, "/ground_truth").values()))
-    np.testing.assert_allclose(found.initial_pose[:2], first)
-    assert "no nav_msgs/Odometry on /wheels" in refusal(given, **arguments, odom="/wheels")
-    assert "no images on /image; it has /camera/image" in refusal(
-        given, **arguments, image="/image"
-    )
-
-
-def test_cameras_of_a_bag_are_its_image_topics(
-    given: dict[str, str], drives: DemoDrives, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    topics = {"/odom": "nav_msgs/msg/Odometry", "/left/image/compressed": JPEG}
-    topics |= {"/left/image": IMAGE, "/right/image/compressed": JPEG, "/left/depth": IMAGE}
-    monkeypatch.setattr(played_bag, "topics_of", lambda bag: topics)
-    bag = {**given, "bag": str(drives.winter)}
-    left, right = (
-        Camera("left", "/left/image", "raw"),
-        Camera("right", "/right/image", "compressed"),
-    )
-    assert checked(bag).cameras == (left, right)
-    assert checked({**bag, "cameras": "right"}).cameras == (right,)
-    topics["/left/image_rect"] = IMAGE
-    assert "several images of a camera: choose by image:=" in refusal(bag)
-
-
-def test_the_demo_makes_what_is_missing_in_order(
-    drives: DemoDrives, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ROS_HOME", str(tmp_path))
-    empty = demo_drives.demo_drives()
-    outputs = [command[-1] for command in empty.missing()]
-    assert outputs == [str(empty.summer), str(empty.winter), str(empty.map)]
-    assert empty.folder == tmp_path / "fgsn_ros" / "demo"
-    assert drives.missing() == []
-    with pytest.raises(FgsnError, match="its own checkpoint"):
-        check_demo({**dict.fromkeys(DESCRIPTIONS, ""), "checkpoint": "mine"})
 
 
 @pytest.mark.parametrize("kind", ["bag", "demo"])

@@ -15,8 +15,8 @@ from rosbag2_interfaces.srv import Resume
 from fgsn_ros.cli import main
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import read_tum
-from fgsn_ros.messages.bag_messages import stamp_of
-from fgsn_ros.nodes.demo_drives import CHECKPOINT, DemoDrives
+from fgsn_ros.messages.types import stamp_of
+from fgsn_ros.nodes.launch_arguments import CHECKPOINT, DemoDrives
 from fgsn_ros.recordings.open import open_recording
 
 FRAMES = 221

@@ -15,9 +15,10 @@ from sensor_msgs.msg import Image, PointCloud2
 
 from fgsn_ros.config import load_yaml
 from fgsn_ros.mapping.semantic_map import SemanticMap
-from fgsn_ros.nodes.localization_messages import map_message, weighted_particles_message
-from fgsn_ros.nodes.localization_publishers import LocalizationPublishers
-from fgsn_ros.nodes.match_overlay import MatchOverlays
+from fgsn_ros.messages.clouds import make_particle_cloud, make_point_cloud
+from fgsn_ros.messages.types import make_header
+from fgsn_ros.nodes.publishers import LocalizationPublishers, MatchOverlays
+from fgsn_ros.nodes.ros_messages import ROS_TYPES
 
 CONFIG: Any = load_yaml(Path(__file__).parents[2] / "config" / "localize.rviz")
 MANAGER = CONFIG["Visualization Manager"]
@@ -82,12 +83,12 @@ def test_topics_of_a_bag_are_heard_whatever_it_offers() -> None:
 
 
 def test_the_channels_that_colour_points_are_in_the_messages() -> None:
-    poses = np.eye(4)[None]
-    particles = weighted_particles_message(1.0, "map", poses, np.ones(1))
+    header = make_header(ROS_TYPES, 1.0, "map")
+    particles = make_particle_cloud(ROS_TYPES, header, np.eye(4)[None], np.ones(1))
     channel = DISPLAYS["/particle_weights"]["Channel Name"]
     assert channel in [field.name for field in particles.fields]
-    stamp = particles.header.stamp
-    points = map_message(stamp, "map", np.zeros((1, 3), np.float32), np.zeros(1, np.uint16), 5)
+    point = np.zeros((1, 3), np.float32), np.zeros(1, np.uint16), np.zeros((1, 3), np.uint8)
+    points = make_point_cloud(ROS_TYPES, header, *point)
     assert DISPLAYS["/map_points"]["Color Transformer"] == "RGB8"
     assert "rgb" in [field.name for field in points.fields]
 

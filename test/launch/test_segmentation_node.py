@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from diagnostic_msgs.msg import DiagnosticArray
 from launch_ros.actions import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
@@ -17,8 +17,15 @@ from vision_msgs.msg import LabelInfo
 
 import fgsn_ros
 from fgsn_ros.geometry.cameras import Camera
-from fgsn_ros.messages.bag_messages import camera_of, stamp_of
-from fgsn_ros.nodes import conversions
+from fgsn_ros.messages.images import camera_of, make_camera_info, make_image
+from fgsn_ros.messages.types import make_time, stamp_of
+from fgsn_ros.nodes.ros_messages import (
+    LATCHED_QOS,
+    ROS_TYPES,
+    fingerprint_of,
+    label_map_from,
+    rgb_of,
+)
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.labels import overlay
 from fgsn_ros.segmentation.segmenter import Segmenter
@@ -26,9 +33,6 @@ from fgsn_ros.segmentation.settings import SegmenterSettings
 
 CHECKPOINT = Path(fgsn_ros.__file__).parent / "data" / "town.safetensors"
 CAMERA = Camera(202, 150, 180.0, 182.0, 100.0, 74.0, "plumb_bob", (0.1, -0.05, 0.0, 0.001, 0.0))
-LATCHED = QoSProfile(
-    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
 
 
 def node_of(namespace: str, **parameters: object) -> Node:
@@ -59,7 +63,7 @@ class Talk:
         return self.ros.node.create_subscription(kind, f"{self.namespace}/{topic}", callback, 10)
 
     def send(self, message: Any, camera: Camera = CAMERA) -> None:
-        self.infos.publish(conversions.camera_info_message(message.header, camera))
+        self.infos.publish(make_camera_info(ROS_TYPES, message.header, camera))
         self.images.publish(message)
 
     def answer(self, message: Any) -> Image:
@@ -131,8 +135,8 @@ def picture(seed: int, height: int = CAMERA.height, width: int = CAMERA.width) -
 
 
 def message_of(image: np.ndarray, seconds: float) -> Image:
-    header = Header(stamp=conversions.stamp_message(seconds), frame_id="left_optical")
-    return conversions.image_message(header, "rgb8", image)
+    header = Header(stamp=make_time(ROS_TYPES, seconds), frame_id="left_optical")
+    return make_image(ROS_TYPES, header, "rgb8", image)
 
 
 def test_labels_are_the_segmenters_with_stamp_and_frame_kept(raw: Talk, segmenter: Any) -> None:
@@ -140,7 +144,7 @@ def test_labels_are_the_segmenters_with_stamp_and_frame_kept(raw: Talk, segmente
     labels = raw.answer(message_of(picture(1), 100.25))
     assert (labels.header.frame_id, stamp_of(labels)) == ("left_optical", 100.25)
     assert labels.encoding == "mono8"
-    received = conversions.label_map_from(labels, segmenter.label_count)
+    received = label_map_from(labels, segmenter.label_count)
     np.testing.assert_array_equal(received.labels, expected.labels)
     assert len(np.unique(received.labels)) > 3
 
@@ -156,9 +160,9 @@ def test_camera_info_of_the_labels_fits_their_grid(raw: Talk) -> None:
 
 def test_late_subscriber_gets_the_label_info(raw: Talk, segmenter: Any) -> None:
     received: list[LabelInfo] = []
-    raw.ros.node.create_subscription(LabelInfo, "/raw/labels/info", received.append, LATCHED)
+    raw.ros.node.create_subscription(LabelInfo, "/raw/labels/info", received.append, LATCHED_QOS)
     raw.ros.until(lambda: received, "label info")
-    assert conversions.fingerprint_of(received[0]) == segmenter.checkpoint.fingerprint
+    assert fingerprint_of(received[0]) == segmenter.checkpoint.fingerprint
     assert [c.class_id for c in received[0].class_map] == list(range(segmenter.label_count))
 
 
@@ -179,7 +183,7 @@ def test_overlay_and_confidence_are_made_while_someone_listens(raw: Talk, segmen
     send = lambda: raw.send(message_of(image, 104.0))  # noqa: E731
     raw.ros.until(lambda: all(received.values()), "overlay and confidence", send)
     label_map = segmenter.segment(image)
-    shown = conversions.rgb_of(received["overlay"][0])
+    shown = rgb_of(received["overlay"][0])
     np.testing.assert_array_equal(shown, overlay(image, label_map))
     assert received["overlay"][0].encoding == "bgr8"
     confidence = np.asarray(received["confidence"][0].data).reshape(label_map.labels.shape)
@@ -231,7 +235,7 @@ def test_compressed_images_are_labelled(talks: dict[str, Any], segmenter: Any) -
     message = CompressedImage(header=message_of(picture(8), 50.5).header, format="png")
     message.data.frombytes(data)
     labels = talks["/jpeg"].answer(message)
-    received = conversions.label_map_from(labels, segmenter.label_count)
+    received = label_map_from(labels, segmenter.label_count)
     np.testing.assert_array_equal(received.labels, segmenter.segment(picture(8)).labels)
 
 
@@ -243,7 +247,7 @@ def test_simulated_clock_may_jump_back(talks: dict[str, Any], ros: Any) -> None:
     def tick() -> None:
         nonlocal seconds
         seconds += 0.5
-        publisher.publish(Clock(clock=conversions.stamp_message(seconds)))
+        publisher.publish(Clock(clock=make_time(ROS_TYPES, seconds)))
 
     def stamped_since(start: float) -> Callable[[], bool]:
         return lambda: start < float(jpeg.value("images", "age [s]") or "nan") + 50.5 < start + 40

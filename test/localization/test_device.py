@@ -7,8 +7,7 @@ import torch
 
 from fgsn_ros.errors import LocalizationError, SettingsError
 from fgsn_ros.localization import device
-from fgsn_ros.localization.localizer import Localizer
-from fgsn_ros.localization.settings import LocalizerSettings
+from fgsn_ros.localization.localizer import Localizer, LocalizerSettings
 
 
 @pytest.fixture
@@ -34,11 +33,15 @@ def test_auto_stays_on_the_cpu_and_says_why(drive, caplog):
     assert device.available("cpu") == "cpu"
 
 
-def test_a_gpu_without_the_kernels_compiler_is_refused(monkeypatch):
+def test_a_gpu_without_what_drives_it_is_refused_with_what_to_install(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(device.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(LocalizationError, match="pip install triton"):
-        device.available("cuda")
+    for missing, advice in (("triton", "pip install triton"), ("torch", r"fgsn_ros\[torch\]")):
+        found = {"torch", "triton"} - {missing}
+        monkeypatch.setattr(
+            device.importlib.util, "find_spec", lambda name, f=found: name in f or None
+        )
+        with pytest.raises(LocalizationError, match=advice):
+            device.available("cuda")
 
 
 def test_another_device_needs_a_new_start(drive):

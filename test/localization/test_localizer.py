@@ -5,9 +5,9 @@ import pytest
 
 from fgsn_ros.errors import LocalizationError, MapError, SettingsError
 from fgsn_ros.geometry import poses
-from fgsn_ros.localization.localizer import Localizer
+from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.localizer import Localizer, LocalizerSettings
 from fgsn_ros.localization.measurement import MeasurementSettings
-from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.semantic_map import check_fingerprint
 from fgsn_ros.segmentation.labels import UNLABELLED
 
@@ -23,7 +23,7 @@ def started(drive, offset=(0.0, 0.0, 0.0), settings=FAST, std=STD):
     shifted = poses.from_planar(*offset)
     shifted[:3, :3] = shifted[:3, :3] @ T[:3, :3]
     shifted[:3, 3] += T[:3, 3]
-    localizer.initialize(drive.stamps[0], shifted, np.diag(std**2))
+    localizer.initialize(InitialPose(shifted, np.diag(std**2), drive.stamps[0]))
     return localizer
 
 
@@ -180,7 +180,7 @@ def test_after_a_reset_time_may_start_anew(drive):
     assert not localizer.initialized
     localizer.add_odometry(-100.0, np.eye(4))
     localizer.add_odometry(-99.9, np.eye(4))
-    localizer.initialize(-100.0, drive.truth.at(drive.stamps[0]), np.diag(STD**2))
+    localizer.initialize(InitialPose(drive.truth.at(drive.stamps[0]), np.diag(STD**2), -100.0))
     assert localizer.add_labels(-99.95, "camera", drive.label_maps[0]).visible_points > 900
     assert localizer.add_labels(-100.1, "camera", drive.label_maps[0]) is None
     assert localizer.skipped["older than odometry"] == 1
@@ -190,7 +190,7 @@ def test_labels_that_odometry_does_not_cover_are_skipped_and_counted(drive):
     localizer = Localizer(drive.semantic_map, drive.log_ratio, drive.mounts, FAST)
     labels = drive.label_maps[0]
     assert localizer.add_labels(1.0, "camera", labels) is None
-    localizer.initialize(1.0, np.eye(4), np.diag(STD**2))
+    localizer.initialize(InitialPose(np.eye(4), np.diag(STD**2), 1.0))
     assert localizer.add_labels(1.0, "camera", labels) is None
     localizer.add_odometry(1.0, np.eye(4))
     localizer.add_odometry(1.1, np.eye(4))
@@ -219,20 +219,14 @@ def test_bad_odometry_is_refused_and_a_jump_asks_for_a_new_pose(drive):
         _ = localizer.particles
 
 
-@pytest.mark.parametrize(
-    ("pose", "covariance"),
-    [
-        (np.full((4, 4), np.nan), np.eye(6)),
-        (np.eye(4), -np.eye(6)),
-        (np.eye(4), np.tri(6)),
-        (np.eye(4), np.ones(6)),
-        (np.eye(3), np.eye(6)),
-    ],
-)
-def test_an_unusable_initial_pose_is_refused(drive, pose, covariance):
+def test_an_initial_pose_without_a_stamp_is_one_of_the_newest_odometry(drive):
     localizer = Localizer(drive.semantic_map, drive.log_ratio, drive.mounts, FAST)
-    with pytest.raises(LocalizationError, match="initial pose"):
-        localizer.initialize(0.0, pose, covariance)
+    pose = InitialPose(np.eye(4), np.diag(STD**2))
+    with pytest.raises(LocalizationError, match="odometry first"):
+        localizer.initialize(pose)
+    localizer.add_odometry(3.0, np.eye(4))
+    localizer.initialize(pose)
+    assert localizer.stamp == 3.0
 
 
 def test_labels_of_an_unknown_camera_are_refused(drive):

@@ -1,11 +1,20 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from fgsn_ros.errors import SettingsError
 from fgsn_ros.geometry import poses
-from fgsn_ros.localization.localizer import Localizer
+from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.localizer import Localizer, LocalizerSettings
 from fgsn_ros.localization.measurement import MeasurementSettings
-from fgsn_ros.localization.online import MAX_WAITING, OnlineLocalizer, OnlineSettings, Start
-from fgsn_ros.localization.settings import LocalizerSettings
+from fgsn_ros.localization.online import (
+    MAX_WAITING,
+    OnlineLocalizer,
+    OnlineSettings,
+    Tracking,
+    TrackingSettings,
+)
 
 FAST = LocalizerSettings(
     particles=400, initial_particles=1200, measurement=MeasurementSettings(points=800)
@@ -14,12 +23,12 @@ COVARIANCE = np.diag(np.square([1.0, 1.0, 0.1, 0.01, 0.01, np.deg2rad(4.0)]))
 
 
 def online_localizer(drive, mounting=None, settings=None):
-    localizer = Localizer(drive.semantic_map, drive.log_ratio, {}, FAST)
-    return OnlineLocalizer(localizer, mounting or (lambda name, _: drive.mounts[name]), settings)
+    mounting = mounting or (lambda name, _: drive.mounts[name])
+    return OnlineLocalizer(drive.semantic_map, drive.log_ratio, mounting, FAST, settings)
 
 
 def home(drive, stamp=None):
-    return Start(drive.truth.at(drive.stamps[0]), COVARIANCE, stamp)
+    return InitialPose(drive.truth.at(drive.stamps[0]), COVARIANCE, stamp)
 
 
 def messages(drive, seconds, odometry_delay=0.0, labels_delay=0.0, shift=0.0):
@@ -56,7 +65,7 @@ def errors(drive, estimates, shift=0.0):
 
 def test_messages_late_and_early_give_the_very_estimates_of_a_replay(drive):
     localizer = Localizer(drive.semantic_map, drive.log_ratio, drive.mounts, FAST)
-    localizer.initialize(drive.stamps[0], drive.truth.at(drive.stamps[0]), COVARIANCE)
+    localizer.initialize(home(drive, drive.stamps[0]))
     for stamp, T in zip(drive.odometry.stamps, drive.odometry.poses, strict=True):
         localizer.add_odometry(stamp, T)
     replayed = [
@@ -81,7 +90,7 @@ def test_an_initial_pose_of_the_past_is_carried_on_and_one_of_the_future_does_no
         play(online, late)
         assert online.T_map_odom is None
         pose = drive.truth.at(drive.stamps[0] if stamp == drive.stamps[0] else late[-1][2])
-        online.initialize(Start(pose, COVARIANCE, stamp))
+        online.initialize(InitialPose(pose, COVARIANCE, stamp))
         assert online.T_map_odom is not None
         rest = [m for m in messages(drive, 3.0) if m[2] > late[-1][2]]
         estimates = play(online, rest)
@@ -121,7 +130,7 @@ def test_without_a_pose_to_go_home_to_it_waits_for_one(drive):
     play(online, messages(drive, 1.0))
     assert play(online, messages(drive, 1.0, shift=-50.0)) == []
     assert online.T_map_odom is None
-    assert not online.localizer.initialized
+    assert not online.initialized
 
 
 def test_a_jump_forward_does_not_freeze_the_filter(drive):
@@ -150,7 +159,7 @@ def test_odometry_with_nan_is_refused_and_does_no_harm(drive, caplog):
     online.add_odometry(drive.stamps[0] + 1.01, np.full((4, 4), np.nan))
     assert "NaN" in caplog.text
     assert online.counts["refused messages"] == 1
-    assert online.localizer.initialized
+    assert online.initialized
 
 
 def test_odometry_that_was_reset_withholds_the_pose(drive):
@@ -204,3 +213,73 @@ def test_label_maps_of_a_wrong_size_are_refused_and_the_next_ones_used(drive, ca
 def test_settings_out_of_range_are_refused(name):
     with pytest.raises(Exception, match=name):
         OnlineSettings(**{name: -1.0})
+
+
+TRACKING = TrackingSettings(quality_time_s=1.0, lost_quality=0.5, lost_std_m=3.0, lost_after_s=2.0)
+
+
+def estimate(stamp, quality, std_m=0.1):
+    covariance = np.diag([std_m**2 / 2, std_m**2 / 2, 0.0, 0.0, 0.0, 0.0])
+    return SimpleNamespace(stamp=stamp, match_quality=quality, covariance=covariance)
+
+
+def follow(tracking, start, seconds, quality, std_m=0.1):
+    for stamp in np.arange(start, start + seconds, 0.1):
+        tracking.add(estimate(stamp, quality, std_m))
+
+
+def test_the_quality_follows_with_its_time_constant():
+    tracking = Tracking(TRACKING)
+    assert tracking.quality is None
+    tracking.add(estimate(0.0, 1.2))
+    assert tracking.quality == 1.0
+    tracking.add(estimate(1.0, 0.0))
+    assert tracking.quality == pytest.approx(np.exp(-1.0))
+
+
+def test_a_pose_is_lost_after_a_while_without_agreement_and_found_again():
+    tracking = Tracking(TRACKING)
+    follow(tracking, 0.0, 5.0, 0.8)
+    assert not tracking.lost
+    follow(tracking, 5.0, 2.0, 0.2)
+    assert not tracking.lost
+    follow(tracking, 7.0, 2.0, 0.2)
+    assert tracking.lost
+    follow(tracking, 9.0, 2.0, 0.9)
+    assert not tracking.lost
+
+
+def test_one_bad_frame_in_ten_loses_nothing():
+    tracking = Tracking(TRACKING)
+    for k in range(100):
+        tracking.add(estimate(0.1 * k, 0.0 if k % 10 == 0 else 0.9))
+        assert not tracking.lost
+
+
+def test_a_pose_that_nobody_knows_better_than_three_metres_is_lost_whatever_the_labels_say():
+    tracking = Tracking(TRACKING)
+    follow(tracking, 0.0, 4.0, 0.9, std_m=4.0)
+    assert tracking.lost
+
+
+def test_without_visible_points_it_is_lost():
+    tracking = Tracking(TRACKING)
+    follow(tracking, 0.0, 1.0, 0.9)
+    follow(tracking, 1.0, 5.0, float("nan"))
+    assert tracking.lost
+    assert tracking.quality < 0.05
+
+
+def test_a_new_start_forgets():
+    tracking = Tracking(TRACKING)
+    follow(tracking, 0.0, 5.0, 0.0)
+    assert tracking.lost
+    tracking.restart()
+    assert not tracking.lost
+    assert tracking.quality is None
+
+
+@pytest.mark.parametrize("name", ["quality_time_s", "lost_quality", "lost_std_m", "lost_after_s"])
+def test_tracking_settings_out_of_range_are_refused(name):
+    with pytest.raises(SettingsError, match=name):
+        TrackingSettings(**{name: -1.0})

@@ -4,15 +4,16 @@ import numpy as np
 import pytest
 
 from fgsn_ros.errors import LocalizationError, MapError, RecordingError
+from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.measurement import MeasurementSettings
-from fgsn_ros.localization.pipeline import InitialPose, localize
-from fgsn_ros.localization.settings import LocalizerSettings
+from fgsn_ros.localization.pipeline import localize
 from fgsn_ros.recordings.recording import Frame
 
 SETTINGS = LocalizerSettings(
     particles=300, initial_particles=300, measurement=MeasurementSettings(points=500)
 )
-STD = np.array([0.3, 0.3, 0.1, 0.01, 0.01, 0.02])
+STD = 0.3, 0.02
 
 
 def recording(drive, first=0, last=20, odometry=True):
@@ -36,7 +37,7 @@ def run(drive, recorded, initial=None, fingerprint="a" * 64, **kwargs):
         recorded,
         drive.semantic_map,
         checkpoint,
-        initial or InitialPose(drive.truth.at(drive.stamps[0]), STD),
+        initial or InitialPose.around(drive.truth.at(drive.stamps[0]), *STD),
         SETTINGS,
         labels=lambda frame: drive.label_maps[frame.image[0, 0, 0]],
         progress=False,
@@ -64,7 +65,7 @@ def test_a_replay_is_the_same_to_the_bit(drive):
 
 def test_every_estimate_is_handed_to_the_caller(drive):
     seen = []
-    run(drive, recording(drive, last=4), on_estimate=lambda e, _: seen.append(e.stamp))
+    run(drive, recording(drive, last=4), on_estimate=[lambda e, _: seen.append(e.stamp)])
     assert seen == drive.stamps[:4].tolist()
 
 
@@ -73,8 +74,8 @@ def test_every_label_map_is_handed_to_the_caller_before_its_estimate(drive):
     run(
         drive,
         recording(drive, last=3),
-        on_labels=lambda frame, _: seen.append(("labels", frame.stamp)),
-        on_estimate=lambda e, _: seen.append(("estimate", e.stamp)),
+        on_labels=[lambda frame, _: seen.append(("labels", frame.stamp))],
+        on_estimate=[lambda e, _: seen.append(("estimate", e.stamp))],
     )
     expected = [(kind, stamp) for stamp in drive.stamps[:3] for kind in ("labels", "estimate")]
     assert seen == expected
@@ -92,7 +93,7 @@ def test_a_damaged_frame_ends_the_run(drive):
 
 
 def test_frames_before_the_initial_pose_are_skipped_and_counted(drive):
-    initial = InitialPose(drive.truth.at(drive.stamps[3]), STD, stamp=float(drive.stamps[3]))
+    initial = InitialPose.around(drive.truth.at(drive.stamps[3]), *STD, float(drive.stamps[3]))
     result = run(drive, recording(drive, last=8), initial)
     assert result.skipped == {"before the initial pose": 3}
     assert len(result.trajectory) == 5

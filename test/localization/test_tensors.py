@@ -11,11 +11,13 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.arrays import host
 from fgsn_ros.localization import localizer
 from fgsn_ros.localization.device import TensorRandom
-from fgsn_ros.localization.history import History
+from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.measurement import MeasurementSettings
 from fgsn_ros.localization.motion import MotionSettings, PlanarMotion, SpatialMotion
 from fgsn_ros.localization.particle_filter import (
     FilterSettings,
+    History,
     ParticleSet,
     effective_sample_size,
     mean_and_covariance,
@@ -23,7 +25,6 @@ from fgsn_ros.localization.particle_filter import (
     tempered_share,
     update,
 )
-from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.ground import Ground
 
 STD = np.diag(np.square([0.3, 0.2, 0.1, 0.02, 0.01, 0.1]))
@@ -182,7 +183,8 @@ def run(drive, order, model):
     )
     started = localizer.Localizer(drive.semantic_map, drive.log_ratio, drive.mounts, settings)
     T = poses.compose(drive.truth.at(drive.stamps[0]), poses.from_planar(0.4, -0.2, 0.02))
-    started.initialize(drive.stamps[0], T, np.diag(np.square([0.4, 0.4, 0.05, 0.005, 0.005, 0.03])))
+    covariance = np.diag(np.square([0.4, 0.4, 0.05, 0.005, 0.005, 0.03]))
+    started.initialize(InitialPose(T, covariance, drive.stamps[0]))
     for stamp, T in zip(drive.odometry.stamps, drive.odometry.poses, strict=True):
         started.add_odometry(stamp, T)
     return [started.add_labels(drive.stamps[i], "camera", drive.label_maps[i]) for i in order]

@@ -11,9 +11,9 @@ from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
-from fgsn_ros.recordings.open import RecordingSettings, open_recording
-from fgsn_ros.recordings.recording import Frame
-from fgsn_ros.recordings.rosbag_writer import RecordingWriter
+from fgsn_ros.recordings.open import open_recording
+from fgsn_ros.recordings.recording import Frame, RecordingSettings
+from fgsn_ros.recordings.rosbag_writer import RecordingWriter, Storage
 
 WIDTH, HEIGHT = 64, 40
 
@@ -122,27 +122,49 @@ class Edited(RecordingWriter):
         super().__init__(path)
         self.edit = edit
 
-    def write(self, topic, msgtype, stamp, message, latched=False) -> None:
+    def write(self, topic, stamp, message, latched=False) -> None:
         for item in self.edit(topic, stamp, message):
-            super().write(topic, msgtype, item[0], item[1], latched)
+            super().write(topic, item[0], item[1], latched)
 
 
-def made_edited(path: Path, drive, edit) -> Path:
-    with Edited(path, edit) as writer:
+def write(entered: RecordingWriter, drive, jpeg_quality: int | None = 95) -> None:
+    with entered as writer:
         for name, mount in drive.cameras.items():
             writer.add_camera(name, mount)
         for stamp, T in zip(drive.ground_truth.stamps, drive.ground_truth.poses, strict=True):
             writer.write_ground_truth(float(stamp), T)
+        for stamp, T in zip(drive.odometry.stamps, drive.odometry.poses, strict=True):
             writer.write_odometry(float(stamp), T)
         for frame in drive.frames():
-            writer.write_image(frame)
-    return path
+            writer.write_image(frame, jpeg_quality)
+
+
+@pytest.fixture
+def write_drive() -> Callable[..., Path]:
+    """Writes a drive to a path."""
+
+    def written(
+        path: Path,
+        drive,
+        storage: Storage = "mcap",
+        quality: int | None = 95,
+        overwrite: bool = False,
+    ) -> Path:
+        write(RecordingWriter(path, storage, overwrite), drive, quality)
+        return path
+
+    return written
 
 
 @pytest.fixture
 def write_edited() -> Callable[..., Path]:
     """Writes a drive to a path, each message passed through an edit."""
-    return made_edited
+
+    def written(path: Path, drive, edit) -> Path:
+        write(Edited(path, edit), drive)
+        return path
+
+    return written
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from fgsn_ros.errors import FgsnError, RecordingError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import T_BASE_OPTICAL
 from fgsn_ros.geometry.trajectory import Trajectory, write_tum
-from fgsn_ros.recordings.open import RecordingSettings, open_recording, read_reference
-from fgsn_ros.recordings.recording import require_ground_truth, require_odometry
+from fgsn_ros.recordings.open import open_recording, read_reference
+from fgsn_ros.recordings.recording import RecordingSettings, require_ground_truth, require_odometry
 
 
 def refused(path: Path, **settings) -> str:

@@ -8,11 +8,10 @@ import pytest
 from rosbags.rosbag2 import Writer
 
 from fgsn_ros.errors import OutputError, RecordingError
-from fgsn_ros.recordings.bag_files import read_topics
-from fgsn_ros.recordings.bag_scan import scan_bag
-from fgsn_ros.recordings.open import RecordingSettings, open_recording
-from fgsn_ros.recordings.recording import require_odometry
-from fgsn_ros.recordings.rosbag_writer import RecordingWriter, Storage, write_recording
+from fgsn_ros.recordings.bag_files import read_topics, scan_bag
+from fgsn_ros.recordings.open import open_recording
+from fgsn_ros.recordings.recording import RecordingSettings, require_odometry
+from fgsn_ros.recordings.rosbag_writer import RecordingWriter, Storage
 
 STORAGES: list[Storage] = ["mcap", "sqlite3"]
 ODOMETRY = "nav_msgs/msg/Odometry"
@@ -22,35 +21,37 @@ def without(*topics: str):
     return lambda topic, stamp, message: [] if topic in topics else [(stamp, message)]
 
 
-def test_a_writer_that_fails_leaves_nothing(tmp_path, drive) -> None:
+def test_a_writer_that_fails_leaves_nothing(tmp_path, drive, write_drive) -> None:
     with pytest.raises(ZeroDivisionError), RecordingWriter(tmp_path / "drive") as writer:
         writer.write_odometry(1.0, np.eye(4))
         _ = 1 / 0
     assert list(tmp_path.iterdir()) == []
-    write_recording(tmp_path / "drive", drive)
+    write_drive(tmp_path / "drive", drive)
     with pytest.raises(OutputError, match="exists"):
-        write_recording(tmp_path / "drive", drive)
-    write_recording(tmp_path / "drive", drive, overwrite=True)
+        write_drive(tmp_path / "drive", drive)
+    write_drive(tmp_path / "drive", drive, overwrite=True)
 
 
 @pytest.mark.parametrize(
     "error", [OSError(28, "No space left on device"), sqlite3.OperationalError("disk is full")]
 )
-def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path, drive, monkeypatch, error) -> None:
+def test_a_full_disk_is_one_line_and_leaves_nothing(
+    tmp_path, drive, monkeypatch, error, write_drive
+) -> None:
     def fail(*_: object) -> None:
         raise error
 
     monkeypatch.setattr(Writer, "write", fail)
     with pytest.raises(OutputError, match="free space") as caught:
-        write_recording(tmp_path / "drive", drive)
+        write_drive(tmp_path / "drive", drive)
     assert "\n" not in str(caught.value)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("storage", STORAGES)
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
-def test_a_truncated_bag_is_refused(tmp_path, drive, storage, share, refused) -> None:
-    write_recording(tmp_path / "drive", drive, storage)
+def test_a_truncated_bag_is_refused(tmp_path, drive, storage, share, refused, write_drive) -> None:
+    write_drive(tmp_path / "drive", drive, storage)
     file = next(f for f in (tmp_path / "drive").iterdir() if f.suffix != ".yaml")
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
     assert "truncated" in refused(tmp_path / "drive")
@@ -70,8 +71,8 @@ def test_an_empty_bag_is_refused(tmp_path, storage, refused) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "a: [", "rosbag2_bagfile_information: {version: x}"])
-def test_a_damaged_metadata_file_is_refused(tmp_path, drive, content, refused) -> None:
-    write_recording(tmp_path / "drive", drive)
+def test_a_damaged_metadata_file_is_refused(tmp_path, drive, content, refused, write_drive) -> None:
+    write_drive(tmp_path / "drive", drive)
     (tmp_path / "drive/metadata.yaml").write_text(content)
     assert "drive" in refused(tmp_path / "drive")
 
@@ -163,8 +164,8 @@ def test_a_damaged_image_is_refused_with_its_time(tmp_path, drive, refused, writ
     assert "1700000000.750000" in refused(write_edited(tmp_path / "drive", drive, edit))
 
 
-def test_a_frame_range_is_refused_for_bags(tmp_path, drive, refused) -> None:
-    write_recording(tmp_path / "drive", drive)
+def test_a_frame_range_is_refused_for_bags(tmp_path, drive, refused, write_drive) -> None:
+    write_drive(tmp_path / "drive", drive)
     assert "first" in refused(tmp_path / "drive", RecordingSettings(first=1))
 
 

@@ -15,7 +15,7 @@ from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import SetParameters
 from rclpy.duration import Duration
 from rclpy.parameter import Parameter
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 from tf2_msgs.msg import TFMessage
@@ -24,17 +24,15 @@ from world import World
 
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
-from fgsn_ros.messages.bag_messages import stamp_of
-from fgsn_ros.nodes import conversions
-from fgsn_ros.nodes import localization_messages as messages
+from fgsn_ros.messages.images import make_camera_info
+from fgsn_ros.messages.poses import make_estimate, make_odometry, make_transform, make_transforms
+from fgsn_ros.messages.types import make_header, stamp_of
+from fgsn_ros.nodes.ros_messages import LATCHED_QOS, ROS_TYPES, labels_message, matrix_of
 
 TRUTH = street.weaving_drive(24.0, speed=4.0)
 ODOMETRY = street.drifting_odometry(TRUTH)
 IMAGE_AFTER_S = 0.085
 """After the start of a tick, between two odometry messages."""
-LATCHED = QoSProfile(
-    depth=1, reliability=ReliabilityPolicy.RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL
-)
 BEST_EFFORT = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
 PATIENCE_S = 60.0
 NO_ODOMETRY = Odometry()
@@ -65,16 +63,16 @@ class Robot:
         publish = ros.node.create_publisher
         self.odometry = publish(Odometry, f"/{name}/odom", 50)
         self.initial_pose = publish(PoseWithCovarianceStamped, f"/{name}/initialpose", 5)
-        self.static = publish(TFMessage, f"/{name}/tf_static", LATCHED)
+        self.static = publish(TFMessage, f"/{name}/tf_static", LATCHED_QOS)
         self.labels, self.infos, self.label_infos = (
             {camera: publish(kind, f"/{name}/{camera}/{topic}", qos) for camera in self.mounts}
             for kind, topic, qos in (
                 (Image, "labels", 5),
                 (CameraInfo, "labels/camera_info", 5),
-                (LabelInfo, "labels/info", LATCHED),
+                (LabelInfo, "labels/info", LATCHED_QOS),
             )
         )
-        self.listen(PoseWithCovarianceStamped, "pose", self.poses.append, LATCHED)
+        self.listen(PoseWithCovarianceStamped, "pose", self.poses.append, LATCHED_QOS)
         self.listen(TFMessage, "tf", lambda message: self.transforms.extend(message.transforms), 50)
         self.listen(DiagnosticArray, "diagnostics", self._take_diagnostics, 5)
         self.tell_mountings(self.mounts)
@@ -94,10 +92,10 @@ class Robot:
     def tell_mountings(self, mounts: Mapping[str, CameraMount]) -> None:
         """Transforms of cameras to their base."""
         transforms = [
-            messages.transform_message(0.0, "base_link", mount.frame_id, mount.T_base_camera)
+            make_transform(ROS_TYPES, 0.0, "base_link", mount.frame_id, mount.T_base_camera)
             for mount in mounts.values()
         ]
-        self.static.publish(TFMessage(transforms=transforms))
+        self.static.publish(make_transforms(ROS_TYPES, transforms))
 
     def tell_fingerprint(self, fingerprint: str, *cameras: str) -> None:
         """Which network the labels come from."""
@@ -171,20 +169,18 @@ class Robot:
 
     def send_odometry(self, stamp: float, time: float, frame_id: str = "odom") -> None:
         """Odometry of a time in the drive [s]."""
-        message = Odometry(child_frame_id="base_link")
-        message.header = messages.header(stamp, frame_id)
-        message.pose.pose = messages.pose_message(ODOMETRY.at(time))
-        self.odometry.publish(message)
+        T_odom_base = ODOMETRY.at(time)
+        self.odometry.publish(make_odometry(ROS_TYPES, stamp, frame_id, "base_link", T_odom_base))
 
     def send_labels(self, camera: str, stamp: float, time: float) -> None:
         """What a camera sees at a time in the drive [s]."""
         mount = self.mounts[camera]
-        header = messages.header(stamp, mount.frame_id)
+        header = make_header(ROS_TYPES, stamp, mount.frame_id)
         grid = mount.camera.at_stride(street.STRIDE)
         rng = np.random.default_rng(round(1e3 * time))
         label_map = street.label_map(TRUTH.at(time), mount, rng)
-        self.infos[camera].publish(conversions.camera_info_message(header, grid))
-        self.labels[camera].publish(conversions.labels_message(header, label_map))
+        self.infos[camera].publish(make_camera_info(ROS_TYPES, header, grid))
+        self.labels[camera].publish(labels_message(header, label_map))
 
     def drive(self, ticks: int, *cameras: str) -> None:
         """Drive, each image answered by a pose before the next one is sent."""
@@ -208,8 +204,8 @@ class Robot:
         """Send an initial pose so far ahead of the true one [m]; the message."""
         T_map_base = self.truth(self.time) @ poses.from_planar(forward, 0.0, 0.0)
         covariance = np.diag(np.square([std_m, std_m, 0.1, 0.01, 0.01, 0.05]))
-        message = messages.estimate_message(
-            self.time if stamp is None else stamp, frame_id, T_map_base, covariance
+        message = make_estimate(
+            ROS_TYPES, self.time if stamp is None else stamp, frame_id, T_map_base, covariance
         )
         self.initial_pose.publish(message)
         return message
@@ -228,7 +224,7 @@ class Robot:
     def error_m(self, message: PoseWithCovarianceStamped | None = None) -> float:
         """Horizontal error of a pose, by default the last."""
         message = message or self.poses[-1]
-        T_map_base = messages.matrix_of(message.pose.pose)
+        T_map_base = matrix_of(message.pose.pose)
         truth = self.truth(stamp_of(message))
         return float(np.linalg.norm(T_map_base[:2, 3] - truth[:2, 3]))
 

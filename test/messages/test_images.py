@@ -1,0 +1,133 @@
+import numpy as np
+import pytest
+
+from fgsn_ros.errors import RecordingError
+from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.messages.images import (
+    camera_of,
+    image_of,
+    make_camera_info,
+    make_image,
+    make_jpeg,
+)
+from fgsn_ros.messages.types import BAG_TYPES, TYPESTORE, make_header, stamp_of
+
+HEADER = make_header(BAG_TYPES, 12.25, "camera_optical")
+CAMERA = Camera(64, 40, 50.0, 51.0, 31.2, 19.4, "plumb_bob", (-0.1, 0.01, 1e-4, 2e-4, 0.0))
+ENCODED = {"mono8": 1, "rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4}
+
+
+def sent(message):
+    """The message after a way through bytes."""
+    data = TYPESTORE.serialize_cdr(message, message.__msgtype__)
+    return TYPESTORE.deserialize_cdr(data, message.__msgtype__)
+
+
+def image_message(encoding: str, pixels: np.ndarray):
+    return make_image(BAG_TYPES, HEADER, encoding, pixels)
+
+
+def encoded(image: np.ndarray, encoding: str) -> np.ndarray:
+    if encoding == "mono8":
+        return image[:, :, 0]
+    order = {"r": 0, "g": 1, "b": 2}
+    channels = [image[:, :, order[c]] if c != "a" else image[:, :, 0] // 2 for c in encoding[:-1]]
+    return np.stack(channels, axis=-1)
+
+
+def made_image() -> np.ndarray:
+    v, u = np.mgrid[:40, :64]
+    return np.stack([60 + v, 40 + 2 * u, 200 - u - v], axis=-1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("encoding", ENCODED)
+def test_an_image_comes_back_with_its_header(encoding: str) -> None:
+    image = made_image()
+    message = sent(image_message(encoding, encoded(image, encoding)))
+    assert (message.width, message.height, message.step) == (64, 40, 64 * ENCODED[encoding])
+    assert (stamp_of(message), message.header.frame_id) == (12.25, "camera_optical")
+    expected = image[:, :, [0, 0, 0]] if encoding == "mono8" else image
+    np.testing.assert_array_equal(image_of(message, "test"), expected)
+
+
+def test_a_jpeg_comes_back_nearly_the_same() -> None:
+    message = sent(make_jpeg(BAG_TYPES, HEADER, made_image(), 95))
+    assert (stamp_of(message), message.format) == (12.25, "jpeg")
+    error = np.abs(image_of(message, "test").astype(int) - made_image())
+    assert error.mean() < 2.0
+
+
+def test_rows_of_another_byte_type_are_written_as_they_are() -> None:
+    depth = np.linspace(0, 90, 6, dtype=np.float32).reshape(2, 3)
+    message = sent(image_message("32FC1", depth))
+    assert message.step == 12
+    np.testing.assert_array_equal(message.data.view(np.float32).reshape(2, 3), depth)
+    columns = sent(image_message("mono8", made_image()[:, ::2, 0]))  # not contiguous
+    np.testing.assert_array_equal(image_of(columns, "test")[:, :, 0], made_image()[:, ::2, 0])
+
+
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_bayer_images_get_their_colours_back(pattern: str, bits: int) -> None:
+    colour = {"r": 200, "g": 120, "b": 40}
+    tile = np.array([colour[c] for c in pattern]).reshape(2, 2)
+    mosaic = np.tile(tile, (10, 16)).astype(np.uint8)
+    if bits == 16:
+        mosaic = mosaic.astype(np.uint16) * 256 + 9
+    image = image_of(image_message(f"bayer_{pattern}{bits}", mosaic), "test")
+    assert image.shape == (20, 32, 3)
+    np.testing.assert_array_equal(image[4:-4, 4:-4].reshape(-1, 3).max(axis=0), [200, 120, 40])
+    np.testing.assert_array_equal(image[4:-4, 4:-4].reshape(-1, 3).min(axis=0), [200, 120, 40])
+
+
+def test_a_mosaic_compressed_as_grey_gets_its_colours_back() -> None:
+    mosaic = np.tile(np.array([[200, 120], [120, 40]], np.uint8), (10, 16))
+    message = make_jpeg(BAG_TYPES, HEADER, np.repeat(mosaic[:, :, None], 3, axis=2), 100)
+    message.format = "bayer_rggb8; jpeg compressed "
+    image = image_of(message, "test")[4:-4, 4:-4]
+    assert np.abs(image.astype(int) - [200, 120, 40]).mean() < 5
+
+
+def test_sixteen_bit_images_of_either_byte_order_keep_their_high_byte() -> None:
+    grey = (np.arange(12).reshape(3, 4) * 5000).astype(np.uint16)
+    little = image_of(image_message("mono16", grey), "test")
+    swapped = image_message("mono16", grey.astype(">u2"))
+    swapped.is_bigendian = 1
+    big = image_of(swapped, "test")
+    np.testing.assert_array_equal(little[:, :, 1], grey // 256)
+    np.testing.assert_array_equal(big, little)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"encoding": "32FC1", "step": 256},
+        {"step": 3},
+        {"height": 900},
+        {"width": 0},
+        {"data": np.zeros(0)},
+    ],
+)
+def test_a_raw_image_that_cannot_be_is_refused(changes: dict[str, object]) -> None:
+    message = image_message("mono8", np.zeros((40, 64), np.uint8))
+    for name, value in changes.items():
+        setattr(message, name, value)
+    with pytest.raises(RecordingError, match="source"):
+        image_of(message, "source")
+
+
+def test_rectified_images_have_the_projection_matrix_and_no_distortion() -> None:
+    info = make_camera_info(BAG_TYPES, HEADER, CAMERA)
+    info.p = np.array([40.0, 0, 30, 0, 0, 41, 20, 0, 0, 0, 1, 0])
+    camera = camera_of(info, True, "topic")
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == (40.0, 41.0, 30.0, 20.0)
+    assert not camera.is_distorted
+    assert camera_of(info, False, "topic").is_distorted
+
+
+def test_camera_info_gives_the_camera_back() -> None:
+    for wanted in (CAMERA, CAMERA.at_stride(4), CAMERA.undistorted()):
+        message = sent(make_camera_info(BAG_TYPES, HEADER, wanted))
+        assert camera_of(message, False, "test") == wanted
+        assert camera_of(message, True, "test") == wanted.undistorted()
+        assert (stamp_of(message), message.header.frame_id) == (12.25, "camera_optical")
