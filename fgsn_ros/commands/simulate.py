@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fgsn_ros.config import require_extra
 from fgsn_ros.correspondences.simulated import (
     CorrespondenceDriveSettings,
     write_correspondences,
@@ -44,5 +45,6 @@ class SimulateCorrespondences(CorrespondenceDriveSettings):
 
     def run(self) -> None:
         """Render the drives and write the folder."""
+        require_extra("train", "h5py")
         check_output(self.output)
         write_correspondences(self.output, self)
