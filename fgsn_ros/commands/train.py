@@ -12,7 +12,7 @@ class Train(TrainSettings):
 
     def run(self) -> None:
         """Train, and name the checkpoint."""
-        require_extra("train", "torch", "faiss", "h5py", "tensorboard")
+        require_extra("train", "torch", "torchvision", "faiss", "h5py", "tensorboard")
         from fgsn_ros.training.trainer import train
 
         print(f"checkpoint: {train(self)}")
