@@ -1,15 +1,34 @@
+"""Messages of ROS 2: built as those of bags, and what the nodes make of those that they get."""
+
 import array
+import dataclasses
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
+from geometry_msgs.msg import Pose, Transform
+from rclpy.serialization import serialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
-from fgsn_ros.errors import RecordingError
+from fgsn_ros.errors import LocalizationError, RecordingError
+from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.messages import clouds, images
+from fgsn_ros.messages import poses as pose_messages
 from fgsn_ros.messages.images import camera_of, image_of, make_camera_info, make_image
-from fgsn_ros.messages.types import make_time, stamp_of
+from fgsn_ros.messages.types import (
+    BAG_TYPES,
+    TYPESTORE,
+    MessageTypes,
+    make_header,
+    make_time,
+    stamp_of,
+)
 from fgsn_ros.nodes.ros_messages import (
     ROS_TYPES,
     confidence_message,
@@ -17,6 +36,7 @@ from fgsn_ros.nodes.ros_messages import (
     label_info_message,
     label_map_from,
     labels_message,
+    matrix_of,
     rgb_of,
 )
 from fgsn_ros.segmentation.architectures import LRASPP
@@ -26,6 +46,99 @@ from fgsn_ros.segmentation.networks import make_network
 
 HEADER = Header(frame_id="camera_optical", stamp=make_time(ROS_TYPES, 12.25))
 RGB = np.random.default_rng(2).integers(0, 256, (6, 10, 3), np.uint8)
+
+CAMERA = Camera(640, 480, 500.0, 510.0, 320.5, 239.25, "plumb_bob", (0.1, -0.2, 0.01, 0.0, 0.0))
+ANGLES = np.random.default_rng(3).uniform(-3.0, 3.0, (7, 3))
+POSES = poses.from_xyz_rpy(10.0 * ANGLES[::-1], ANGLES)
+COVARIANCE = np.arange(36.0).reshape(6, 6)
+LABELS, POINTS = np.arange(7, dtype=np.uint16), ANGLES.astype(np.float32)
+
+
+def at(types: MessageTypes) -> Any:
+    return make_header(types, 12.25, "map")
+
+
+def path_of(types: MessageTypes) -> Any:
+    stamped = [pose_messages.make_stamped_pose(types, 3.5, "map", T) for T in POSES]
+    return pose_messages.make_path(types, stamped)
+
+
+def transforms_of(types: MessageTypes) -> Any:
+    transforms = [pose_messages.make_transform(types, 3.5, "map", "odom", T) for T in POSES]
+    return pose_messages.make_transforms(types, transforms)
+
+
+BUILT: dict[str, Callable[[MessageTypes], Any]] = {
+    "transforms": transforms_of,
+    "odometry": lambda t: pose_messages.make_odometry(t, 3.5, "odom", "base_link", POSES[0]),
+    "estimate": lambda t: pose_messages.make_estimate(t, 3.5, "map", POSES[0], COVARIANCE),
+    "particles": lambda t: pose_messages.make_particles(t, 3.5, "map", POSES),
+    "path": path_of,
+    "particle cloud": lambda t: clouds.make_particle_cloud(t, at(t), POSES, LABELS / 21.0),
+    "point cloud": lambda t: clouds.make_point_cloud(t, at(t), POINTS, LABELS, RGB[0, :7]),
+    "camera info": lambda t: make_camera_info(t, at(t), CAMERA),
+    "image": lambda t: make_image(t, at(t), "rgb8", RGB[:, ::2]),
+    "depth": lambda t: make_image(t, at(t), "32FC1", RGB[..., 0].astype(np.float32)),
+    "jpeg": lambda t: images.make_jpeg(t, at(t), RGB, 90),
+}
+
+
+def assert_same(one: Any, other: Any) -> None:
+    """Whether messages that rosbags has read are the same but for the last digits of numbers."""
+    if dataclasses.is_dataclass(one):
+        assert type(one) is type(other)
+        for field in dataclasses.fields(one):
+            assert_same(getattr(one, field.name), getattr(other, field.name))
+    elif isinstance(one, list):
+        assert len(one) == len(other)
+        for item, its in zip(one, other, strict=True):
+            assert_same(item, its)
+    elif isinstance(one, str):
+        assert one == other
+    else:
+        np.testing.assert_allclose(one, other, rtol=0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_a_message_of_a_node_is_that_of_a_bag(name: str) -> None:
+    expected = BUILT[name](BAG_TYPES)
+    kind = expected.__msgtype__
+    sent = serialize_message(BUILT[name](ROS_TYPES))
+    written = TYPESTORE.deserialize_cdr(TYPESTORE.serialize_cdr(expected, kind), kind)
+    assert_same(TYPESTORE.deserialize_cdr(sent, kind), written)
+
+
+@pytest.mark.parametrize("T", POSES)
+def test_a_pose_comes_back_as_the_matrix_that_it_was(T: np.ndarray) -> None:
+    pose = pose_messages.make_pose(ROS_TYPES, T)
+    stamped = pose_messages.make_transform(ROS_TYPES, 1.0, "map", "odom", T)
+    np.testing.assert_allclose(matrix_of(pose), T, atol=1e-12)
+    np.testing.assert_allclose(matrix_of(stamped.transform), T, atol=1e-12)
+    for name in "xyzw":  # of no unit length
+        setattr(pose.orientation, name, 2.5 * getattr(pose.orientation, name))
+    np.testing.assert_allclose(matrix_of(pose), T, atol=1e-12)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_pose_that_is_none_is_refused(value: float) -> None:
+    broken, turned = Pose(), Transform()
+    broken.position.y = value
+    turned.rotation.z = value
+    unturned = Pose()
+    unturned.orientation.w = 0.0
+    for message in (broken, turned, unturned):
+        with pytest.raises(LocalizationError, match="NaN or a quaternion of zeros"):
+            matrix_of(message)
+
+
+@pytest.mark.parametrize("module", ["localization_node", "live_localization", "segmentation_node"])
+def test_a_node_of_a_robot_needs_no_training_package(module: str) -> None:
+    code = (
+        f"import sys, fgsn_ros.nodes.{module}; "
+        "print({'torch', 'open3d', 'faiss', 'h5py', 'tensorboard'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
 
 
 def smooth_image(channels: int, kind: type = np.uint8) -> np.ndarray:
@@ -126,8 +239,7 @@ def test_image_that_holds_no_labels_is_refused() -> None:
 
 
 def test_camera_info_gives_the_camera_back() -> None:
-    camera = Camera(640, 480, 500.0, 510.0, 320.5, 239.25, "plumb_bob", (0.1, -0.2, 0.01, 0.0, 0.0))
-    for wanted in (camera, camera.at_stride(4)):
+    for wanted in (CAMERA, CAMERA.at_stride(4)):
         message = make_camera_info(ROS_TYPES, HEADER, wanted)
         assert camera_of(message, False, "test") == wanted
         assert camera_of(message, True, "test") == wanted.undistorted()
