@@ -11,8 +11,7 @@ from fgsn_ros.mapping.map_files import export_ply
 from fgsn_ros.outputs import check_output
 from fgsn_ros.recordings.open import RecordingSettings, open_recording
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
-from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.segmentation.settings import SegmenterSettings
+from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 
 
 @dataclass(frozen=True)

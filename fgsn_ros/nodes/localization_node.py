@@ -47,7 +47,7 @@ from fgsn_ros.nodes.localization_diagnostics import LocalizationDiagnostics
 from fgsn_ros.nodes.process import run
 from fgsn_ros.nodes.settings import LOCALIZATION_PARAMETERS, LocalizationNodeSettings
 from fgsn_ros.nodes.throttled_log import ThrottledLog
-from fgsn_ros.segmentation.label_statistics import read_label_statistics
+from fgsn_ros.segmentation.checkpoint import read_label_statistics
 
 try:
     from nav2_msgs.srv import SetInitialPose
