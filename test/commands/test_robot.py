@@ -71,7 +71,7 @@ def test_the_parts_of_the_nodes_load() -> None:
         ("correspondences x --output OUTPUT", ("training or its data", "h5py", "train")),
         (
             "train --data x --output OUTPUT",
-            ("training or its data", "torch, faiss, h5py, tensorboard", "train"),
+            ("training or its data", "torch, torchvision, faiss, h5py, tensorboard", "train"),
         ),
     ],
 )
