@@ -25,7 +25,7 @@ from fgsn_ros.recordings.bag_files import (
 from fgsn_ros.recordings.rosbag import image_topics
 from fgsn_ros.recordings.rosbag_writer import GROUND_TRUTH_TOPIC
 
-CHECKPOINT = Path(fgsn_ros.__file__).parent / "data" / "town.safetensors"
+CHECKPOINT = Path(fgsn_ros.__file__).parent / "data" / "town.onnx"
 _DRIVE = ("simulate", "drive", "--town-seed", "2024", "--duration-s", "22")
 
 DESCRIPTIONS = {
