@@ -22,7 +22,7 @@ from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.simulation.drive import DriveSettings, SimulatedDrive
 from fgsn_ros.simulation.seasons import Season
 
-PACKAGED_CHECKPOINT = Path(__file__).parent.parent / "data" / "town.safetensors"
+PACKAGED_CHECKPOINT = Path(__file__).parent.parent / "data" / "town.onnx"
 """Trained on simulated towns other than the demo's; only for simulated drives."""
 SHOWN_SHARE = 0.6
 """Share of the drive after which the picture's frame is taken."""
