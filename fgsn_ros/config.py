@@ -52,7 +52,7 @@ def require_extra(extra: str, *modules: str) -> None:
     """
     missing = [name for name in modules if importlib.util.find_spec(name) is None]
     if missing:
-        raise SettingsError(_missing(extra, " and ".join(missing)))
+        raise SettingsError(_missing(extra, ", ".join(missing)))
 
 
 def missing_module(module: str) -> str:
@@ -66,7 +66,7 @@ def missing_module(module: str) -> str:
 
 def _missing(extra: str, modules: str) -> str:
     purpose, _ = EXTRAS[extra]
-    return f"{purpose} needs {modules}, which is not installed: pip install 'fgsn_ros[{extra}]'"
+    return f"{purpose} needs {modules}, not installed here: pip install 'fgsn_ros[{extra}]'"
 
 
 def load_yaml(path: Path) -> dict[str, object]:

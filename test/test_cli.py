@@ -136,7 +136,7 @@ def trajectory(path: Path, x_m: float = 0.0) -> Path:
         (OSError(28, "No space left on device", b"/disk/x"), "fgsn: error: /disk/x: No space", 2),
         (
             ModuleNotFoundError("No module named 'h5py._hl'", name="h5py._hl"),
-            "fgsn: error: training or its data needs h5py, which is not installed: "
+            "fgsn: error: training or its data needs h5py, not installed here: "
             "pip install 'fgsn_ros[train]'\n",
             2,
         ),

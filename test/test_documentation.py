@@ -109,6 +109,13 @@ def flags(name: str) -> set[str]:
 
 
 @pages
+def test_files_that_are_named_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    for name in re.findall(r"`((?:[\w-]+/)+[\w-]+\.(?:py|sh|md))`", text):
+        assert any((folder / name).exists() for folder in (ROOT, ROOT / "fgsn_ros")), name
+
+
+@pages
 def test_names_of_the_library_are_there(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     names = [name for line in code_lines(text) for name in re.findall(r"\bfgsn_ros\.(\w+)", line)]

@@ -37,7 +37,8 @@ COMMANDS = {
     "winter": (*DRIVE, "--drive-seed", "1", "--season", "winter"),
     "map": ("map", "summer", "--checkpoint", str(NETWORK), "--ply", "map.ply"),
     "found": (*ON_THE_MAP, "--start.offset-m", "2", "--start.offset-deg", "5"),
-    "lost": (*ON_THE_MAP, "--start.offset-m", "15", "--start.offset-deg", "5"),
+    "far": (*ON_THE_MAP, "--start.offset-m", "15", "--start.offset-deg", "5"),
+    "turned": (*ON_THE_MAP, "--start.offset-m", "2", "--start.offset-deg", "40"),
     "labels_summer": ("segment", "summer", "--checkpoint", str(NETWORK)),
     "labels_winter": ("segment", "winter", "--checkpoint", str(NETWORK)),
     "demo": ("demo",),
@@ -46,6 +47,7 @@ COMMANDS = {
 SHOWN_SHARE = 0.45
 """Share of the drive at which a place is shown."""
 PARTICLE_TIMES_S = (0.0, 0.5, 2.0, 6.0)
+STARTS = {"found": "2 m, 5 deg off", "far": "15 m, 5 deg off", "turned": "2 m, 40 deg off"}
 LOST_QUALITY, LOST_STD_M, LOST_AFTER_S = 0.5, 3.0, 2.0
 """As the localization node's defaults."""
 TRUTH, ESTIMATE, RECKONED, PARTICLES = "black", "tab:blue", "tab:red", "magenta"
@@ -128,9 +130,9 @@ def draw_map(work: Path) -> None:
     figure = new_figure(10, 4.6)
     panel = figure.subplots()
     turn = along(driven)
-    panel.scatter(*(turn @ xy.T), s=1.2, c=colours, linewidths=0)
-    panel.plot(*(turn @ driven.T), color="black", linewidth=2)
-    across = (turn @ driven.T)[1]
+    panel.scatter(*(turn @ (xy - driven[0]).T), s=1.2, c=colours, linewidths=0)
+    panel.plot(*(turn @ (driven - driven[0]).T), color="black", linewidth=2)
+    across = (turn @ (driven - driven[0]).T)[1]
     panel.set_ylim(across.min() - 28, across.max() + 28)
     panel.set(aspect="equal", xlabel="[m]", ylabel="[m]")
     write(figure, "map.png")
@@ -157,31 +159,30 @@ def draw_particles(work: Path) -> None:
     truth = fgsn_ros.open_recording(work / "winter").ground_truth
     particles = list(messages(work / "found", "/particles"))
     poses = dict(messages(work / "found", "/pose"))
-    turn = along(truth.poses[:, :2, 3])
     start = particles[0][0]
     figure = new_figure(12, 3.6)
     panels = figure.subplots(1, len(PARTICLE_TIMES_S))
     for panel, time_s in zip(panels, PARTICLE_TIMES_S, strict=True):
         stamp, cloud = min(particles, key=lambda item: abs(item[0] - start - time_s))
-        centre = truth.at(stamp)[:2, 3]
+        centre, turn = truth.at(stamp)[:2, 3], truth.at(stamp)[:2, :2].T
         estimate = poses[stamp].pose.pose.position
         panel.scatter(*(turn @ (xy - centre).T), s=4, c=colours, linewidths=0, alpha=0.6)
         spread = np.array([(pose.position.x, pose.position.y) for pose in cloud.poses])
         panel.scatter(*(turn @ (spread - centre).T), s=5, color=PARTICLES, linewidths=0)
-        panel.plot(*(turn @ ([estimate.x, estimate.y] - centre)), "o", color=ESTIMATE, ms=9)
+        panel.plot(*(turn @ ([estimate.x, estimate.y] - centre)), "o", color=ESTIMATE, ms=8)
         panel.plot(0, 0, "x", color=TRUTH, ms=11, mew=3)
-        panel.set(xlim=(-5, 5), ylim=(-5, 5), aspect="equal", xlabel="along the road [m]")
+        panel.set(xlim=(-1.6, 1.6), ylim=(-1.6, 1.6), aspect="equal", xlabel="along the road [m]")
         panel.set_title(f"after {stamp - start:.1f} s")
     panels[0].set_ylabel("across [m]")
     write(figure, "particles.png")
 
 
 def draw_quality(work: Path) -> None:
-    """Error and quality of a run from a right start and of one from a wrong start."""
-    figure = new_figure(10, 5)
-    panels = figure.subplots(2, 2, sharex=True, sharey="row")
+    """Error and quality of runs from a right start and from wrong ones."""
+    figure = new_figure(12, 4.8)
+    panels = figure.subplots(2, len(STARTS), sharex=True, sharey="row")
     truth = fgsn_ros.open_recording(work / "winter").ground_truth
-    for column, (run, title) in enumerate((("found", "2 m off"), ("lost", "15 m off"))):
+    for column, (run, title) in enumerate(STARTS.items()):
         stamps, errors, std = errors_of(work / run, truth)
         quality = np.array([message.data for _, message in messages(work / run, "/quality")])
         seconds = stamps - stamps[0]

@@ -11,7 +11,7 @@ from fgsn_ros.commands.demo_picture import Scene, draw
 from fgsn_ros.commands.result_folder import Localization, Result
 from fgsn_ros.commands.start import Start
 from fgsn_ros.commands.view import View, check_view
-from fgsn_ros.config import require
+from fgsn_ros.config import require, require_extra
 from fgsn_ros.evaluation.report import evaluation_table
 from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.mapping.builder import build_map
@@ -61,6 +61,7 @@ class Demo:
 
     def run(self) -> None:
         """Drive, map, localize; print the table and write the output folder."""
+        require_extra("simulation", "open3d")
         check_output(self.output, self.overwrite)
         check_view(self.view, self.overwrite)
         with compilation_said(about_s=25):

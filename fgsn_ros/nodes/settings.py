@@ -6,7 +6,7 @@ from typing import Literal
 from fgsn_ros.config import require
 from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.online import OnlineSettings, TrackingSettings
-from fgsn_ros.segmentation.settings import SegmenterSettings
+from fgsn_ros.segmentation.segmenter import SegmenterSettings
 
 
 @dataclass(frozen=True)

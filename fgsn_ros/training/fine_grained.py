@@ -19,7 +19,7 @@ from fgsn_ros.correspondences.sets import (
     validation_pairs,
 )
 from fgsn_ros.errors import TrainingError
-from fgsn_ros.segmentation.folding import fold_batch_norm
+from fgsn_ros.segmentation.label_network import fold_batch_norm
 from fgsn_ros.segmentation.networks import FgsnNetwork
 from fgsn_ros.training.clustering import (
     Clusters,

@@ -18,7 +18,7 @@ from fgsn_ros.evaluation.segmentation_metrics import (
     class_scores,
     segmentation_score,
 )
-from fgsn_ros.segmentation.grids import on_grid
+from fgsn_ros.segmentation.label_network import on_grid
 from fgsn_ros.training.crops import Crop, disturb, random_crop, random_scale
 from fgsn_ros.training.losses import class_losses
 from fgsn_ros.training.model import Model, heads_of, with_auxiliary

@@ -10,17 +10,11 @@ from fgsn_ros.messages.images import (
     make_image,
     make_jpeg,
 )
-from fgsn_ros.messages.types import BAG_TYPES, TYPESTORE, make_header, stamp_of
+from fgsn_ros.messages.types import BAG_TYPES, make_header, stamp_of
 
 HEADER = make_header(BAG_TYPES, 12.25, "camera_optical")
 CAMERA = Camera(64, 40, 50.0, 51.0, 31.2, 19.4, "plumb_bob", (-0.1, 0.01, 1e-4, 2e-4, 0.0))
 ENCODED = {"mono8": 1, "rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4}
-
-
-def sent(message):
-    """The message after a way through bytes."""
-    data = TYPESTORE.serialize_cdr(message, message.__msgtype__)
-    return TYPESTORE.deserialize_cdr(data, message.__msgtype__)
 
 
 def image_message(encoding: str, pixels: np.ndarray):
@@ -41,7 +35,7 @@ def made_image() -> np.ndarray:
 
 
 @pytest.mark.parametrize("encoding", ENCODED)
-def test_an_image_comes_back_with_its_header(encoding: str) -> None:
+def test_an_image_comes_back_with_its_header(encoding: str, sent) -> None:
     image = made_image()
     message = sent(image_message(encoding, encoded(image, encoding)))
     assert (message.width, message.height, message.step) == (64, 40, 64 * ENCODED[encoding])
@@ -50,14 +44,14 @@ def test_an_image_comes_back_with_its_header(encoding: str) -> None:
     np.testing.assert_array_equal(image_of(message, "test"), expected)
 
 
-def test_a_jpeg_comes_back_nearly_the_same() -> None:
+def test_a_jpeg_comes_back_nearly_the_same(sent) -> None:
     message = sent(make_jpeg(BAG_TYPES, HEADER, made_image(), 95))
     assert (stamp_of(message), message.format) == (12.25, "jpeg")
     error = np.abs(image_of(message, "test").astype(int) - made_image())
     assert error.mean() < 2.0
 
 
-def test_rows_of_another_byte_type_are_written_as_they_are() -> None:
+def test_rows_of_another_byte_type_are_written_as_they_are(sent) -> None:
     depth = np.linspace(0, 90, 6, dtype=np.float32).reshape(2, 3)
     message = sent(image_message("32FC1", depth))
     assert message.step == 12
@@ -125,7 +119,7 @@ def test_rectified_images_have_the_projection_matrix_and_no_distortion() -> None
     assert camera_of(info, False, "topic").is_distorted
 
 
-def test_camera_info_gives_the_camera_back() -> None:
+def test_camera_info_gives_the_camera_back(sent) -> None:
     for wanted in (CAMERA, CAMERA.at_stride(4), CAMERA.undistorted()):
         message = sent(make_camera_info(BAG_TYPES, HEADER, wanted))
         assert camera_of(message, False, "test") == wanted

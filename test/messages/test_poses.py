@@ -18,16 +18,10 @@ from fgsn_ros.messages.poses import (
     pose_row,
     valid_rows,
 )
-from fgsn_ros.messages.types import BAG_TYPES, TYPESTORE, frame_name, make_header, stamp_of
+from fgsn_ros.messages.types import BAG_TYPES, frame_name, make_header, stamp_of
 
 T = poses.from_xyz_rpy([1, -2, 3], [0.1, -0.4, 2.8])
 OTHER = poses.from_xyz_rpy([4, 5, -6], [0.0, 0.2, -1.0])
-
-
-def sent(message):
-    """The message after a way through bytes."""
-    data = TYPESTORE.serialize_cdr(message, message.__msgtype__)
-    return TYPESTORE.deserialize_cdr(data, message.__msgtype__)
 
 
 def matrix_of(pose) -> np.ndarray:
@@ -47,7 +41,7 @@ def test_a_leading_slash_is_no_part_of_a_frame() -> None:
     assert make_header(BAG_TYPES, 1.0, "odom").frame_id == "odom"
 
 
-def test_a_pose_survives_a_message() -> None:
+def test_a_pose_survives_a_message(sent) -> None:
     np.testing.assert_allclose(matrix_of(sent(make_pose(BAG_TYPES, T))), T, atol=1e-12)
 
 
@@ -57,7 +51,7 @@ def test_a_pose_with_nan_or_without_a_rotation_is_not_valid() -> None:
     np.testing.assert_array_equal(valid_rows(rows), [True, False, False, False])
 
 
-def test_transforms_and_odometry_name_both_frames() -> None:
+def test_transforms_and_odometry_name_both_frames(sent) -> None:
     transforms = [make_transform(BAG_TYPES, 1.5, "map", "odom", pose) for pose in (T, OTHER)]
     odometry = make_odometry(BAG_TYPES, 1.5, "map", "odom", T)
     tree = sent(make_transforms(BAG_TYPES, transforms)).transforms
@@ -69,20 +63,20 @@ def test_transforms_and_odometry_name_both_frames() -> None:
     np.testing.assert_allclose(matrix_of(sent(odometry).pose.pose), T, atol=1e-12)
 
 
-def test_an_estimate_keeps_its_covariance() -> None:
+def test_an_estimate_keeps_its_covariance(sent) -> None:
     covariance = np.arange(36.0).reshape(6, 6)
     message = sent(make_estimate(BAG_TYPES, 2.0, "map", T, covariance))
     np.testing.assert_array_equal(covariance_of(message), covariance)
     np.testing.assert_allclose(matrix_of(message.pose.pose), T, atol=1e-12)
 
 
-def test_particles_are_the_poses_one_by_one() -> None:
+def test_particles_are_the_poses_one_by_one(sent) -> None:
     message = sent(make_particles(BAG_TYPES, 2.0, "map", np.stack([T, OTHER])))
     assert (stamp_of(message), message.header.frame_id) == (2.0, "map")
     assert message.poses == [make_pose(BAG_TYPES, T), make_pose(BAG_TYPES, OTHER)]
 
 
-def test_a_path_has_the_stamp_of_its_end() -> None:
+def test_a_path_has_the_stamp_of_its_end(sent) -> None:
     stamped = [
         make_stamped_pose(BAG_TYPES, stamp, "map", pose) for stamp, pose in ((2.0, T), (3.0, OTHER))
     ]
