@@ -28,7 +28,7 @@ from scoring import markdown_table, write_results
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera
 from fgsn_ros.localization import kernel
-from fgsn_ros.localization.measurement import EvidenceTable, FrameLikelihood, PinholeGrid
+from fgsn_ros.localization.measurement import EvidenceTable, FrameLikelihood, Grid, PinholeGrid
 from fgsn_ros.localization.selection import SelectedPoints
 from fgsn_ros.segmentation.labels import LabelMap
 
@@ -111,11 +111,8 @@ class Case:
         self._T_map_base = _poses(rng, spatial, particles)
         self._grid = self._pinhole.labels(self._labels, label_count)
         self._projections = self._likelihood()._projections(self._T_map_base)
-        self._evidence = kernel.Evidence(*self._arguments())
-        self._plain = tuple(
-            a.astype(np.float32) if a.dtype == np.float64 else a
-            for a in map(np.asarray, self._arguments())
-        )
+        self._arguments = self._single()
+        self._evidence = kernel.Evidence(*self._arguments)
         self._machine = _Machine(rng, self._grid, self._table.values, self.work)
 
     def _likelihood(self) -> FrameLikelihood:
@@ -129,16 +126,21 @@ class Case:
             1.0,
         )
 
-    def _arguments(self) -> tuple[object, ...]:
+    def _single(self) -> tuple[SelectedPoints, float, npt.NDArray[np.float32], Grid]:
+        """Of single precision, as a kernel has them."""
         s = self._selected
-        origin = s.points.mean(axis=0)
-        return (
-            s.points - origin, s.labels, s.weights, s.depths, 0.3, self._table.values, self._grid,
-        )  # fmt: skip
+        single = SelectedPoints(
+            (s.points - s.points.mean(axis=0)).astype(np.float32),
+            s.labels,
+            s.weights.astype(np.float32),
+            s.depths.astype(np.float32),
+        )
+        return single, 0.3, self._table.values, self._grid
 
     def plain(self) -> Array:
         """NumPy at single precision."""
-        return kernel.score_particles_numpy(self._projections.astype(np.float32), *self._plain)
+        projections = self._projections.astype(np.float32)
+        return kernel.score_particles_numpy(projections, *self._arguments)
 
     def scores(self) -> npt.NDArray[np.float32]:
         """The kernel alone."""

@@ -79,7 +79,7 @@ class Networks:
 
     def _speed_rows(self, images: Images) -> Iterator[Row]:
         with TemporaryDirectory() as folder:
-            small = PACKAGED_CHECKPOINT
+            small = PACKAGED_CHECKPOINT.with_suffix(".safetensors")
             yield from self._rows_of(small, LRASPP, self.sizes, self.backends, images)
             for name in self.heavy:
                 path = Path(folder) / f"{name}.safetensors"
@@ -162,7 +162,9 @@ class Networks:
     def _stride_row(self, stride: int, images: Images) -> Row:
         segmenter = SegmenterSettings(stride=stride, threads=self.threads)
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        case = self._case(PACKAGED_CHECKPOINT, self.sizes[0], "auto", device, stride)
+        case = self._case(
+            PACKAGED_CHECKPOINT.with_suffix(".safetensors"), self.sizes[0], "auto", device, stride
+        )
         took = float(np.median(measured(case, images).seconds))
         seasons = Seasons(
             work=self.work,

@@ -53,14 +53,15 @@ class DeviceEvidence:
             base_to_grid: (3, 4) from the robot's base to homogeneous grid pixels (u z, v z, z).
             device: The tensors' device.
         """
-        order = np.argsort(selected.labels, kind="stable")  # a row of the table serves many points
+        # By label, as then a row of the table serves many points.
+        selected = selected[np.argsort(selected.labels, kind="stable")]
         origin = origin.astype(np.float32)  # as it is sent: nothing is lost between them
         points = np.empty((len(selected), 6), np.float32)
-        points[:, :3] = selected.points[order] - origin
-        points[:, 3] = selected.depths[order]
-        points[:, 4:] = np.outer(selected.weights[order], [1.0 - size_share, size_share])
+        points[:, :3] = selected.points - origin
+        points[:, 3] = selected.depths
+        points[:, 4:] = np.outer(selected.weights, [1.0 - size_share, size_share])
         label_count = table.label_count
-        rows = selected.labels[order].astype(np.int32) * np.int32(label_count + 1)
+        rows = selected.labels.astype(np.int32) * np.int32(label_count + 1)
         rounding = base_to_grid.copy()
         rounding[:2] += 1.5 * base_to_grid[2]  # truncating rounds, one cell further for the border
         camera = np.append(rounding.ravel(), origin).astype(np.float32)

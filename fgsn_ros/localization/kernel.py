@@ -20,6 +20,8 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from fgsn_ros.localization.selection import SelectedPoints
+
 Array = npt.NDArray[np.floating]
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
@@ -45,23 +47,13 @@ GROUP = 4
 
 
 def score_particles_numpy(
-    projections: Array,
-    points: Array,
-    labels: Int32,
-    weights: Array,
-    depths: Array,
-    size_share: float,
-    table: Array,
-    grid: Int32,
+    projections: Array, selected: SelectedPoints, size_share: float, table: Array, grid: Int32
 ) -> Array:
     """Score of each particle, in plain NumPy at the precision of its inputs.
 
     Args:
         projections: (N, 3, 4) point to homogeneous grid pixel (u z, v z, z).
-        points: (M, 3) [m].
-        labels: (M,) map labels.
-        weights: (M,) weight of each point.
-        depths: (M,) depth of each point at the predicted pose [m].
+        selected: Points, in the frame that `projections` are from.
         size_share: How much evidence grows with size, [0, 1].
         table: (K + 1, K) [observed, map] evidence [nat]; row K stands for unlabelled cells.
         grid: (H, W) observed labels, K where unlabelled.
@@ -69,15 +61,16 @@ def score_particles_numpy(
     Returns:
         (N,) scores.
     """
+    points = selected.points
     scores = np.empty(len(projections), points.dtype)
     homogeneous = np.concatenate([points, np.ones_like(points[:, :1])], axis=1).T
     for first in range(0, len(projections), 64):
         projected = projections[first : first + 64] @ homogeneous
         cells, inside = project_to_cells(projected, grid.shape)
         observed = grid.ravel()[np.where(inside, cells, 0)]
-        sizes = np.minimum(depths / np.maximum(projected[:, 2], NEAR_M), MAX_SIZE)
-        grown = weights * (1.0 - size_share + size_share * sizes)
-        evidence = np.where(inside, table[observed, labels], 0) * grown
+        sizes = np.minimum(selected.depths / np.maximum(projected[:, 2], NEAR_M), MAX_SIZE)
+        grown = selected.weights * (1.0 - size_share + size_share * sizes)
+        evidence = np.where(inside, table[observed, selected.labels], 0) * grown
         scores[first : first + 64] = evidence.sum(axis=1)
     return scores
 
@@ -104,10 +97,7 @@ class Evidence:
 
     def __init__(
         self,
-        points: Array,
-        labels: Int32,
-        weights: Array,
-        depths: Array,
+        selected: SelectedPoints,
         size_share: float,
         table: Array,
         grid: Int32,
@@ -115,18 +105,19 @@ class Evidence:
     ) -> None:
         """Arguments as in `score_particles_numpy`; `threads` as in `MeasurementSettings`."""
         self._threads = min(threads or _MOST_THREADS, _MOST_THREADS)
-        order = np.argsort(labels.astype(np.uint16), kind="stable")  # 16 bits: a radix sort
+        order = np.argsort(selected.labels.astype(np.uint16), kind="stable")  # a radix sort
+        selected = selected[order]
         # A border of unlabelled cells around the grid takes every point that is not in the image.
         unlabelled = table.shape[0] - 1
         bordered = np.pad(grid, 1, constant_values=unlabelled)
         self._shape = bordered.shape
         self._grid = bordered.ravel().astype(np.min_scalar_type(unlabelled))
         self._rows = np.ascontiguousarray(table.T, np.float32)
-        self._points = _whole_groups(points[order].astype(np.float32))
-        parts = np.outer(weights[order], [1.0 - size_share, size_share])
+        self._points = _whole_groups(selected.points.astype(np.float32))
+        parts = np.outer(selected.weights.astype(np.float32), [1.0 - size_share, size_share])
         self._weights = _whole_groups(parts.astype(np.float32))
-        self._depths = _whole_groups(depths[order].astype(np.float32))
-        self._labels = _whole_groups(labels[order].astype(np.int32))
+        self._depths = _whole_groups(selected.depths.astype(np.float32))
+        self._labels = _whole_groups(selected.labels.astype(np.int32))
 
     def scores(self, projections: Array) -> Float32:
         """Scores (N,) of projections (N, 3, 4), parallel over particles.

@@ -1,7 +1,7 @@
 """What a label map says of the pose: labels seen at projected map points against theirs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -199,16 +199,9 @@ class FrameLikelihood:
 
     @cached_property
     def _evidence(self) -> kernel.Evidence:
-        selected = self.selected
+        relative = replace(self.selected, points=self.selected.points - self._origin)
         return kernel.Evidence(
-            self._points,
-            selected.labels,
-            selected.weights.astype(np.float32),
-            selected.depths,
-            self._size_share,
-            self._table.values,
-            self._grid,
-            self._threads,
+            relative, self._size_share, self._table.values, self._grid, self._threads
         )
 
     def sent_to(self, device: Any) -> "DeviceEvidence":

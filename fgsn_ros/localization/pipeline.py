@@ -5,7 +5,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
@@ -181,8 +180,8 @@ class _Replay:
 
     def estimates(self, initial: InitialPose) -> Iterator[Estimate]:
         """What comes of each frame."""
-        with ExitStack() as stack:
-            bars = [stack.enter_context(self._bar(*stage)) for stage in enumerate(_STAGES)]
+        bars = [self._bar(*stage) for stage in enumerate(_STAGES)]
+        try:
             read = read_ahead(_counted(self._frames(), bars[0]), _IMAGES_AHEAD)
             labelled = read_ahead(
                 _counted(self._labelled(read, initial.stamp), bars[1]), _LABELS_AHEAD
@@ -192,6 +191,9 @@ class _Replay:
                     self._skipped["before the initial pose"] += 1
                 else:
                     yield from self._weighed(frame, label_map, initial)
+        finally:
+            for bar in bars:
+                bar.close()
 
     def _weighed(
         self, frame: Frame, label_map: LabelMap, initial: InitialPose

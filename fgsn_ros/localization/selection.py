@@ -59,6 +59,12 @@ class SelectedPoints:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def __getitem__(self, kept: npt.NDArray[np.generic]) -> "SelectedPoints":
+        """Those of a mask or of indices."""
+        return SelectedPoints(
+            self.points[kept], self.labels[kept], self.weights[kept], self.depths[kept]
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class _Neighbourhood:

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from fgsn_ros.localization.kernel import Evidence, score_particles_numpy
+from fgsn_ros.localization.selection import SelectedPoints
 
 
 def random_problem(label_count, height, width, particles, points, seed):
@@ -13,13 +14,21 @@ def random_problem(label_count, height, width, particles, points, seed):
     matrix = np.array([[fx, 0.0, width / 2.2], [0.0, fy, height / 1.9], [0.0, 0.0, 1.0]])
     translations = rng.uniform(-2.0, 2.0, (particles, 3, 1))
     projections = matrix @ np.concatenate([rotations, translations], axis=2)
-    cloud = rng.uniform(-30.0, 30.0, (points, 3))
-    labels = rng.integers(0, label_count, points).astype(np.int32)
-    weights = rng.uniform(0.1, 1.0, points)
-    depths = rng.uniform(0.5, 30.0, points)
+    cloud = SelectedPoints(
+        rng.uniform(-30.0, 30.0, (points, 3)),
+        rng.integers(0, label_count, points).astype(np.int32),
+        rng.uniform(0.1, 1.0, points),
+        rng.uniform(0.5, 30.0, points),
+    )
     table = np.vstack([rng.normal(size=(label_count, label_count)), np.zeros(label_count)])
     grid = rng.integers(0, label_count + 1, (height, width)).astype(np.int32)
-    return projections, cloud, labels, weights, depths, 0.4, table, grid
+    return projections, cloud, 0.4, table, grid
+
+
+def one_point(position, depth):
+    return SelectedPoints(
+        np.array([position]), np.zeros(1, np.int32), np.ones(1), np.array([depth])
+    )
 
 
 def near_a_cell_border(projections, points):
@@ -37,10 +46,10 @@ def near_a_cell_border(projections, points):
 )
 def test_compiled_and_numpy_scores_agree(label_count, height, width, particles, points):
     problem = random_problem(label_count, height, width, particles, points, seed=label_count)
-    projections, cloud, labels, weights, depths, share, table, grid = problem
-    keep = ~near_a_cell_border(projections, cloud)
+    projections, cloud, *rest = problem
+    keep = ~near_a_cell_border(projections, cloud.points)
     assert keep.sum() > 0.1 * points
-    arguments = cloud[keep], labels[keep], weights[keep], depths[keep], share, table, grid
+    arguments = cloud[keep], *rest
     plain = score_particles_numpy(projections, *arguments)
     compiled = Evidence(*arguments).scores(projections)
     assert compiled.dtype == np.float32
@@ -56,23 +65,19 @@ def test_a_point_on_each_side_of_each_image_border_counts_as_its_cell_or_not_at_
     inside = {(-0.49, 0.0): 1.0, (4.49, 0.0): 5.0, (0.0, -0.49): 1.0, (4.0, 2.49): 15.0}
     outside = {(-0.51, 0.0): 0.0, (4.51, 0.0): 0.0, (0.0, -0.51): 0.0, (0.0, 2.51): 0.0}
     for (u, v), expected in (inside | outside).items():
-        point = np.array([[u, v, 1.0]]) * 7.0
-        depths = np.array([3.0])
-        arguments = point, np.zeros(1, np.int32), np.ones(1), depths, 0.0, table, grid
+        arguments = one_point(np.array([u, v, 1.0]) * 7.0, depth=3.0), 0.0, table, grid
         assert score_particles_numpy(projection, *arguments) == pytest.approx(expected)
         assert Evidence(*arguments).scores(projection) == pytest.approx(expected)
 
 
 def test_points_behind_the_camera_and_unlabelled_cells_say_nothing():
     problem = random_problem(8, 30, 40, 4, 501, seed=1)
-    projections, cloud, labels, weights, depths, share, table, grid = problem
-    depth = projections[0, 2, :3] @ cloud.T + projections[0, 2, 3]
-    behind = depth < -1.0
-    arguments = cloud[behind], labels[behind], weights[behind], depths[behind], share, table
-    assert Evidence(*arguments, grid).scores(projections[:1]) == 0.0
+    projections, cloud, share, table, grid = problem
+    depth = projections[0, 2, :3] @ cloud.points.T + projections[0, 2, 3]
+    behind = cloud[depth < -1.0]
+    assert Evidence(behind, share, table, grid).scores(projections[:1]) == 0.0
     unlabelled = np.full_like(grid, 8)
-    arguments = cloud, labels, weights, depths, share, table, unlabelled
-    assert not Evidence(*arguments).scores(projections).any()
+    assert not Evidence(cloud, share, table, unlabelled).scores(projections).any()
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, [1, 1, 1]), (0.4, [0.8, 1.2, 1.4])])
@@ -82,10 +87,7 @@ def test_evidence_grows_with_the_size_at_which_a_pose_shows_a_point(share, expec
     projections = np.concatenate([projections, np.zeros((3, 3, 1))], axis=2)
     projections[:, 2, 3] = [5.0, 5.0 / 1.5 - 5.0, -4.9]
     arguments = (
-        np.array([[0.0, 0.0, 5.0]]),
-        np.zeros(1, np.int32),
-        np.ones(1),
-        np.array([5.0]),
+        one_point([0.0, 0.0, 5.0], depth=5.0),
         share,
         np.array([[1.0], [0.0]]),
         np.zeros((3, 5), np.int32),
@@ -109,8 +111,6 @@ def test_scores_do_not_depend_on_the_number_of_threads():
 
 
 def test_no_points_give_zero_scores():
-    projections, *_, share, table, grid = random_problem(8, 30, 40, 5, 10, seed=3)
-    empty = Evidence(
-        np.zeros((0, 3)), np.zeros(0, np.int32), np.zeros(0), np.zeros(0), share, table, grid
-    )
+    projections, cloud, *rest = random_problem(8, 30, 40, 5, 10, seed=3)
+    empty = Evidence(cloud[np.zeros(10, bool)], *rest)
     assert not empty.scores(projections).any()

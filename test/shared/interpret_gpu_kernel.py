@@ -43,24 +43,12 @@ def scores(label_count):
     projections = pinhole.projections(poses.compose(T_map_base, T_BASE_CAMERA), np.zeros(3))
     kept = away_from_borders(projections, selected.points)
     assert kept.sum() > POINTS / 3
-    selected = SelectedPoints(
-        *(part[kept] for part in (selected.points, selected.labels)),
-        *(part[kept] for part in (selected.weights, selected.depths)),
-    )
+    selected = selected[kept]
     frame = measurement.FrameLikelihood(
         pinhole, T_BASE_CAMERA, grid, selected, table, SHARE, power=1.0
     )
     found = frame(torch.from_numpy(T_map_base).float())
-    plain = score_particles_numpy(
-        projections,
-        selected.points,
-        selected.labels,
-        selected.weights,
-        selected.depths,
-        SHARE,
-        table.values,
-        grid,
-    )
+    plain = score_particles_numpy(projections, selected, SHARE, table.values, grid)
     return found.numpy(), plain
 
 
