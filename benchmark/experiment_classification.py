@@ -16,7 +16,7 @@ from tqdm import tqdm
 from fgsn_ros.correspondences.images import ImageCache
 from fgsn_ros.outputs import whole_file
 from fgsn_ros.segmentation.checkpoint import IMAGENET_MEAN, IMAGENET_STD
-from fgsn_ros.segmentation.lraspp import Lraspp
+from fgsn_ros.segmentation.networks.lraspp import Lraspp
 from fgsn_ros.training.model import Model
 from fgsn_ros.training.optimizers import learning_rate
 from fgsn_ros.training.scene_folders import read_scenes

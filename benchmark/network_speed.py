@@ -13,16 +13,13 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 import torch
+from fgsn_ros.segmentation.input_images import InputImages
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from fgsn_ros.segmentation.checkpoint import Checkpoint, load_checkpoint
-from fgsn_ros.segmentation.folding import folded_copy
-from fgsn_ros.segmentation.grids import on_grid
-from fgsn_ros.segmentation.input_images import InputImages
-from fgsn_ros.segmentation.label_network import LogitNetwork
-from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.segmentation.settings import SegmenterSettings
+from fgsn_ros.segmentation.label_network import LogitNetwork, folded_copy, on_grid
+from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 
 REFERENCE = "reference"
 """Not a backend: PyTorch, one plain step after the other."""

@@ -29,7 +29,7 @@ from fgsn_ros.commands.demo import PACKAGED_CHECKPOINT
 from fgsn_ros.segmentation.architectures import LRASPP
 from fgsn_ros.segmentation.checkpoint import Checkpoint, save_checkpoint
 from fgsn_ros.segmentation.networks import make_network
-from fgsn_ros.segmentation.settings import SegmenterSettings
+from fgsn_ros.segmentation.segmenter import SegmenterSettings
 from fgsn_ros.simulation.drive import DriveSettings, SimulatedDrive
 from fgsn_ros.simulation.seasons import Season
 

@@ -42,10 +42,9 @@ from fgsn_ros.correspondences.pairs import Pair, training_pairs, validation_pair
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.outputs import whole_file, whole_folder
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
+from fgsn_ros.segmentation.labels import outlined_overlay
 from fgsn_ros.segmentation.networks import STRIDE
-from fgsn_ros.segmentation.overlays import outlined_overlay
-from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.segmentation.settings import SegmenterSettings
+from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 from fgsn_ros.training.settings import TrainSettings
 from fgsn_ros.training.statistics import label_pairs, log_ratio
 

@@ -19,7 +19,7 @@ import torch
 import tyro
 from torch import nn
 
-from fgsn_ros.segmentation.start_weights import initial_network
+from fgsn_ros.segmentation.networks.start_weights import initial_network
 from fgsn_ros.training.model import Model
 
 LABELS = 100

@@ -26,13 +26,13 @@ import cv2
 import numpy as np
 import torch
 import tyro
+from fgsn_ros.segmentation.pointwise import InPlaceBottleneck, PointwiseConv
+from fgsn_ros.segmentation.winograd import WinogradConv
 from torch import nn
 
 from fgsn_ros.segmentation.checkpoint import load_checkpoint, save_checkpoint
-from fgsn_ros.segmentation.pointwise import InPlaceBottleneck, PointwiseConv
-from fgsn_ros.segmentation.published_weights import read_published
+from fgsn_ros.segmentation.networks.published import read_published
 from fgsn_ros.segmentation.sliding import Precision, SlidingSegmenter, SlidingSettings
-from fgsn_ros.segmentation.winograd import WinogradConv
 
 LABELS, CROP, WIDTH, HEIGHT = 100, 713, 1024, 768
 WEIGHTS, CHECKPOINT, IMAGE = "weights.pth", "weights.safetensors", "image.png"

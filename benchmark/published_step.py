@@ -35,7 +35,7 @@ from fgsn_ros.correspondences.files import (
     write_correspondence,
     write_list,
 )
-from fgsn_ros.segmentation.start_weights import initial_network
+from fgsn_ros.segmentation.networks.start_weights import initial_network
 from fgsn_ros.training.fine_grained import FineGrainedBatch, FineGrainedObjective
 from fgsn_ros.training.loop import TrainingLoop
 from fgsn_ros.training.model import Model

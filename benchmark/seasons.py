@@ -45,8 +45,7 @@ from fgsn_ros.outputs import whole_folder
 from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.recordings.recording import Recording, require_ground_truth, require_odometry
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
-from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.segmentation.settings import SegmenterSettings
+from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 from fgsn_ros.simulation.bags import write_drive
 from fgsn_ros.simulation.drive import DriveSettings, SimulatedDrive
 from fgsn_ros.simulation.seasons import Season

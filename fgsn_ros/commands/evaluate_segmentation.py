@@ -22,7 +22,7 @@ from fgsn_ros.evaluation.segmentation_report import (
     segmentation_table,
 )
 from fgsn_ros.outputs import check_output, whole_file
-from fgsn_ros.segmentation.label_set import CLASS_NAMES_FILE
+from fgsn_ros.segmentation.labels import CLASS_NAMES_FILE
 
 
 @dataclass(frozen=True)

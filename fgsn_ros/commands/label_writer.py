@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from fgsn_ros.commands.segment_input import NamedImage
 from fgsn_ros.errors import OutputError
 from fgsn_ros.recordings.video import VideoWriter
-from fgsn_ros.segmentation.labels import LabelMap, label_pixels
-from fgsn_ros.segmentation.overlays import outlined_overlay
+from fgsn_ros.segmentation.labels import LabelMap, label_pixels, outlined_overlay
 
 
 class LabelWriter:

@@ -16,8 +16,7 @@ from fgsn_ros.outputs import check_output, whole_folder
 from fgsn_ros.recordings.open import open_recording, read_reference
 from fgsn_ros.recordings.recording import RecordingSettings
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
-from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.segmentation.settings import SegmenterSettings
+from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ from fgsn_ros.outputs import check_output
 from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.recordings.recording import RecordingSettings
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
-from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.segmentation.settings import SegmenterSettings
+from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,11 @@
 """`fgsn segment`: label images, a video or a recording."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from tqdm import tqdm
@@ -17,12 +18,12 @@ from fgsn_ros.lookahead import read_ahead
 from fgsn_ros.outputs import check_output, whole_folder
 from fgsn_ros.recordings.recording import RecordingSettings
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
-from fgsn_ros.segmentation.label_set import LabelSet, label_set_of, write_label_set
-from fgsn_ros.segmentation.overlays import every_pixel
-from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.segmentation.settings import SegmenterSettings
-from fgsn_ros.segmentation.sliding import Precision, SlidingSegmenter, SlidingSettings
-from fgsn_ros.training.processes import Processes
+from fgsn_ros.segmentation.labels import LabelSet, every_pixel, write_label_set
+from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
+from fgsn_ros.segmentation.sliding import SlidingSegmenter
+
+if TYPE_CHECKING:
+    from fgsn_ros.training.processes import Processes
 
 AnySegmenter = Segmenter | SlidingSegmenter
 _IMAGES_AHEAD = 4
@@ -37,18 +38,15 @@ class Segment:
 
     input: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
     """image, folder of images (and subfolders), video, rosbag2, ROS 1 bag, or KITTI folder"""
-    checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")]
-    """trained network (.safetensors)"""
+    checkpoint: Path
+    """trained network (.safetensors, or .onnx as `fgsn export` writes it)"""
     output: Path
     """folder to make"""
     full_resolution: bool = False
     """label every pixel, not every cell of `segmenter.stride` pixels"""
     crop: int | None = None
     """side of square crops [px] that slide over the image, e.g. 713: labels every pixel, as the
-    published code; of the segmenter's settings, the device alone counts then"""
-    precision: Precision = "float32"
-    """of --crop on a CPU: float32; or mixed, of a ResNet: faster where there is AVX512-BF16 or AMX,
-    but up to one label in a hundred differs"""
+    published code; the segmenter's stride does not count then"""
     overlays: bool = True
     """also write each image blended with its labels' colours"""
     video: bool = False
@@ -63,39 +61,53 @@ class Segment:
         check_output(self.output, self.overwrite)
         given = open_input(self.input, self.recording, self.output)
         require(given.moving or not self.video, "--video takes a video or a recording as input")
-        require(self.crop is not None or self.precision == "float32", "--precision takes --crop")
+        together = int(os.environ.get("WORLD_SIZE", "1")) > 1
+        require(not (together and self.video), "--video needs a single process")
+        count = self._label_together(given) if together else self._label_alone(given)
+        if count is not None:
+            print(f"{self.output}: labels of {count} images")
+
+    def _label_alone(self, given: SegmentInput) -> int:
+        """The number of images."""
+        segmenter, label_set = self._load()
+        with whole_folder(self.output, self.overwrite) as folder:
+            count = self._label(given, segmenter, folder, 0, 1)
+            write_label_set(folder, label_set)
+        return count
+
+    def _label_together(self, given: SegmentInput) -> int | None:
+        """The number of images of all processes; none but in the first."""
+        from fgsn_ros.training.processes import Processes  # which is PyTorch's
+
         processes = Processes(self.segmenter.device)
-        require(processes.count == 1 or not self.video, "--video needs a single process")
         try:
             segmenter, label_set = self._load()
             with shared_folder(processes, self.output, self.overwrite) as folder:
-                mine = self._label(given, segmenter, folder, processes)
+                mine = self._label(given, segmenter, folder, processes.rank, processes.count)
                 counts = processes.all_items({processes.rank: mine}, processes.count)
                 if processes.first:
                     write_label_set(folder, label_set)
         finally:
             processes.close()
-        if processes.first:
-            print(f"{self.output}: labels of {sum(counts)} images")
+        return sum(counts) if processes.first else None
 
     def _load(self) -> tuple[AnySegmenter, LabelSet]:
-        """The segmenter, and what its labels mean; sliding crops keep nothing else of the file."""
+        """The segmenter, and what its labels mean."""
         checkpoint = load_checkpoint(self.checkpoint)
         segmenter: AnySegmenter
         if self.crop is None:
             segmenter = Segmenter(checkpoint, self.segmenter)
         else:
-            sliding = SlidingSettings(self.segmenter.device, self.crop, self.precision)
-            segmenter = SlidingSegmenter(checkpoint, sliding)
-        return segmenter, label_set_of(checkpoint, 1 if self.full_resolution else segmenter.stride)
+            segmenter = SlidingSegmenter(checkpoint, self.crop, self.segmenter)
+        return segmenter, checkpoint.label_set(1 if self.full_resolution else segmenter.stride)
 
     def _label(
-        self, given: SegmentInput, segmenter: AnySegmenter, folder: Path, processes: Processes
+        self, given: SegmentInput, segmenter: AnySegmenter, folder: Path, rank: int, processes: int
     ) -> int:
-        """Label this process's share; images are read and files written in other threads."""
-        images = read_ahead(given.images(processes.rank, processes.count), _IMAGES_AHEAD)
-        total = -(-given.count // processes.count) or None
-        bar = tqdm(images, desc="label", unit="image", total=total, disable=not processes.first)
+        """Label a process's share; images are read and files written in other threads."""
+        images = read_ahead(given.images(rank, processes), _IMAGES_AHEAD)
+        total = -(-given.count // processes) or None
+        bar = tqdm(images, desc="label", unit="image", total=total, disable=rank > 0)
         with LabelWriter(folder, self.overlays, self.video) as writer:
             for named, label_map in segmenter.segment_each(bar, lambda named: named.image):
                 if self.full_resolution:
@@ -105,7 +117,7 @@ class Segment:
 
 
 @contextmanager
-def shared_folder(processes: Processes, path: Path, overwrite: bool) -> Iterator[Path]:
+def shared_folder(processes: "Processes", path: Path, overwrite: bool) -> Iterator[Path]:
     """Yield the folder that all processes write into; the first one makes it `path` in the end.
 
     Raises:

@@ -11,8 +11,7 @@ from tqdm import tqdm
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.evaluation.segmentation_metrics import Contingency
-from fgsn_ros.segmentation.label_set import LABEL_SET_FILE, LabelSet, read_label_set
-from fgsn_ros.segmentation.labels import UNLABELLED
+from fgsn_ros.segmentation.labels import LABEL_SET_FILE, UNLABELLED, LabelSet, read_label_set
 
 _STRIDES = (1, 2, 4, 8, 16, 32)
 _MOST_COUNTS = 2**26

@@ -46,7 +46,7 @@ from fgsn_ros.nodes.diagnostics import LocalizationDiagnostics, ThrottledLog
 from fgsn_ros.nodes.executables import run
 from fgsn_ros.nodes.live_localization import LiveLocalization
 from fgsn_ros.nodes.settings import LOCALIZATION_PARAMETERS, LocalizationNodeSettings
-from fgsn_ros.segmentation.label_statistics import read_label_statistics
+from fgsn_ros.segmentation.checkpoint import read_label_statistics
 
 try:
     from nav2_msgs.srv import SetInitialPose

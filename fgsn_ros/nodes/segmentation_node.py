@@ -118,7 +118,7 @@ class SegmentationNode(Node):
         checkpoint, segmenter = self._segmenter.checkpoint, self._segmenter
         self.get_logger().info(
             f"checkpoint {checkpoint.fingerprint[:12]} with {segmenter.label_count} labels, "
-            f"stride {segmenter.stride}, on {segmenter.device.type} by {segmenter.backend}"
+            f"stride {segmenter.stride}, on {segmenter.device} by {segmenter.backend}"
         )
         for name in parameters.unknown_overrides(self):
             self.get_logger().warning(f"unknown parameter '{name}' has no effect")

@@ -7,7 +7,7 @@ from fgsn_ros.config import require
 from fgsn_ros.localization.online import OnlineSettings
 from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.localization.tracking import TrackingSettings
-from fgsn_ros.segmentation.settings import SegmenterSettings
+from fgsn_ros.segmentation.segmenter import SegmenterSettings
 
 
 @dataclass(frozen=True)

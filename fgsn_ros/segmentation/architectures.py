@@ -1,4 +1,9 @@
-"""Names of the networks, for those who read a checkpoint's header without PyTorch."""
+"""The networks by name, and what can be said of each without PyTorch."""
+
+from dataclasses import dataclass
+
+STRIDE = 8
+"""Pixels between neighbouring cells of any network's features."""
 
 LRASPP = "lraspp_mobilenet_v3_large"
 ARCHITECTURES = (
@@ -16,3 +21,31 @@ ARCHITECTURES = (
 )
 """Head and trunk. A ResNet alone is torchvision's; "v1" has its strides on the 1x1 convolutions,
 "caffe" a stem of three 3x3 convolutions besides: the two trunks of the published FGSN weights."""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What images a network takes, and where its cells are."""
+
+    first_cell_px: float
+    """Cell (i, j) of the features is centred on pixel first_cell_px + 8 (j, i)."""
+    side_multiple: int
+    """Images are filled up to multiples of this [px], by repeating their border."""
+    classifies_linearly: bool
+    """Whether its classifier is linear: logits may then be interpolated instead of features."""
+    any_size: bool
+    """Whether one graph does for images of any size: not where it pools to a number of cells."""
+
+
+def traits_of(architecture: str) -> Traits:
+    """The traits of one of ARCHITECTURES."""
+    if architecture == LRASPP:
+        # cells cover 8 pixels each; its branches at stride 8 and 16 are to cover the same pixels
+        return Traits((STRIDE - 1) / 2, 2 * STRIDE, classifies_linearly=True, any_size=True)
+    pyramid = architecture.startswith("pspnet")  # has a ReLU before its classifier, besides
+    return Traits(0.0, 1, classifies_linearly=not pyramid, any_size=not pyramid)
+
+
+def cells_of(size_px: int) -> int:
+    """Cells of features along an axis of an image."""
+    return -(-size_px // STRIDE)

@@ -1,6 +1,8 @@
-"""Label maps and their colours."""
+"""Label maps, their colours, and label images with what their numbers mean: labels.json."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,6 +14,9 @@ UNLABELLED = 65535
 """Label of a cell that has none."""
 BYTE_LABELS = 255
 """Up to this many labels fit a byte, beside the value for unlabelled."""
+LABEL_SET_FILE, CLASS_NAMES_FILE = "labels.json", "classes.txt"
+_FORMAT = "fgsn_ros labels"
+_EDGE_BRIGHTNESS = 0.35
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,13 @@ class LabelMap:
             raise ValueError("confidence must be a float32 array of the shape of labels")
         if self.stride < 1 or not 1 <= self.label_count < UNLABELLED:
             raise ValueError("stride must be positive and label_count in [1, 65534]")
+
+
+def every_pixel(label_map: LabelMap, height: int, width: int) -> LabelMap:
+    """The label map of stride 1 that gives each pixel of an image (H, W) the label of its cell."""
+    rows, columns = (np.arange(size) // label_map.stride for size in (height, width))
+    cells = np.ix_(rows, columns)
+    return LabelMap(label_map.labels[cells], label_map.confidence[cells], 1, label_map.label_count)
 
 
 def label_pixels(label_map: LabelMap) -> NDArray[np.uint8] | NDArray[np.uint16]:
@@ -94,3 +106,87 @@ def overlay(image: NDArray[np.uint8], label_map: LabelMap, alpha: float = 0.5) -
     blended = cv2.addWeighted(image, 1.0 - alpha, colours, alpha, 0.0)
     labelled = (label_map.labels < label_map.label_count)[rows][:, columns, None]
     return np.where(labelled, blended, image).astype(np.uint8)
+
+
+def outlined_overlay(
+    image: NDArray[np.uint8], label_map: LabelMap, alpha: float = 0.5
+) -> NDArray[np.uint8]:
+    """Blend of an RGB image (H, W, 3) and its labels' colours, with a dark line between labels."""
+    pixels = every_pixel(label_map, image.shape[0], image.shape[1])
+    blended = overlay(image, pixels, alpha)
+    edges = label_edges(pixels.labels)
+    blended[edges] = np.rint(blended[edges] * _EDGE_BRIGHTNESS).astype(np.uint8)
+    return blended
+
+
+def label_edges(labels: NDArray[np.uint16]) -> NDArray[np.bool_]:
+    """Pixels (H, W) whose label differs from that of the pixel to the right or below."""
+    edges = np.zeros(labels.shape, np.bool_)
+    edges[:, :-1] |= labels[:, :-1] != labels[:, 1:]
+    edges[:-1] |= labels[:-1] != labels[1:]
+    return edges
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The labels of a folder of label images."""
+
+    kind: str
+    """"semantic" (labels are classes) or "fgsn" (labels are clusters)"""
+    label_count: int
+    stride: int
+    """pixels of the image per pixel of its label image, in each direction"""
+    names: tuple[str, ...] | None
+    """of the classes, by label"""
+    fingerprint: str
+    """of the checkpoint that labelled the images"""
+
+
+def write_label_set(folder: Path, label_set: LabelSet) -> None:
+    """Write labels.json (names, colours, fingerprint) and, where labels have names, classes.txt."""
+    count, names = label_set.label_count, label_set.names
+    colours = ["#{:02x}{:02x}{:02x}".format(*rgb) for rgb in palette(count).tolist()]
+    content = {
+        "format": _FORMAT,
+        "kind": label_set.kind,
+        "label_count": count,
+        "stride": label_set.stride,
+        "unlabelled": BYTE_LABELS if count <= BYTE_LABELS else UNLABELLED,
+        "fingerprint": label_set.fingerprint,
+        "labels": [
+            {"label": label, "name": names[label] if names else None, "colour": colours[label]}
+            for label in range(count)
+        ],
+    }
+    (folder / LABEL_SET_FILE).write_text(json.dumps(content, indent=1) + "\n")
+    if names:
+        (folder / CLASS_NAMES_FILE).write_text("".join(f"{name}\n" for name in names))
+
+
+def read_label_set(path: Path) -> LabelSet:
+    """Read a labels.json.
+
+    Raises:
+        RecordingError: the file cannot be read, or is none.
+    """
+    try:
+        content = json.loads(path.read_text())
+        if content["format"] != _FORMAT:
+            raise ValueError(f"format {content['format']!r}")
+        names = tuple(label["name"] for label in content["labels"])
+        named = len(names) > 0 and all(isinstance(name, str) for name in names)
+        read = LabelSet(
+            str(content["kind"]),
+            int(content["label_count"]),
+            int(content["stride"]),
+            names if named else None,
+            str(content["fingerprint"]),
+        )
+        if read.stride < 1 or not 1 <= read.label_count < UNLABELLED:
+            raise ValueError(f"{read.label_count} labels at stride {read.stride}")
+        if len(names) != read.label_count:
+            raise ValueError(f"{len(names)} names of {read.label_count} labels")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = f"lacks {error}" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise RecordingError(f"{path} tells no labels: {reason}; label the images again") from error
+    return read

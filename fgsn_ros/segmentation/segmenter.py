@@ -1,44 +1,77 @@
 """Segmenter: image in, label map out."""
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from fgsn_ros.config import require
+from fgsn_ros.errors import RecordingError
 from fgsn_ros.lookahead import in_order
-from fgsn_ros.segmentation.backends import CpuLabels, CudaLabels, choose_backend
-from fgsn_ros.segmentation.checkpoint import Checkpoint
-from fgsn_ros.segmentation.input_images import require_image
+from fgsn_ros.segmentation.architectures import traits_of
+from fgsn_ros.segmentation.checkpoint import Checkpoint, OnnxNetwork
+from fgsn_ros.segmentation.label_grid import grid_taps, no_taps, soft_max_labels
 from fgsn_ros.segmentation.labels import LabelMap
-from fgsn_ros.segmentation.settings import SegmenterSettings
+from fgsn_ros.segmentation.runtime import (
+    BackendName,
+    Labelled,
+    OnnxLabels,
+    Runtime,
+    choose_runtime,
+    logits_by,
+)
 
 Item = TypeVar("Item")
+_MOST_THREADS = 1024
+
+
+@dataclass(frozen=True)
+class SegmenterSettings:
+    """Where, by what, and how finely images are labelled."""
+
+    device: str = "auto"
+    """"auto" (a GPU where there is one), "cpu" or "cuda"."""
+    stride: int = 4
+    """Pixels per label cell: 4 (features interpolated), 8 (the network's own grid) or 16."""
+    backend: BackendName = "auto"
+    """What runs the network: eager (PyTorch), compile (torch.compile; needs a C++ compiler), onnx
+    (ONNX Runtime), or auto: onnx on a CPU and for an .onnx file, else eager. The labels are the
+    same."""
+    threads: int = 0
+    """CPU threads of the network, >= 0; 0: one for each core. For eager and compile, those of
+    PyTorch in the whole process."""
+
+    def __post_init__(self) -> None:
+        require(self.device in ("auto", "cpu", "cuda"), "device must be auto, cpu or cuda")
+        require(self.stride in (4, 8, 16), "stride must be 4, 8 or 16")
+        known = ("auto", "eager", "compile", "onnx")
+        require(self.backend in known, f"backend must be one of {', '.join(known)}")
+        require(0 <= self.threads <= _MOST_THREADS, f"threads must be in [0, {_MOST_THREADS}]")
 
 
 class Segmenter:
-    """Labels images with a checkpoint's network, in half precision on a GPU.
+    """Labels images with a checkpoint's network; PyTorch's in half precision on a GPU.
 
     Sees nothing but the image.
 
     Raises:
-        SettingsError: there is no such device, or what the backend needs is not installed.
+        SettingsError: there is no such device, the backend or the stride is not for the
+            checkpoint, or what the backend needs is not installed.
+        CheckpointError: the checkpoint needs PyTorch, which is not installed.
     """
 
     def __init__(self, checkpoint: Checkpoint, settings: SegmenterSettings | None = None) -> None:
         settings = settings or SegmenterSettings()
         self.checkpoint = checkpoint
         self.stride = settings.stride
-        self.device = choose_device(settings.device)
-        self.backend = choose_backend(settings.backend, self.device)
-        self._labels: CpuLabels | CudaLabels
-        if self.device.type == "cpu":
-            self._labels = CpuLabels(checkpoint, self.stride, self.backend, settings.threads)
-        else:
-            self._labels = CudaLabels(checkpoint, self.stride, self.backend, self.device)
+        runtime = choose_runtime(checkpoint, settings.device, settings.backend, settings.threads)
+        self.device = runtime.device
+        """"cpu" or "cuda"."""
+        self.backend = runtime.backend
+        self._labels = _labels_by(runtime, checkpoint, self.stride)
 
     @property
     def label_count(self) -> int:
@@ -83,12 +116,49 @@ def _with(item: Item, finish: Callable[[], LabelMap]) -> tuple[Item, LabelMap]:
     return item, finish()
 
 
-def choose_device(name: str) -> torch.device:
-    """The named device; "auto" takes a GPU where there is one.
+def require_image(image: NDArray[np.uint8]) -> None:
+    """Raise RecordingError unless an image is uint8 (H, W, 3) and not empty."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
+        raise RecordingError(f"image must be uint8 (H, W, 3), not {image.dtype} {image.shape}")
 
-    Raises:
-        SettingsError: "cuda" is asked for and there is none.
-    """
-    available = torch.cuda.is_available()
-    require(name != "cuda" or available, "no CUDA device here; use device cpu or auto")
-    return torch.device("cuda" if name != "cpu" and available else "cpu")
+
+class _Labels(Protocol):
+    def begin(self, image: NDArray[np.uint8]) -> Callable[[], Labelled]:
+        """Begin with an image (H, W, 3); what comes back gives its labels."""
+
+
+def _labels_by(runtime: Runtime, checkpoint: Checkpoint, stride: int) -> _Labels:
+    model = checkpoint.model
+    if isinstance(model, OnnxNetwork) and model.stride is not None:
+        require(
+            stride == model.stride,
+            f"{model.path} labels at stride {model.stride}, not {stride}: set segmenter.stride",
+        )
+        return OnnxLabels(model, runtime)
+    if runtime.device == "cpu" or runtime.backend == "onnx":
+        return _GridLabels(runtime, checkpoint, stride)
+    from fgsn_ros.segmentation.torch_runtime import CudaLabels
+
+    return CudaLabels(checkpoint, stride, runtime)
+
+
+class _GridLabels:
+    """Labels of the logits of whatever computes them; the soft-max is ours."""
+
+    def __init__(self, runtime: Runtime, checkpoint: Checkpoint, stride: int) -> None:
+        self._traits = traits_of(checkpoint.architecture)
+        self._stride = stride
+        self._logits = logits_by(runtime, checkpoint, stride)
+
+    def begin(self, image: NDArray[np.uint8]) -> Callable[[], Labelled]:
+        """What gives the labels of an image (H, W, 3): nothing is done before."""
+        return lambda: self._label(image)
+
+    def _label(self, image: NDArray[np.uint8]) -> Labelled:
+        logits = self._logits(image)
+        if not self._traits.classifies_linearly:
+            return soft_max_labels(logits, *(no_taps(cells) for cells in logits.shape[:2]))
+        rows, columns = (
+            grid_taps(self._traits.first_cell_px, self._stride, size) for size in image.shape[:2]
+        )
+        return soft_max_labels(logits, rows, columns)

@@ -1,48 +1,24 @@
 """Labels of every pixel of a large image, from crops that slide over it."""
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from fgsn_ros.config import require
+from fgsn_ros.segmentation.architectures import STRIDE, cells_of, traits_of
 from fgsn_ros.segmentation.checkpoint import Checkpoint
-from fgsn_ros.segmentation.cpu_inference import prepared_for_cpu
-from fgsn_ros.segmentation.cpu_workers import CpuWorkers
-from fgsn_ros.segmentation.fgsn_network import STRIDE
-from fgsn_ros.segmentation.folding import folded_copy
-from fgsn_ros.segmentation.input_images import InputImages, require_image
+from fgsn_ros.segmentation.label_grid import grid_shares, soft_max_labels, taps_of
 from fgsn_ros.segmentation.labels import LabelMap
-from fgsn_ros.segmentation.pixel_labels import pixel_labels
-from fgsn_ros.segmentation.resnet_networks import ResnetNetwork
-from fgsn_ros.segmentation.segmenter import choose_device
-from fgsn_ros.segmentation.sliding_crops import blending
+from fgsn_ros.segmentation.runtime import choose_runtime, logits_by
+from fgsn_ros.segmentation.segmenter import SegmenterSettings, require_image
 
+OVERLAP = 1.0 / 3.0
+"""Share of a crop that its neighbour covers too, at least: as in the published FGSN code."""
 Item = TypeVar("Item")
-Precision = Literal["float32", "mixed"]
-
-
-@dataclass(frozen=True)
-class SlidingSettings:
-    """Crops, and where and how exactly they are labelled."""
-
-    device: str = "auto"
-    """"auto" (a GPU where there is one), "cpu" or "cuda"."""
-    crop_px: int = 713
-    """Side of the square crops [px]: best that of training."""
-    precision: Precision = "float32"
-    """On a CPU: float32; or mixed, of a ResNet: faster where there is AVX512-BF16 or AMX, but up to
-    one label in a hundred differs. A GPU computes with float16."""
-
-    def __post_init__(self) -> None:
-        require(self.device in ("auto", "cpu", "cuda"), "device must be auto, cpu or cuda")
-        require(self.crop_px >= STRIDE, f"crop_px must be at least {STRIDE}")
-        require(self.precision in ("float32", "mixed"), "precision must be float32 or mixed")
 
 
 class SlidingSegmenter:
@@ -53,31 +29,31 @@ class SlidingSegmenter:
     Never are K channels of the whole image held at once.
 
     Args:
-        checkpoint: Of which nothing is kept, so that it can be let go.
-        settings: How to label.
+        checkpoint: Whose labels.
+        crop_px: Side of the square crops [px]: best that of training.
+        settings: What computes; of no use is their stride.
+
+    Raises:
+        SettingsError: the crop is too small, or as of `Segmenter`.
+        CheckpointError: it is an ONNX file for images of one size, or as of `Segmenter`.
     """
 
     stride = 1
 
-    def __init__(self, checkpoint: Checkpoint, settings: SlidingSettings | None = None) -> None:
-        self._settings = settings or SlidingSettings()
+    def __init__(
+        self, checkpoint: Checkpoint, crop_px: int = 713, settings: SegmenterSettings | None = None
+    ) -> None:
+        require(crop_px >= STRIDE, f"a crop must have at least {STRIDE} pixels")
+        settings = settings or SegmenterSettings()
+        runtime = choose_runtime(checkpoint, settings.device, settings.backend, settings.threads)
+        self.device, self.backend = runtime.device, runtime.backend
         self.label_count = checkpoint.label_count
-        self.device = choose_device(self._settings.device)
-        self._images = InputImages(checkpoint, self.device)
-        self._workers = CpuWorkers()
-        mixed = self._settings.precision == "mixed"
-        network = checkpoint.network
-        fits = not mixed or isinstance(network, ResnetNetwork)
-        require(fits, f"precision mixed is not for {network.architecture}; take float32")
-        if self.device.type == "cuda":
-            network = folded_copy(network).half().to(self.device)
-        else:
-            network = prepared_for_cpu(network, self._workers, mixed)
-        self._network = network.to(memory_format=torch.channels_last)
-        self._dtype = self._network.classifier.weight.dtype
+        self._crop_px = crop_px
+        self._first_cell_px = traits_of(checkpoint.architecture).first_cell_px
+        self._logits = logits_by(runtime, checkpoint, stride=None)
 
     def segment(self, image: NDArray[np.uint8]) -> LabelMap:
-        """Label map of stride 1 of an RGB image uint8 (H, W, 3), without confidence: 1 everywhere.
+        """Label map of stride 1 of an RGB image uint8 (H, W, 3).
 
         A side smaller than the crop is filled up with black, as published.
 
@@ -85,17 +61,16 @@ class SlidingSegmenter:
             RecordingError: the image is of another type or shape.
         """
         require_image(image)
-        crop, first_cell_px = self._settings.crop_px, self._network.first_cell_px
-        tops, rows = blending(image.shape[0], crop, first_cell_px)
-        lefts, columns = blending(image.shape[1], crop, first_cell_px)
-        cells = -(-crop // STRIDE)
-        logits = torch.empty(len(tops), cells, len(lefts), cells, self.label_count)
-        with self._workers:
-            for (i, top), (j, left) in itertools.product(enumerate(tops), enumerate(lefts)):
-                of_crop = self._logits(image[top : top + crop, left : left + crop])
-                logits[i, :, j] = of_crop
-        labels = pixel_labels(logits.flatten(2, 3).flatten(0, 1), rows, columns)
-        return LabelMap(labels, np.ones(labels.shape, np.float32), 1, self.label_count)
+        crop, cells = self._crop_px, cells_of(self._crop_px)
+        tops, rows = blending(image.shape[0], crop, self._first_cell_px)
+        lefts, columns = blending(image.shape[1], crop, self._first_cell_px)
+        logits = np.empty((len(tops), cells, len(lefts), cells, self.label_count), np.float32)
+        for (i, top), (j, left) in itertools.product(enumerate(tops), enumerate(lefts)):
+            part = image[top : top + crop, left : left + crop]
+            logits[i, :, j] = self._logits(_filled_up(part, crop))
+        every = logits.reshape(len(tops) * cells, len(lefts) * cells, self.label_count)
+        labels, confidence = soft_max_labels(every, taps_of(rows), taps_of(columns))
+        return LabelMap(labels, confidence, 1, self.label_count)
 
     def segment_each(
         self, items: Iterable[Item], image_of: Callable[[Item], NDArray[np.uint8]]
@@ -104,12 +79,51 @@ class SlidingSegmenter:
         for item in items:
             yield item, self.segment(image_of(item))
 
-    @torch.inference_mode()
-    def _logits(self, part: NDArray[np.uint8]) -> Tensor:
-        """Logits (cells, cells, K) of a crop, of which `part` is in the image."""
-        crop = self._settings.crop_px
-        missing = (0, crop - part.shape[1], 0, crop - part.shape[0])
-        if any(missing):
-            part = np.pad(part, ((0, missing[3]), (0, missing[1]), (0, 0)))
-        logits: Tensor = self._network(self._images.batch(part).to(self._dtype))[0]
-        return logits.permute(1, 2, 0)
+
+def _filled_up(part: NDArray[np.uint8], crop: int) -> NDArray[np.uint8]:
+    """A crop (crop, crop, 3), of which `part` is in the image."""
+    missing = [(0, crop - size) for size in part.shape[:2]]
+    return np.ascontiguousarray(np.pad(part, (*missing, (0, 0))))
+
+
+def crop_starts(size: int, crop: int) -> list[int]:
+    """First pixels of the crops along an axis, as the published FGSN code places them.
+
+    As few as cover `size` pixels with at least the overlap between neighbours, at equal
+    distances, rounded down; where the image is smaller, one crop that extends beyond it.
+    """
+    if size <= crop:
+        return [0]
+    gaps = math.ceil((size - crop) / math.ceil(crop * (1.0 - OVERLAP)))
+    return [int(index * ((size - crop) / gaps)) for index in range(gaps)] + [size - crop]
+
+
+def ramp(crop: int) -> NDArray[np.float32]:
+    """Weight (crop,) of a crop's pixels along an axis: linear from each end over the overlap."""
+    length = round(crop * OVERLAP)
+    rise: NDArray[np.float32] = np.minimum(
+        np.arange(1, crop + 1, dtype=np.float32), length
+    ) / np.float32(length)
+    return rise * rise[::-1]
+
+
+def blending(size: int, crop: int, first_cell_px: float) -> tuple[list[int], NDArray[np.float32]]:
+    """Crops along an axis, and the share of each of their cells in each pixel.
+
+    Args:
+        size: Of the image along the axis [px].
+        crop: [px].
+        first_cell_px: Of the network: its cell i is centred on first_cell_px + 8 i of the crop.
+
+    Returns:
+        First pixels of the n crops; (size, n x cells), the crops' cells one after the other: linear
+        interpolation times the ramp, in rows that sum to 1.
+    """
+    starts, cells = crop_starts(size, crop), cells_of(crop)
+    shares = grid_shares(first_cell_px, 1, crop) * ramp(crop)[:, None]
+    blended = np.zeros((size, len(starts), cells), np.float32)
+    for index, start in enumerate(starts):
+        inside = min(crop, size - start)
+        blended[start : start + inside, index] = shares[:inside]
+    blended /= blended.sum(axis=(1, 2), keepdims=True)
+    return starts, blended.reshape(size, -1)

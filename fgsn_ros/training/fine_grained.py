@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fgsn_ros.correspondences.correspondence_sets import read_correspondence_sets
 from fgsn_ros.correspondences.images import ImageCache
 from fgsn_ros.correspondences.pairs import References, training_pairs, validation_pairs
-from fgsn_ros.segmentation.folding import fold_batch_norm
+from fgsn_ros.segmentation.label_network import fold_batch_norm
 from fgsn_ros.segmentation.networks import FgsnNetwork
 from fgsn_ros.training.clustering import set_classifier
 from fgsn_ros.training.heads import Head, heads_of, with_auxiliary

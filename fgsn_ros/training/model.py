@@ -7,8 +7,7 @@ from torch import Tensor
 
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.networks import STRIDE, FgsnNetwork
-from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.segmentation.settings import SegmenterSettings
+from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,7 @@ class Model:
     def checkpoint(self, kind: str, label_names: tuple[str, ...] | None) -> Checkpoint:
         """The network as a checkpoint without statistics; its weights are not copied."""
         return Checkpoint(
-            network=self.network, kind=kind, mean=self.mean, std=self.std, label_names=label_names
+            self.network, kind=kind, mean=self.mean, std=self.std, label_names=label_names
         )
 
     def segmenter(self, kind: str, stride: int = STRIDE) -> Segmenter:

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, distributed
 
-from fgsn_ros.segmentation.segmenter import choose_device
+from fgsn_ros.segmentation.torch_runtime import choose_device
 
 T = TypeVar("T")
 

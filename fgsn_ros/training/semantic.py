@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fgsn_ros.correspondences.images import Image, ImageCache
 from fgsn_ros.errors import TrainingError
-from fgsn_ros.segmentation.grids import on_grid
+from fgsn_ros.segmentation.label_network import on_grid
 from fgsn_ros.training.heads import heads_of, with_auxiliary
 from fgsn_ros.training.losses import class_losses
 from fgsn_ros.training.model import Model

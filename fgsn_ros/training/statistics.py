@@ -18,8 +18,7 @@ from fgsn_ros.correspondences.pairs import Pair, validation_pairs
 from fgsn_ros.errors import TrainingError
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.networks import STRIDE
-from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.segmentation.settings import SegmenterSettings
+from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 from fgsn_ros.training.grid import IGNORED, labels_at
 
 Item = TypeVar("Item")

@@ -13,7 +13,7 @@ from fgsn_ros.correspondences.images import ImageCache
 from fgsn_ros.segmentation.architectures import LRASPP
 from fgsn_ros.segmentation.checkpoint import load_checkpoint, save_checkpoint
 from fgsn_ros.segmentation.networks import FgsnNetwork
-from fgsn_ros.segmentation.start_weights import initial_network
+from fgsn_ros.segmentation.networks.start_weights import initial_network
 from fgsn_ros.training.cross_season import CrossSeasonObjective
 from fgsn_ros.training.fine_grained import FineGrainedObjective
 from fgsn_ros.training.loop import TrainingLoop

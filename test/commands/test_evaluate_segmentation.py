@@ -12,7 +12,7 @@ from fgsn_ros.evaluation.segmentation_metrics import (
     normalized_mutual_information,
     segmentation_score,
 )
-from fgsn_ros.segmentation.label_set import LabelSet, write_label_set
+from fgsn_ros.segmentation.labels import LabelSet, write_label_set
 
 NAMES = ("road", "sky", "tree")
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from fgsn_ros.cli import main
+from fgsn_ros.commands.demo import PACKAGED_CHECKPOINT
 from fgsn_ros.commands.segment_input import open_input
 from fgsn_ros.geometry.cameras import Camera, CameraMount
 from fgsn_ros.recordings.recording import Frame, RecordingSettings
@@ -19,13 +20,14 @@ from fgsn_ros.recordings.video import VideoWriter, open_video
 from fgsn_ros.segmentation.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from fgsn_ros.segmentation.networks import LRASPP, make_network
 from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.segmentation.sliding import SlidingSegmenter, SlidingSettings
+from fgsn_ros.segmentation.sliding import SlidingSegmenter
 
 RNG = np.random.default_rng(0)
 
 
-def run(*arguments: object) -> int:
-    return main([str(argument) for argument in ("segment", *arguments)])
+def run(given: Path, checkpoint: Path, *arguments: object) -> int:
+    words = ("segment", given, "--checkpoint", checkpoint, *arguments)
+    return main([str(word) for word in words])
 
 
 def save_image(path: Path, height: int = 70, width: int = 100) -> Path:
@@ -105,32 +107,36 @@ def test_crops_slide_and_label_every_pixel(images: Path, workplace: Any, tmp_pat
     assert run(images, workplace.checkpoint, "--output", output, "--crop", 64) == 0
     image = cv2.imread(str(images / "b.png"))
     assert image is not None
-    segmenter = SlidingSegmenter(load_checkpoint(workplace.checkpoint), SlidingSettings(crop_px=64))
+    segmenter = SlidingSegmenter(load_checkpoint(workplace.checkpoint), 64)
     expected = segmenter.segment(np.ascontiguousarray(image[..., ::-1], np.uint8))
     np.testing.assert_array_equal(read_labels(output / "labels" / "b.png"), expected.labels)
     assert read_labels(output / "labels" / "town" / "a.1.png").shape == (30, 41)
     assert json.loads((output / "labels.json").read_text())["stride"] == 1
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (("--precision", "mixed"), "--precision takes --crop"),
-        (("--crop", 5), "crop_px must be at least 8"),
-        (("--crop", 64, "--precision", "mixed"), "take float32"),
-    ],
-)
-def test_bad_options_of_crops_are_told(
-    images: Path,
-    workplace: Any,
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    options: tuple[object, ...],
-    words: str,
+def test_a_crop_that_is_too_small_is_told(
+    images: Path, workplace: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(images, workplace.checkpoint, "--output", tmp_path / "labels", *options) == 2
-    assert words in capsys.readouterr().err
+    options = ("--output", tmp_path / "labels", "--crop", 5)
+    assert run(images, workplace.checkpoint, *options) == 2
+    assert "must have at least 8" in capsys.readouterr().err
     assert not (tmp_path / "labels").exists()
+
+
+def test_an_onnx_file_labels_without_pytorch(images: Path, tmp_path: Path) -> None:
+    town = PACKAGED_CHECKPOINT.with_suffix(".onnx")
+    code = (
+        "import sys; from fgsn_ros.cli import main; code = main(sys.argv[1:]);"
+        "print({'torch', 'torchvision', 'onnx'} & sys.modules.keys()); sys.exit(code)"
+    )
+    given = ("segment", images, "--checkpoint", town, "--output", tmp_path / "labels")
+    words = [sys.executable, "-c", code, *map(str, given)]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "set()"
+    assert run(images, town.with_suffix(".safetensors"), "--output", tmp_path / "same") == 0
+    for name in files(tmp_path / "same"):
+        assert (tmp_path / "same" / name).read_bytes() == (tmp_path / "labels" / name).read_bytes()
 
 
 def test_labels_above_255_are_kept_whole_and_named_classes_listed(tmp_path: Path) -> None:
@@ -199,10 +205,16 @@ def test_an_output_within_the_images_is_replaced_and_not_labelled(
     assert files(images / "labels" / "labels") == ["b.png", "town/a.1.png"]
 
 
-def refused(capfd: pytest.CaptureFixture[str], folder: Path, *arguments: object) -> str:
+def refused(
+    capfd: pytest.CaptureFixture[str],
+    folder: Path,
+    given: Path,
+    checkpoint: Path,
+    *arguments: object,
+) -> str:
     """The one line of a refusal that leaves no output behind."""
     output = folder / "refused"
-    assert run(*arguments, "--output", output) == 2
+    assert run(given, checkpoint, *arguments, "--output", output) == 2
     error = capfd.readouterr().err.replace("\r", "\n")
     lines = [line for line in error.split("\n") if line and not line.startswith("label:")]
     assert len(lines) == 1, lines
@@ -265,9 +277,11 @@ def in_two_processes(*arguments: object) -> str:
 def test_two_processes_write_the_files_of_one(workplace: Any, tmp_path: Path) -> None:
     for index in range(5):
         save_image(tmp_path / "images" / f"{index}.png")
-    given = (tmp_path / "images", workplace.checkpoint, "--output")
-    assert run(*given, tmp_path / "one") == 0
-    printed = in_two_processes(*given, tmp_path / "two")
+    given = tmp_path / "images"
+    assert run(given, workplace.checkpoint, "--output", tmp_path / "one") == 0
+    printed = in_two_processes(
+        given, "--checkpoint", workplace.checkpoint, "--output", tmp_path / "two"
+    )
     assert printed.count("labels of 5 images") == 1
     assert files(tmp_path / "two") == files(tmp_path / "one")
     for name in files(tmp_path / "one"):

@@ -12,8 +12,7 @@ from fgsn_ros.evaluation.label_folders import (
     pair_images,
     read_ids,
 )
-from fgsn_ros.segmentation.label_set import LabelSet, write_label_set
-from fgsn_ros.segmentation.labels import UNLABELLED
+from fgsn_ros.segmentation.labels import UNLABELLED, LabelSet, write_label_set
 
 
 def save(path: Path, ids: np.ndarray) -> Path:

@@ -28,8 +28,7 @@ from fgsn_ros.nodes.ros_messages import (
 )
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.labels import overlay
-from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.segmentation.settings import SegmenterSettings
+from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 
 CHECKPOINT = Path(fgsn_ros.__file__).parent / "data" / "town.safetensors"
 CAMERA = Camera(202, 150, 180.0, 182.0, 100.0, 74.0, "plumb_bob", (0.1, -0.05, 0.0, 0.001, 0.0))

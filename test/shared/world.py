@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 
 from fgsn_ros.mapping.map_files import save_map
 from fgsn_ros.segmentation.architectures import LRASPP
-from fgsn_ros.segmentation.label_statistics import FORMAT_VERSION, LOG_RATIO
+from fgsn_ros.segmentation.checkpoint import FORMAT_VERSION, LOG_RATIO
 
 FAST = {
     "particles": 400,

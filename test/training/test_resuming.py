@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from fgsn_ros.errors import Stopped
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
-from fgsn_ros.segmentation.lraspp import Lraspp
+from fgsn_ros.segmentation.networks.lraspp import Lraspp
 from fgsn_ros.training.cross_season import CrossSeasonObjective
 from fgsn_ros.training.fine_grained import FineGrainedObjective
 from fgsn_ros.training.semantic import SemanticObjective

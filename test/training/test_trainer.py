@@ -7,8 +7,7 @@ from quick_training import quick, read_scalars
 
 from fgsn_ros.errors import SettingsError, TrainingError
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
-from fgsn_ros.segmentation.segmenter import Segmenter
-from fgsn_ros.segmentation.settings import SegmenterSettings
+from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 from fgsn_ros.training.semantic import SemanticObjective
 from fgsn_ros.training.settings import (
     ClusteringSettings,

@@ -11,11 +11,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from fgsn_ros.segmentation.checkpoint import Checkpoint
-from fgsn_ros.segmentation.label_statistics import require_checkpoint
+from fgsn_ros.segmentation.checkpoint import Checkpoint, require_checkpoint
 from fgsn_ros.segmentation.labels import UNLABELLED
-from fgsn_ros.segmentation.network_weights import network_with
-from fgsn_ros.segmentation.state_dicts import read_state_dict
+from fgsn_ros.segmentation.networks.weights import network_with, read_state_dict
 
 PUBLISHED_MEAN = (123.68 / 255.0, 116.779 / 255.0, 103.939 / 255.0)
 PUBLISHED_STD = (1.0 / 255.0, 1.0 / 255.0, 1.0 / 255.0)

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-STRIDE = 8
-"""Pixels between neighbouring cells of features."""
+from fgsn_ros.segmentation.architectures import Traits, cells_of, traits_of
 
 
 class FgsnNetwork(nn.Module, ABC):
@@ -21,21 +21,37 @@ class FgsnNetwork(nn.Module, ABC):
     architecture: str
     feature_dim: int
     """D."""
-    first_cell_px: float
-    """Cell (i, j) of the features is centred on pixel first_cell_px + 8 (j, i)."""
     classifier: nn.Conv2d
     auxiliary_classifier: nn.Conv2d | None
-    classifies_linearly = True
-    """Whether `classify` is linear: then logits may be interpolated instead of features."""
+
+    @property
+    def traits(self) -> Traits:
+        """What images it takes, and where its cells are."""
+        return traits_of(self.architecture)
+
+    @property
+    def first_cell_px(self) -> float:
+        """Cell (i, j) of the features is centred on pixel first_cell_px + 8 (j, i)."""
+        return self.traits.first_cell_px
 
     @property
     def label_count(self) -> int:
         """Number of labels K."""
         return self.classifier.out_channels
 
-    @abstractmethod
     def features(self, images: Tensor) -> Tensor:
         """Features (B, D, ceil(H/8), ceil(W/8)) of normalised images (B, 3, H, W)."""
+        height, width = map(int, images.shape[-2:])  # numbers where a graph is traced, too
+        multiple = self.traits.side_multiple
+        padding = (0, -width % multiple, 0, -height % multiple)
+        if not any(padding):
+            return self.filled_features(images)
+        features = self.filled_features(functional.pad(images, padding, mode="replicate"))
+        return features[..., : cells_of(height), : cells_of(width)]
+
+    @abstractmethod
+    def filled_features(self, images: Tensor) -> Tensor:
+        """Features of images whose sides are multiples of `traits.side_multiple`."""
 
     def features_and_auxiliary(self, images: Tensor) -> tuple[Tensor, Tensor | None]:
         """Features as `features`, and those of the auxiliary head if there is one: for training."""

@@ -1,4 +1,4 @@
-"""What runs the network: PyTorch as it is or compiled, ONNX Runtime."""
+"""Networks by PyTorch, as it is or compiled: logits on a CPU or a GPU, and labels on a GPU."""
 
 import shutil
 from collections.abc import Callable
@@ -13,68 +13,41 @@ from fgsn_ros.config import require
 from fgsn_ros.errors import SettingsError
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.label_network import LabelNetwork, LogitNetwork
-from fgsn_ros.segmentation.onnx_backend import OnnxLogits
-from fgsn_ros.segmentation.settings import BackendName
-from fgsn_ros.segmentation.soft_max import grid_taps, no_taps, soft_max_labels
-
-Labelled = tuple[NDArray[np.uint16], NDArray[np.float32]]
-"""Labels and confidence, (h, w) each."""
-Logits = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
-"""Logits (h, w, K) of an image (H, W, 3)."""
+from fgsn_ros.segmentation.runtime import BackendName, Labelled, Runtime
 
 
-def choose_backend(name: BackendName, device: torch.device) -> BackendName:
-    """The backend; "auto" takes the fastest for the device.
+def choose_device(name: str) -> torch.device:
+    """The named device; "auto" takes a GPU where there is one.
 
     Raises:
-        SettingsError: onnx is asked for on a GPU.
+        SettingsError: "cuda" is asked for and there is none.
     """
-    if name == "auto":
-        return "onnx" if device.type == "cpu" else "eager"
-    require(
-        name != "onnx" or device.type == "cpu",
-        "backend onnx runs on the CPU: set device to cpu; "
-        "for TensorRT, `fgsn export` writes the network",
-    )
-    return name
+    available = torch.cuda.is_available()
+    require(name != "cuda" or available, "no CUDA device here; use device cpu or auto")
+    return torch.device("cuda" if name != "cpu" and available else "cpu")
 
 
-class CpuLabels:
-    """Labels by a backend on the CPU; the soft-max is ours."""
+class TorchLogits:
+    """Logits as of `LogitNetwork`, on a GPU in half precision.
 
-    def __init__(self, checkpoint: Checkpoint, stride: int, backend: BackendName, threads: int):
-        self._first_cell_px = checkpoint.network.first_cell_px
-        self._at_features = checkpoint.network.classifies_linearly
-        self._stride = stride
-        self._logits: Logits
-        if backend == "onnx":
-            self._logits = OnnxLogits(checkpoint, stride, threads)
-            return
-        if threads:
-            torch.set_num_threads(threads)
-        self._logits = _TorchLogits(_run_by(LogitNetwork(checkpoint, stride), backend))
+    Args:
+        checkpoint: Of which network.
+        stride: Of the labels [px], or none.
+        runtime: Its threads, if any, become those of PyTorch in the whole process.
+    """
 
-    def begin(self, image: NDArray[np.uint8]) -> Callable[[], Labelled]:
-        """What gives the labels of an image (H, W, 3): nothing is done before."""
-        return lambda: self._label(image)
-
-    def _label(self, image: NDArray[np.uint8]) -> Labelled:
-        logits = self._logits(image)
-        if not self._at_features:
-            return soft_max_labels(logits, *(no_taps(cells) for cells in logits.shape[:2]))
-        rows, columns = (
-            grid_taps(self._first_cell_px, self._stride, size) for size in image.shape[:2]
-        )
-        return soft_max_labels(logits, rows, columns)
-
-
-class _TorchLogits:
-    def __init__(self, network: Callable[[Tensor], Tensor]) -> None:
-        self._network = network
+    def __init__(self, checkpoint: Checkpoint, stride: int | None, runtime: Runtime) -> None:
+        if runtime.threads:
+            torch.set_num_threads(runtime.threads)
+        self._device = torch.device(runtime.device)
+        network = LogitNetwork(checkpoint, stride, half=runtime.device == "cuda")
+        self._network = _run_by(network.to(self._device), runtime.backend)
 
     @torch.inference_mode()
     def __call__(self, image: NDArray[np.uint8]) -> NDArray[np.float32]:
-        logits: NDArray[np.float32] = self._network(torch.from_numpy(image)[None])[0].numpy()
+        """Logits (h, w, K) of an RGB image (H, W, 3)."""
+        given = torch.from_numpy(image)[None].to(self._device)
+        logits: NDArray[np.float32] = self._network(given)[0].cpu().numpy()
         return logits
 
 
@@ -84,17 +57,14 @@ class CudaLabels:
     Args:
         checkpoint: Whose labels.
         stride: Of the labels [px].
-        backend: "eager" or "compile".
-        device: The GPU.
+        runtime: A GPU's.
     """
 
-    def __init__(
-        self, checkpoint: Checkpoint, stride: int, backend: BackendName, device: torch.device
-    ) -> None:
-        network = LabelNetwork(LogitNetwork(checkpoint, stride, half=True)).to(device)
-        self._network = _run_by(network, backend)
-        self._device = device
-        self._uploads = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    def __init__(self, checkpoint: Checkpoint, stride: int, runtime: Runtime) -> None:
+        self._device = torch.device(runtime.device)
+        network = LabelNetwork(LogitNetwork(checkpoint, stride, half=True)).to(self._device)
+        self._network = _run_by(network, runtime.backend)
+        self._uploads = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
 
     @torch.inference_mode()
     def begin(self, image: NDArray[np.uint8]) -> Callable[[], Labelled]:

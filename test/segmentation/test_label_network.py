@@ -18,7 +18,7 @@ def labels(checkpoint: Checkpoint, image: np.ndarray, half: bool) -> np.ndarray:
 def test_half_precision_changes_less_than_a_thousandth_of_the_labels():
     drive = SimulatedDrive(DriveSettings(town_seed=5, duration_s=2.0))
     image = drive.render(0).image[120:360, 160:480]
-    checkpoint = load_checkpoint(PACKAGED_CHECKPOINT)
+    checkpoint = load_checkpoint(PACKAGED_CHECKPOINT.with_suffix(".safetensors"))
     plain, half = (labels(checkpoint, image, half) for half in (False, True))
     assert np.mean(plain == half) >= 0.999
 

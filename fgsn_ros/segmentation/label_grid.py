@@ -1,18 +1,17 @@
 """Labels and confidence of logits: interpolation, maximum and soft-max in one pass on the CPU.
 
-PyTorch does the same on a GPU (see `LabelNetwork`): there, each step over all logits at once is
-what it is good at; on a CPU, each is a pass over more memory than the cache holds.
+PyTorch does the same on a GPU and in exported graphs (`LabelNetwork`, the plain reference): there,
+each step over all logits at once is what it is good at; on a CPU, each is a pass over more memory
+than the cache holds.
 """
 
 from functools import lru_cache
 
 import numba
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from fgsn_ros.segmentation.fgsn_network import STRIDE
-from fgsn_ros.segmentation.grids import on_grid
+from fgsn_ros.segmentation.architectures import STRIDE, cells_of
 
 Float32 = NDArray[np.float32]
 Taps = tuple[NDArray[np.int32], Float32]
@@ -22,22 +21,41 @@ _LOWEST = np.finfo(np.float32).min
 _NO_MORE = -20.0  # exp(-20) of a thousand labels changes no bit of a float32 sum that holds a 1
 
 
+def grid_shares(first_cell_px: float, stride: int, size_px: int) -> Float32:
+    """Share (n, cells) of each cell of features in each of n positions along an axis.
+
+    Linear interpolation to positions (stride - 1) / 2 + stride i; beyond the last cell, that cell.
+    Above the stride of the features, means of two of those. To the bit what `on_grid` computes.
+
+    Args:
+        first_cell_px: Cell i is centred on first_cell_px + 8 i.
+        stride: 1 or 4, 8, or 16.
+        size_px: Of the image along the axis.
+    """
+    fine, cells = min(stride, STRIDE), cells_of(size_px)
+    centres = (fine - 1) / 2 + fine * np.arange(-(-size_px // fine), dtype=np.float32)
+    positions = np.clip((centres - np.float32(first_cell_px)) / STRIDE, 0, cells - 1)
+    distances = np.abs(positions[:, None] - np.arange(cells, dtype=np.float32))
+    shares: Float32 = np.maximum(1 - distances, 0, dtype=np.float32)
+    if stride == fine:
+        return shares
+    pairs = [shares[first : first + 2].mean(axis=0) for first in range(0, len(shares), 2)]
+    return np.asarray(pairs, np.float32)
+
+
 @lru_cache(maxsize=16)
 def grid_taps(first_cell_px: float, stride: int, size_px: int) -> Taps:
-    """What `on_grid` makes the labels' grid of, along an axis of `size_px` pixels."""
-    cells = -(-size_px // STRIDE)
-    basis = torch.eye(cells).view(1, cells, cells, 1)
-    shares = on_grid(basis, first_cell_px, stride, size_px, 1)[0, :, :, 0].T.numpy()
-    return _taps(shares)
+    """What `grid_shares` are not zero."""
+    return taps_of(grid_shares(first_cell_px, stride, size_px))
 
 
 @lru_cache(maxsize=16)
 def no_taps(cells: int) -> Taps:
     """Each cell as it is."""
-    return _taps(np.eye(cells, dtype=np.float32))
+    return taps_of(np.eye(cells, dtype=np.float32))
 
 
-def _taps(shares: Float32) -> Taps:
+def taps_of(shares: Float32) -> Taps:
     """Of the shares (n, cells) of the cells in each position, those that are not zero."""
     count = int((shares != 0).sum(axis=1).max())
     order = np.argsort(shares == 0, axis=1, kind="stable")[:, :count]

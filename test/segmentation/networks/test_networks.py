@@ -5,8 +5,7 @@ from torch.nn import functional
 
 from fgsn_ros.errors import SettingsError
 from fgsn_ros.segmentation.networks import ARCHITECTURES, LRASPP, FgsnNetwork, make_network
-from fgsn_ros.segmentation.pyramid_head import PyramidHead
-from fgsn_ros.segmentation.resnet_trunk import DilatedResnet
+from fgsn_ros.segmentation.networks.resnet import DilatedResnet, PyramidHead
 
 
 @pytest.fixture(scope="module")

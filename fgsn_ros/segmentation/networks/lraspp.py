@@ -9,10 +9,9 @@ from torchvision.models import mobilenet_v3_large
 from torchvision.models.segmentation.lraspp import LRASPPHead
 
 from fgsn_ros.segmentation.architectures import LRASPP
-from fgsn_ros.segmentation.fgsn_network import STRIDE, FgsnNetwork
+from fgsn_ros.segmentation.networks.base import FgsnNetwork
 
 _FEATURE_DIM = 128
-_PADDED_MULTIPLE = 16  # stride of the high branch: both branches then cover the same pixels
 _LOW_LAYER, _LOW_CHANNELS = 6, 40  # last layer of the backbone at stride 8
 _HIGH_CHANNELS = 960
 
@@ -30,7 +29,6 @@ class Lraspp(FgsnNetwork):
 
     architecture = LRASPP
     feature_dim = _FEATURE_DIM
-    first_cell_px = (STRIDE - 1) / 2
 
     def __init__(self, label_count: int) -> None:
         super().__init__()
@@ -46,17 +44,14 @@ class Lraspp(FgsnNetwork):
         self.classifier = nn.Conv2d(_FEATURE_DIM, label_count, 1)
         self.auxiliary_classifier = None
 
-    def features(self, images: Tensor) -> Tensor:
-        """Features (B, 128, ceil(H/8), ceil(W/8)) of normalised images (B, 3, H, W)."""
-        height, width = map(int, images.shape[-2:])  # numbers where a graph is traced, too
-        padding = (0, -width % _PADDED_MULTIPLE, 0, -height % _PADDED_MULTIPLE)
-        x = functional.pad(images, padding, mode="replicate") if any(padding) else images
-        low = x
+    def filled_features(self, images: Tensor) -> Tensor:
+        """Features (B, 128, H/8, W/8) of normalised images (B, 3, H, W)."""
+        x = low = images
         for index, layer in enumerate(self.backbone):
             x = layer(x)
             if index == _LOW_LAYER:
                 low = x
         high = self.high(x) * self.gate(x)
-        high = functional.interpolate(high, size=low.shape[-2:], mode="bilinear")
+        high = functional.interpolate(high, scale_factor=2.0, mode="bilinear")
         fused: Tensor = self.fuse(torch.cat([high, low], dim=1))
-        return fused[..., : -(-height // STRIDE), : -(-width // STRIDE)]
+        return fused

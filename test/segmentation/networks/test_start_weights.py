@@ -15,11 +15,12 @@ from fgsn_ros.segmentation.checkpoint import (
     load_checkpoint,
     save_checkpoint,
 )
-from fgsn_ros.segmentation.input_images import InputImages
-from fgsn_ros.segmentation.network_weights import network_weights
+from fgsn_ros.segmentation.label_network import LogitNetwork
 from fgsn_ros.segmentation.networks import LRASPP, make_network
-from fgsn_ros.segmentation.published_weights import PUBLISHED_MEAN, PUBLISHED_STD, read_published
-from fgsn_ros.segmentation.start_weights import initial_network
+from fgsn_ros.segmentation.networks.published import PUBLISHED_MEAN, PUBLISHED_STD, read_published
+from fgsn_ros.segmentation.networks.start_weights import initial_network
+from fgsn_ros.segmentation.networks.weights import network_weights
+from fgsn_ros.segmentation.onnx_export import export_onnx
 
 K = 6
 
@@ -168,7 +169,7 @@ def test_input_of_published_weights_is_their_bgr_bytes_less_their_mean(caffe, tm
     image = np.random.default_rng(0).integers(0, 256, (41, 65, 3), np.uint8)
     bgr = torch.from_numpy(image[..., ::-1].astype(np.float32))
     theirs = (bgr - torch.tensor([103.939, 116.779, 123.68])).permute(2, 0, 1)[None]
-    ours = InputImages(checkpoint, torch.device("cpu")).batch(image)
+    ours = LogitNetwork(checkpoint, None).normalised(torch.from_numpy(image)[None])
     torch.testing.assert_close(ours, theirs.flip(1), atol=1e-4, rtol=0)
 
 
@@ -214,3 +215,9 @@ def test_checkpoint_of_another_architecture_is_refused(caffe, tmp_path):
     torch.save(published_names(caffe), tmp_path / "published.pth")
     with pytest.raises(CheckpointError, match="is of architecture pspnet_resnet50_caffe, not"):
         initial_network("pspnet_resnet50", K, tmp_path / "published.pth", generator())
+
+
+def test_onnx_file_has_no_weights_to_start_from(tmp_path):
+    export_onnx(tmp_path / "network.onnx", Checkpoint(make_network(LRASPP, K).eval()), None)
+    with pytest.raises(CheckpointError, match="take the .safetensors file"):
+        initial_network(LRASPP, K, tmp_path / "network.onnx", generator())

@@ -7,15 +7,22 @@ import torch
 from torch import Tensor, nn
 
 from fgsn_ros.errors import CheckpointError
-from fgsn_ros.segmentation.checkpoint import Checkpoint, load_checkpoint
-from fgsn_ros.segmentation.label_statistics import require_checkpoint
+from fgsn_ros.segmentation.checkpoint import (
+    Checkpoint,
+    is_checkpoint,
+    load_checkpoint,
+    require_checkpoint,
+)
 from fgsn_ros.segmentation.labels import UNLABELLED
-from fgsn_ros.segmentation.lraspp import Lraspp
-from fgsn_ros.segmentation.network_weights import network_weights, require_same_weights
 from fgsn_ros.segmentation.networks import FgsnNetwork, make_network
-from fgsn_ros.segmentation.published_weights import is_published, published_checkpoint
-from fgsn_ros.segmentation.resnet_networks import ResnetNetwork
-from fgsn_ros.segmentation.state_dicts import is_checkpoint, read_state_dict
+from fgsn_ros.segmentation.networks.lraspp import Lraspp
+from fgsn_ros.segmentation.networks.published import is_published, published_checkpoint
+from fgsn_ros.segmentation.networks.resnet import ResnetNetwork
+from fgsn_ros.segmentation.networks.weights import (
+    network_weights,
+    read_state_dict,
+    require_same_weights,
+)
 
 _DEFAULT = "pspnet_resnet101"
 Triple = tuple[float, float, float]

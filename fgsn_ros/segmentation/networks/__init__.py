@@ -3,10 +3,10 @@
 import torch
 
 from fgsn_ros.config import require
-from fgsn_ros.segmentation.architectures import ARCHITECTURES, LRASPP
-from fgsn_ros.segmentation.fgsn_network import STRIDE, FgsnNetwork, seeded
-from fgsn_ros.segmentation.lraspp import Lraspp
-from fgsn_ros.segmentation.resnet_networks import ResnetNetwork
+from fgsn_ros.segmentation.architectures import ARCHITECTURES, LRASPP, STRIDE
+from fgsn_ros.segmentation.networks.base import FgsnNetwork, seeded
+from fgsn_ros.segmentation.networks.lraspp import Lraspp
+from fgsn_ros.segmentation.networks.resnet import ResnetNetwork
 
 __all__ = ["ARCHITECTURES", "LRASPP", "STRIDE", "FgsnNetwork", "make_network"]
 
