@@ -1,24 +1,33 @@
-# make setup | demo | test | lint | bench; each runs the set-up first, which costs nothing the second time.
+# make setup | demo | test | lint | docs | robot | bench; each installs what it needs first, which costs
+# nothing the second time. `demo` and `robot` need less than `setup` installs: no PyTorch.
 # Where ROS 2 is (sourced, or in /opt/ros), the set-up is made for it and `make test` runs its tests too.
 ROS_SETUP := $(firstword $(wildcard /opt/ros/$(or $(ROS_DISTRO),*)/setup.bash) $(if $(ROS_DISTRO),/dev/null))
 KIND := $(if $(ROS_SETUP),ros,plain)
 PYTHON ?= $(if $(ROS_SETUP),/usr/bin/python3,python3)
 VENV := .venv
 STAMP := $(VENV)/set-up-$(KIND)
+SIMULATION_STAMP := $(VENV)/simulation-$(KIND)
 # One thread a test process: two processes share the cores.
 ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint docs robot bench clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
 
-$(STAMP): setup.py setup.cfg pyproject.toml tools/system_packages.sh tools/make_environment.sh tools/ros_constraints.txt
-	@PYTHON=$(PYTHON) tools/system_packages.sh
-	@tools/make_environment.sh $(VENV) $(PYTHON) $(KIND)
+INSTALL := setup.py setup.cfg pyproject.toml tools/system_packages.sh tools/make_environment.sh tools/ros_constraints.txt
+
+$(STAMP): EXTRAS := all,test,docs
+$(SIMULATION_STAMP): EXTRAS := simulation
+$(STAMP) $(SIMULATION_STAMP): $(INSTALL)
+	@PYTHON=$(PYTHON) tools/system_packages.sh $(EXTRAS)
+	@tools/make_environment.sh $(VENV) $(PYTHON) $(KIND) $(EXTRAS)
 	@touch $@
 
-demo: setup
+# What the whole set-up has installed need not be installed again.
+SIMULATION := $(if $(wildcard $(STAMP)),$(STAMP),$(SIMULATION_STAMP))
+
+demo: $(SIMULATION)
 	$(VENV)/bin/fgsn demo --output demo --overwrite
 
 lint: setup
@@ -34,8 +43,14 @@ else
 	@echo "no ROS 2 found: its launch tests were skipped"
 endif
 
+docs: setup
+	$(VENV)/bin/mkdocs build --strict
+
+robot: $(SIMULATION)
+	@tools/robot_install.sh $(VENV)/bin/fgsn $(PYTHON) build/robot
+
 bench: setup
 	$(VENV)/bin/python benchmark/page.py
 
 clean:
-	rm -rf $(VENV) build install log demo
+	rm -rf $(VENV) build install log demo site

@@ -5,6 +5,29 @@ from setuptools import find_packages, setup
 
 PACKAGE = "fgsn_ros"
 
+CORE = [  # what a robot runs
+    "array-api-compat>=1.12",
+    "numba>=0.59",
+    "numpy>=1.24",
+    "onnxruntime>=1.16",
+    "opencv-python-headless>=4.7",
+    "pyyaml>=5.4",
+    "rosbags>=0.10.9",
+    "safetensors>=0.4",
+    "scipy>=1.10",
+    "tqdm>=4.64",
+    "tyro>=0.9",
+]
+TORCH = ["onnx>=1.14", "torch>=2.1", "torchvision>=0.16"]
+TRAIN = [*TORCH, "faiss-cpu>=1.8", "h5py>=3.8", "tensorboard>=2.12"]
+# Open3D without its GPU code, a third of the size, is built for this platform alone.
+SIMULATION = [
+    "matplotlib>=3.5",
+    "open3d-cpu>=0.18; sys_platform == 'linux' and platform_machine == 'x86_64'",
+    "open3d>=0.18; sys_platform != 'linux' or platform_machine != 'x86_64'",
+]
+VIEW = ["rerun-sdk>=0.23"]
+
 setup(
     name=PACKAGE,
     version="0.1.0",
@@ -25,29 +48,14 @@ setup(
         (f"share/{PACKAGE}/launch", sorted(glob("launch/*.launch.py"))),
     ],
     python_requires=">=3.10,<3.13",
-    install_requires=[
-        "array-api-compat>=1.12",
-        "faiss-cpu>=1.8",
-        "h5py>=3.8",
-        "matplotlib>=3.5",
-        "numba>=0.59",
-        "numpy>=1.24",
-        "onnx>=1.14",
-        "onnxruntime>=1.16",
-        "open3d>=0.18",
-        "opencv-python-headless>=4.7",
-        "pillow>=9.0",
-        "pyyaml>=5.4",
-        "rosbags>=0.10.9",
-        "safetensors>=0.4",
-        "scipy>=1.10",
-        "tensorboard>=2.12",
-        "torch>=2.1",
-        "torchvision>=0.16",
-        "tqdm>=4.64",
-        "tyro>=0.9",
-    ],
+    install_requires=CORE,
     extras_require={
+        "torch": TORCH,
+        "train": TRAIN,
+        "simulation": SIMULATION,
+        "view": VIEW,
+        "all": [*TRAIN, *SIMULATION, *VIEW],
+        "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
         "test": [
             "hypothesis>=6.80",
             "mypy>=1.11",

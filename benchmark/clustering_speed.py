@@ -17,8 +17,7 @@ import faiss
 import numpy as np
 import tyro
 
-from fgsn_ros.training.clustering import cluster
-from fgsn_ros.training.feature_store import FeatureStore
+from fgsn_ros.training.clustering import FeatureStore, cluster
 
 _STEPS = 20  # of k-means
 _CHUNK = 100_000

@@ -17,10 +17,10 @@ from fgsn_ros.correspondences.images import ImageCache
 from fgsn_ros.outputs import whole_file
 from fgsn_ros.segmentation.checkpoint import IMAGENET_MEAN, IMAGENET_STD
 from fgsn_ros.segmentation.networks.lraspp import Lraspp
+from fgsn_ros.training.loop import learning_rate
 from fgsn_ros.training.model import Model
-from fgsn_ros.training.optimizers import learning_rate
-from fgsn_ros.training.scene_folders import read_scenes
-from fgsn_ros.training.scenes import random_batch
+from fgsn_ros.training.scenes import read_scenes
+from fgsn_ros.training.semantic import random_batch
 from fgsn_ros.training.settings import TrainSettings
 
 _COVERED = 0.02

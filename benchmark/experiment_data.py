@@ -7,7 +7,6 @@ from pathlib import Path
 
 from experiment_variants import Form
 
-from fgsn_ros.correspondences.correspondence_sets import read_correspondence_set
 from fgsn_ros.correspondences.files import (
     CLASS_NAMES_FILE,
     TRAIN_LIST,
@@ -16,10 +15,11 @@ from fgsn_ros.correspondences.files import (
     read_correspondence_header,
     write_list,
 )
+from fgsn_ros.correspondences.sets import read_correspondence_set
 from fgsn_ros.correspondences.simulated import CorrespondenceDriveSettings, write_correspondences
 from fgsn_ros.errors import SettingsError
 from fgsn_ros.outputs import whole_folder
-from fgsn_ros.training.statistics import spread
+from fgsn_ros.training.objective import spread
 
 _WATCHED = 4  # held-out pairs that training itself looks at
 

@@ -14,18 +14,13 @@ from seasons import MAP_LONGER, kept_path
 from fgsn_ros.commands.start import Start
 from fgsn_ros.errors import SettingsError
 from fgsn_ros.evaluation.trajectory_errors import dead_reckoning
+from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.pipeline import localize
-from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.builder import MapSettings, build_map
 from fgsn_ros.recordings.open import open_recording
-from fgsn_ros.recordings.recording import (
-    CameraMount,
-    Frame,
-    Recording,
-    require_ground_truth,
-    require_odometry,
-)
+from fgsn_ros.recordings.recording import Frame, Recording, require_ground_truth, require_odometry
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.simulation.bags import write_drive

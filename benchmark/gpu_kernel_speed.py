@@ -2,13 +2,13 @@
 
 A projection of a point for a particle takes, at the least, 28 instructions: 9 multiply-adds for
 (u, v, z), 3 for reciprocal and quotients, 5 to stay within depth and image, 2 conversions to whole
-cells, 1 for the cell's number, 2 addresses and 2 reads (label, log-ratio), 4 for size, weight and
+cells, 1 for the cell's number, 2 addresses and 2 reads (label, evidence), 4 for size, weight and
 sum. A multiprocessor issues 4 instructions for 32 lanes each clock. So the limit is
 
     multiprocessors x clock x 128 / 28   projections a second.
 
 The device's memory is no limit: 64 bytes of pose and 4 of score pass through it per particle, and
-28 per point, all together 68 / points bytes a projection; labels and log-ratios stay in the caches.
+28 per point, all together 68 / points bytes a projection; labels and evidence stay in the caches.
 """
 
 import numpy as np
@@ -16,9 +16,8 @@ import torch
 
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera
-from fgsn_ros.localization.device_evidence import DeviceEvidence, DeviceRatios
-from fgsn_ros.localization.likelihood import FrameLikelihood
-from fgsn_ros.localization.pinhole_grid import PinholeGrid
+from fgsn_ros.localization.gpu_kernel import DeviceEvidence
+from fgsn_ros.localization.measurement import EvidenceTable, FrameLikelihood, PinholeGrid
 from fgsn_ros.localization.selection import SelectedPoints
 
 LABELS, STRIDE = 200, 4
@@ -79,11 +78,10 @@ def frame(points: int) -> FrameLikelihood:
         rng.uniform(0.5, 1.0, points),
         depths,
     )
-    statistics = rng.normal(size=(LABELS, LABELS))
-    ratios = DeviceRatios(np.vstack([statistics, np.zeros(LABELS)]).astype(np.float32))
+    table = EvidenceTable(rng.normal(size=(LABELS, LABELS)), outlier_share=0.35)
     shape = (pinhole.camera.height, pinhole.camera.width)
     grid = rng.integers(0, LABELS, shape).astype(np.int32)
-    return FrameLikelihood(pinhole, T_BASE_OPTICAL, grid, selected, statistics, ratios, 0.3, 1.0)
+    return FrameLikelihood(pinhole, T_BASE_OPTICAL, grid, selected, table, 0.3, 1.0)
 
 
 def spread_poses(count: int) -> np.ndarray:

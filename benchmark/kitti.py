@@ -24,8 +24,8 @@ from fgsn_ros.correspondences.images import ImageCache
 from fgsn_ros.evaluation.trajectory_errors import dead_reckoning
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.pipeline import Labels, localize
-from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.builder import MapSettings, build_map
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.recordings.odometry import OdometryNoise

@@ -1,7 +1,7 @@
 """Time and memory of `fgsn map` against the length of the drive, and where the time goes.
 
     fgsn simulate drive --town-seed 2024 --duration-s 22 --output /tmp/drive
-    python benchmark/map_building.py /tmp/drive fgsn_ros/data/town.safetensors --repeats 1 2 4
+    python benchmark/map_building.py /tmp/drive --checkpoint fgsn_ros/data/town.safetensors
 
 A drive of any length without rendering it: the recording over and over, each time from where the
 last one ended. Each length is built by a process of its own, whose peak memory is the system's
@@ -29,9 +29,8 @@ import tyro
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
-from fgsn_ros.mapping.blocks import Blocks
+from fgsn_ros.mapping.blocks import Blocks, LabelledView
 from fgsn_ros.mapping.builder import MapSettings, write_map
-from fgsn_ros.mapping.labelled_views import LabelledView
 from fgsn_ros.mapping.labelling import cast_votes
 from fgsn_ros.mapping.structure import Reconstruction, posed_frames
 from fgsn_ros.recordings.open import open_recording
@@ -48,7 +47,7 @@ class Building:
 
     recording: Annotated[Path, tyro.conf.Positional]
     """what is driven over and over"""
-    checkpoint: Annotated[Path, tyro.conf.Positional]
+    checkpoint: Path
     """network that labels"""
     repeats: tuple[int, ...] = (1, 2, 4)
     """how often, for each length"""

@@ -4,13 +4,13 @@
 
 One frame of a 640x480 camera with labels every 4 pixels, 2000 particles, 3000 points; planar and
 SE(3) particles, a pinhole and a distorted camera, 20 to 1000 labels. A projection is one point
-projected for one particle, its label looked up and its log-ratio added. `update` is all that comes
+projected for one particle, its label looked up and its evidence added. `update` is all that comes
 of a label map: undistorted, points laid out, poses turned into projections, scores.
 
 The machine's limit is the time of the two parts that no such kernel can leave out, each measured
 alone with all its data in registers or in the L1 cache, added up, as both keep the same cores busy:
 the arithmetic of a projection (vectorised), and its two reads that depend on one another (the label
-of the cell, the label's log-ratio: no vector instruction speeds them up).
+of the cell, the label's evidence: no vector instruction speeds them up).
 Everything takes turns; shortest times, so that other work on the machine disturbs the least.
 """
 
@@ -28,10 +28,7 @@ from scoring import markdown_table, write_results
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera
 from fgsn_ros.localization import kernel
-from fgsn_ros.localization.device_evidence import DeviceRatios
-from fgsn_ros.localization.likelihood import FrameLikelihood
-from fgsn_ros.localization.measurement import robust_log_ratio
-from fgsn_ros.localization.pinhole_grid import PinholeGrid
+from fgsn_ros.localization.measurement import EvidenceTable, FrameLikelihood, PinholeGrid
 from fgsn_ros.localization.selection import SelectedPoints
 from fgsn_ros.segmentation.labels import LabelMap
 
@@ -109,8 +106,7 @@ class Case:
             STRIDE,
             label_count,
         )
-        self._statistics = rng.normal(size=(label_count, label_count))
-        self._log_ratio = robust_log_ratio(self._statistics, 0.35)
+        self._table = EvidenceTable(rng.normal(size=(label_count, label_count)), 0.35)
         self._selected = _points(rng, self._pinhole.camera, label_count, points)
         self._T_map_base = _poses(rng, spatial, particles)
         self._grid = self._pinhole.labels(self._labels, label_count)
@@ -120,7 +116,7 @@ class Case:
             a.astype(np.float32) if a.dtype == np.float64 else a
             for a in map(np.asarray, self._arguments())
         )
-        self._machine = _Machine(rng, self._grid, self._log_ratio, self.work)
+        self._machine = _Machine(rng, self._grid, self._table.values, self.work)
 
     def _likelihood(self) -> FrameLikelihood:
         return FrameLikelihood(
@@ -128,8 +124,7 @@ class Case:
             T_BASE_OPTICAL,
             self._pinhole.labels(self._labels, self.label_count),
             self._selected,
-            self._statistics,
-            DeviceRatios(self._log_ratio),
+            self._table,
             0.3,
             1.0,
         )
@@ -138,7 +133,7 @@ class Case:
         s = self._selected
         origin = s.points.mean(axis=0)
         return (
-            s.points - origin, s.labels, s.weights, s.depths, 0.3, self._log_ratio, self._grid,
+            s.points - origin, s.labels, s.weights, s.depths, 0.3, self._table.values, self._grid,
         )  # fmt: skip
 
     def plain(self) -> Array:
@@ -191,12 +186,12 @@ class _Machine:
         self,
         rng: np.random.Generator,
         grid: npt.NDArray[np.int32],
-        log_ratio: npt.NDArray[np.float32],
+        table: npt.NDArray[np.float32],
         work: int,
     ) -> None:
-        unlabelled = log_ratio.shape[1]
+        unlabelled = table.shape[1]
         self._grid = grid.ravel().astype(np.min_scalar_type(unlabelled))
-        self._row = np.ascontiguousarray(log_ratio[:, 0])
+        self._row = np.ascontiguousarray(table[:, 0])
         self._cells = rng.integers(0, grid.size, _CHUNK).astype(np.uint32)
         self._values = rng.uniform(1.0, 2.0, _CHUNK).astype(np.float32)
         self._rounds = -(-work // _CHUNK)
@@ -218,7 +213,7 @@ def read_bound(
     row: npt.NDArray[np.float32],
     rounds: int,
 ) -> float:
-    """Nothing but the reads: label of a cell, log-ratio of the label."""
+    """Nothing but the reads: label of a cell, evidence of the label."""
     total = np.float32(0)
     for _ in numba.prange(rounds):
         part = np.float32(0)

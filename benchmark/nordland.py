@@ -29,7 +29,6 @@ from scoring import markdown_table, write_results
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fgsn_ros.config import load_yaml, override, require
-from fgsn_ros.correspondences.correspondence_sets import read_correspondence_set
 from fgsn_ros.correspondences.files import (
     Correspondence,
     CorrespondenceFolder,
@@ -38,7 +37,12 @@ from fgsn_ros.correspondences.files import (
     write_list,
 )
 from fgsn_ros.correspondences.images import ImageCache
-from fgsn_ros.correspondences.pairs import Pair, training_pairs, validation_pairs
+from fgsn_ros.correspondences.sets import (
+    Pair,
+    read_correspondence_set,
+    training_pairs,
+    validation_pairs,
+)
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.outputs import whole_file, whole_folder
 from fgsn_ros.segmentation.checkpoint import load_checkpoint

@@ -91,7 +91,7 @@ def _head() -> str:
         "# Benchmarks\n\n"
         "What each part costs, measured beside a reference in the same run and beside what the "
         "machine could do at best. `make bench` repeats all of it and writes this page anew; "
-        "the scripts are told of in [benchmark/README.md](../benchmark/README.md).\n\n"
+        "the scripts are told of in `benchmark/README.md`.\n\n"
         f"Measured on: {_machine()}."
     )
 

@@ -26,8 +26,8 @@ import tyro
 from gpu_kernel_speed import gpu_rows, gpu_text
 from scoring import markdown_table, write_results
 
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.measurement import MeasurementSettings
-from fgsn_ros.localization.settings import LocalizerSettings
 
 SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000)
 WARM_UP = 3

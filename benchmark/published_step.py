@@ -39,10 +39,9 @@ from fgsn_ros.segmentation.networks.start_weights import initial_network
 from fgsn_ros.training.fine_grained import FineGrainedBatch, FineGrainedObjective
 from fgsn_ros.training.loop import TrainingLoop
 from fgsn_ros.training.model import Model
-from fgsn_ros.training.processes import Processes
+from fgsn_ros.training.processes import Processes, StopRequest
 from fgsn_ros.training.run_files import RunFiles
 from fgsn_ros.training.settings import TrainSettings
-from fgsn_ros.training.signals import StopRequest
 
 LABELS, POINTS, LEARNING_RATE = 100, 800, 2.5e-5
 """Points as in a published file of correspondences."""

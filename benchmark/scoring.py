@@ -8,9 +8,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fgsn_ros.evaluation.recall import THRESHOLDS
-from fgsn_ros.evaluation.score import Score, score_errors
-from fgsn_ros.evaluation.trajectory_errors import TrajectoryErrors, compare, lost
+from fgsn_ros.evaluation.trajectory_errors import (
+    THRESHOLDS,
+    Score,
+    TrajectoryErrors,
+    compare,
+    lost,
+    score_errors,
+)
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.outputs import whole_file
 from fgsn_ros.recordings.recording import Frame, Recording

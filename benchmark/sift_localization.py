@@ -21,6 +21,7 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.motion import MotionModel, PlanarMotion
 from fgsn_ros.localization.particle_filter import (
     ParticleSet,
@@ -28,7 +29,6 @@ from fgsn_ros.localization.particle_filter import (
     mean_and_covariance,
     update,
 )
-from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.ground import Ground
 from fgsn_ros.recordings.recording import Frame, Recording, require_odometry
 

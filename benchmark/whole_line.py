@@ -22,10 +22,9 @@ from fgsn_ros.commands.demo import PACKAGED_CHECKPOINT
 from fgsn_ros.commands.start import Start
 from fgsn_ros.localization.device import StepTimes
 from fgsn_ros.localization.initial_pose import InitialPose
-from fgsn_ros.localization.localizer import Localizer
+from fgsn_ros.localization.localizer import Localizer, LocalizerSettings
 from fgsn_ros.localization.measurement import MeasurementSettings
 from fgsn_ros.localization.pipeline import localize
-from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.builder import build_map
 from fgsn_ros.mapping.map_files import load_map, save_map
 from fgsn_ros.mapping.semantic_map import SemanticMap

@@ -3,43 +3,106 @@
 import dataclasses
 import importlib
 import os
+import shutil
 import sys
+import textwrap
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from tqdm import tqdm
 
-from fgsn_ros.config import load_yaml, override, require
+from fgsn_ros.config import load_yaml, missing_module, override, require
 from fgsn_ros.errors import FgsnError, Stopped
 
+
+@dataclass(frozen=True)
+class Command:
+    """Where a command is, and what of it is said first."""
+
+    module: str
+    """of fgsn_ros.commands"""
+    settings: str
+    """name of its dataclass there"""
+    summary: str
+    common: str
+    """options that people use, ten at most: `--help` shows them first"""
+
+
 COMMANDS = {
-    "simulate drive": ("simulate", "SimulateDrive", "drive through a simulated town, to a rosbag2"),
-    "simulate correspondences": (
+    "simulate drive": Command(
+        "simulate",
+        "SimulateDrive",
+        "drive through a simulated town, to a rosbag2",
+        "output town_seed season drive_seed duration_s rate_hz width height overwrite",
+    ),
+    "simulate correspondences": Command(
         "simulate",
         "SimulateCorrespondences",
         "simulated drives in several seasons, to training data",
+        "output first_town towns validation_towns seasons length_m points seed",
     ),
-    "correspondences": (
+    "correspondences": Command(
         "correspondences",
         "Correspondences",
         "posed recordings, of one or several seasons, to training data",
+        "output poses overwrite recording.first recording.last recording.image_topics "
+        "recording.ground_truth_topic pairs.max_points",
     ),
-    "train": ("train", "Train", "train a network, to a checkpoint"),
-    "map": ("map", "Map", "recording with poses and checkpoint, to a labelled map"),
-    "localize": ("localize", "Localize", "localize a recording on a map, with a report"),
-    "evaluate": ("evaluate", "Evaluate", "compare two trajectories"),
-    "evaluate segmentation": (
+    "train": Command(
+        "train",
+        "Train",
+        "train a network, to a checkpoint",
+        "data output objective init architecture label_count iterations batch_size device resume",
+    ),
+    "map": Command(
+        "map",
+        "Map",
+        "recording with poses and checkpoint, to a labelled map",
+        "checkpoint output ply overwrite recording.poses recording.first recording.last "
+        "recording.image_topics recording.ground_truth_topic segmenter.device",
+    ),
+    "localize": Command(
+        "localize",
+        "Localize",
+        "localize a recording on a map, with a report",
+        "map checkpoint output reference start.pose start.std_m view overwrite "
+        "recording.image_topics recording.odometry_topic",
+    ),
+    "evaluate": Command(
+        "evaluate", "Evaluate", "compare two trajectories", "output skip_s overwrite"
+    ),
+    "evaluate segmentation": Command(
         "evaluate_segmentation",
         "EvaluateSegmentation",
         "compare label images with class images",
+        "class_names ignore label_suffix class_suffix output overwrite",
     ),
-    "segment": ("segment", "Segment", "label images, a video or a recording"),
-    "export": ("export", "Export", "write a network as ONNX, for TensorRT and other runtimes"),
-    "demo": ("demo", "Demo", "map a simulated town in summer, localize in winter"),
+    "segment": Command(
+        "segment",
+        "Segment",
+        "label images, a video or a recording",
+        "checkpoint output full_resolution crop overlays video overwrite "
+        "recording.image_topics segmenter.device segmenter.stride",
+    ),
+    "export": Command(
+        "export",
+        "Export",
+        "write a network as ONNX: for a robot, TensorRT and other runtimes",
+        "checkpoint output height width stride overwrite",
+    ),
+    "demo": Command(
+        "demo",
+        "Demo",
+        "map a simulated town in summer, localize in winter",
+        "output view checkpoint season duration_s town_seed seed start.offset_m "
+        "start.offset_deg overwrite",
+    ),
 }
-"""Command words to (module of fgsn_ros.commands, its dataclass, summary)."""
+"""Commands by their words."""
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -81,7 +144,7 @@ def _attempt(arguments: list[str]) -> tuple[str, int]:
             raise
         return "error: out of GPU memory; give it less at once", EXIT_ERROR
     except ModuleNotFoundError as error:
-        return f"error: {error}; pip install it", EXIT_ERROR
+        return f"error: {missing_module(error.name or str(error))}", EXIT_ERROR
     except BrokenPipeError:
         return "", EXIT_ERROR  # whoever read the output has left
     except OSError as error:
@@ -102,7 +165,13 @@ def _run(arguments: list[str]) -> None:
         print(_usage())
         return
     name = _command_name(arguments)
-    _parse(name, arguments[len(name.split()) :]).run()
+    flags = arguments[len(name.split()) :]
+    if {"-h", "--help"} & set(flags):
+        from fgsn_ros.command_help import help_page
+
+        print(help_page(name, _default(_settings(name), None), COMMANDS[name].common.split()))
+        return
+    _parse(name, flags).run()
 
 
 def _version() -> str:
@@ -112,16 +181,21 @@ def _version() -> str:
 
 
 def _usage() -> str:
-    width = max(len(name) for name in COMMANDS)
-    lines = [f"  {name:<{width}}  {summary}" for name, (_, _, summary) in COMMANDS.items()]
-    return "\n".join(
+    longest = max(len(name) for name in COMMANDS)
+    columns = max(2 * longest, shutil.get_terminal_size().columns)
+    lines = {f"  {name:<{longest}}  ": command.summary for name, command in COMMANDS.items()}
+    commands = (
+        textwrap.fill(summary, columns, initial_indent=start, subsequent_indent=" " * len(start))
+        for start, summary in lines.items()
+    )
+    purpose = (
+        "Localize a robot with a camera and wheel odometry, in winter on a map made in summer."
+    )
+    return "\n\n".join(
         [
             "usage: fgsn COMMAND [--config FILE.yaml] [options]",
-            "",
-            "Localize a robot with a camera and wheel odometry, in winter on a map made in summer.",
-            "",
-            *lines,
-            "",
+            textwrap.fill(purpose, columns),
+            "\n".join(commands),
             "fgsn COMMAND --help shows a command's options.",
         ]
     )
@@ -141,17 +215,32 @@ def _parse(name: str, arguments: list[str]) -> Any:
     """Instance of the command's dataclass: its defaults, then --config's values, then the flags."""
     import tyro
 
-    module, class_name, _ = COMMANDS[name]
-    command = getattr(importlib.import_module(f"fgsn_ros.commands.{module}"), class_name)
-    config, flags = _split_config(arguments)
+    command = _settings(name)
+    config, flags = _split_config(_with_views(arguments))
     return tyro.cli(
         command,
         prog=f"fgsn {name}",
-        description=f"{command.__doc__}\n--config FILE.yaml sets any of these; flags win.",
         args=flags,
         default=_default(command, config),
         config=(tyro.conf.EnumChoicesFromValues,),
     )
+
+
+def _settings(name: str) -> type[Any]:
+    """The dataclass of a command."""
+    command = COMMANDS[name]
+    module = importlib.import_module(f"fgsn_ros.commands.{command.module}")
+    return cast(type[Any], getattr(module, command.settings))
+
+
+def _with_views(arguments: list[str]) -> list[str]:
+    """The arguments with a value for each `--view`: "live" unless a file (.rrd) follows it."""
+    given = []
+    for argument, following in zip_longest(arguments, arguments[1:], fillvalue=""):
+        given.append(argument)
+        if argument == "--view" and not following.endswith(".rrd"):
+            given.append("live")
+    return given
 
 
 def _split_config(arguments: list[str]) -> tuple[Path | None, list[str]]:

@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import importlib.util
 import inspect
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -18,6 +19,14 @@ from fgsn_ros.errors import SettingsError
 
 Settings = TypeVar("Settings")
 
+EXTRAS = {
+    "torch": ("a network in PyTorch", ("torch", "torchvision", "onnx")),
+    "train": ("training or its data", ("faiss", "h5py", "tensorboard")),
+    "simulation": ("the simulation", ("open3d", "matplotlib")),
+    "view": ("the live view", ("rerun",)),
+}
+"""Extra of the package to what it is for and the modules that it brings beyond the core."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -33,6 +42,31 @@ def require(condition: bool, message: str) -> None:
     """Raise SettingsError with `message` unless `condition` holds."""
     if not condition:
         raise SettingsError(message)
+
+
+def require_extra(extra: str, *modules: str) -> None:
+    """Refuse what an extra of the package is for, unless these modules of it are installed.
+
+    Raises:
+        SettingsError: one is missing; says how to install it.
+    """
+    missing = [name for name in modules if importlib.util.find_spec(name) is None]
+    if missing:
+        raise SettingsError(_missing(extra, ", ".join(missing)))
+
+
+def missing_module(module: str) -> str:
+    """What to say of a module, dotted or not, that could not be imported: which extra brings it."""
+    root = module.split(".")[0]
+    for extra, (_, modules) in EXTRAS.items():
+        if root in modules:
+            return _missing(extra, root)
+    return f"{root} is not installed: pip install {root}"
+
+
+def _missing(extra: str, modules: str) -> str:
+    purpose, _ = EXTRAS[extra]
+    return f"{purpose} needs {modules}, not installed here: pip install 'fgsn_ros[{extra}]'"
 
 
 def load_yaml(path: Path) -> dict[str, object]:
@@ -107,7 +141,15 @@ def nested(values: dict[str, object]) -> dict[str, object]:
 
 
 def _descriptions(kind: type) -> dict[str, str]:
-    """Field name to the string literal that follows it in the source of a dataclass."""
+    """Field name to the string literal that follows it in the source, of base classes too."""
+    described: dict[str, str] = {}
+    for owner in reversed(kind.__mro__):
+        if "__dataclass_fields__" in vars(owner):
+            described |= _own_descriptions(owner)
+    return described
+
+
+def _own_descriptions(kind: type) -> dict[str, str]:
     definition = ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]
     body = definition.body if isinstance(definition, ast.ClassDef) else []
     return {

@@ -5,7 +5,16 @@ from typing import Literal
 
 import pytest
 
-from fgsn_ros.config import Setting, leaves, load_yaml, nested, override, require
+from fgsn_ros.config import (
+    Setting,
+    leaves,
+    load_yaml,
+    missing_module,
+    nested,
+    override,
+    require,
+    require_extra,
+)
 from fgsn_ros.errors import SettingsError
 
 
@@ -131,3 +140,30 @@ def test_leaves_fill_the_dataclass_again() -> None:
     values["weather"] = "rain"
     values["output"] = None
     assert override(Filter(), nested(values), "test") == settings
+
+
+@dataclasses.dataclass(frozen=True)
+class FilterOfNoise(Noise):
+    """A dataclass with fields of its own and of the one that it extends."""
+
+    order: int = 2
+    """Of the filter."""
+
+
+def test_inherited_fields_are_described_too() -> None:
+    described = {leaf.name: leaf.description for leaf in leaves(FilterOfNoise())}
+    assert described == {"scale": "Share of the signal, at least 0.", "order": "Of the filter."}
+
+
+def test_a_missing_module_is_named_with_the_extra_that_brings_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "h5py" else name)
+    require_extra("train", "faiss")
+    with pytest.raises(SettingsError, match=r"h5py.*: pip install 'fgsn_ros\[train\]'"):
+        require_extra("train", "faiss", "h5py")
+
+
+def test_a_module_that_no_extra_brings_is_named_alone() -> None:
+    assert missing_module("torch.nn").endswith("pip install 'fgsn_ros[torch]'")
+    assert missing_module("tyro") == "tyro is not installed: pip install tyro"

@@ -1,4 +1,4 @@
-"""The nodes' parameters as the README and the parameter file tell of them."""
+"""The nodes' parameters as the documentation and the parameter file tell of them."""
 
 import runpy
 from pathlib import Path
@@ -34,10 +34,10 @@ def given_to(node: str) -> dict[str, object]:
     return flattened(content["ros__parameters"])
 
 
-def test_the_readmes_tables_are_up_to_date() -> None:
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert TOOL["BEGIN"] in readme
-    assert TOOL["renewed"](readme) == readme, "run python tools/parameter_table.py"
+def test_the_pages_tables_are_up_to_date() -> None:
+    page = TOOL["PAGE"].read_text(encoding="utf-8")
+    assert TOOL["BEGIN"] in page
+    assert TOOL["renewed"](page) == page, "run python tools/parameter_table.py"
 
 
 def test_every_parameter_has_a_row_that_says_what_it_means() -> None:

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Makes or renews the virtual environment: make_environment.sh FOLDER PYTHON plain|ros
-# For ROS 2 it is made by the Python that ROS was built for and sees its system packages.
+# Makes or renews a virtual environment: make_environment.sh FOLDER PYTHON plain|ros EXTRAS
+# EXTRAS of the package, separated by commas. For ROS 2 it is made by the Python that ROS was built
+# for and sees its system packages.
 set -euo pipefail
-folder=$1 python=$2 kind=$3
+folder=$1 python=$2 kind=$3 extras=$4
 unset PYTHONPATH # a sourced ROS must not decide what is installed
 
 system=false
@@ -13,12 +14,13 @@ if [ -e "$folder" ] && ! grep -qs "include-system-site-packages = $system" "$fol
 fi
 if [ "$kind" = plain ]; then
     [ -x "$folder/bin/pip" ] || "$python" -m venv "$folder"
-    exec "$folder/bin/pip" install --quiet --disable-pip-version-check --editable '.[test]'
+    exec "$folder/bin/pip" install --quiet --disable-pip-version-check --editable ".[$extras]"
 fi
 [ -x "$folder/bin/pip" ] || "$python" -m venv --system-site-packages "$folder"
 export PIP_CONSTRAINT=$PWD/tools/ros_constraints.txt
-"$folder/bin/pip" install --quiet --disable-pip-version-check --editable '.[test]' \
-    transforms3d colcon-common-extensions setuptools
+"$folder/bin/pip" install --quiet --disable-pip-version-check --editable ".[$extras]" transforms3d
+[[ ,$extras, == *,test,* ]] || exit 0
+"$folder/bin/pip" install --quiet --disable-pip-version-check colcon-common-extensions setuptools
 # mypy looks at numpy 2's types, which are better than those of numpy 1
 PIP_CONSTRAINT='' "$folder/bin/pip" install --quiet --disable-pip-version-check \
     --no-deps --upgrade --target "$folder/numpy2" 'numpy>=2'

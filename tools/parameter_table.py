@@ -1,4 +1,4 @@
-"""Writes the tables of the nodes' parameters into the README: python tools/parameter_table.py.
+"""Writes the tables of the nodes' parameters into their page: python tools/parameter_table.py.
 
 They are made from the settings dataclasses that the nodes declare their parameters from.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 from fgsn_ros.config import Setting, leaves
 from fgsn_ros.nodes.settings import LOCALIZATION_PARAMETERS, SEGMENTATION_PARAMETERS
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "ros" / "parameters.md"
 BEGIN = "<!-- made by tools/parameter_table.py -->"
 END = "<!-- end of what tools/parameter_table.py made -->"
 HEADER = ("| parameter | default | meaning | run time |", "| --- | --- | --- | --- |")
@@ -18,12 +18,12 @@ HEADER = ("| parameter | default | meaning | run time |", "| --- | --- | --- | -
 
 def main() -> None:
     """Renew the tables."""
-    README.write_text(renewed(README.read_text(encoding="utf-8")), encoding="utf-8")
+    PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
 
 
-def renewed(readme: str) -> str:
-    """The README's text with new tables between the markers."""
-    before, _, rest = readme.partition(BEGIN)
+def renewed(page: str) -> str:
+    """The page's text with new tables between the markers."""
+    before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{tables()}\n{END}{after}"
 

@@ -1,14 +1,21 @@
 #!/usr/bin/env bash
-# Checks the system packages that pip cannot bring, and installs the missing ones where it may.
+# Checks the system packages that pip cannot bring, and installs the missing ones where it may:
+# system_packages.sh EXTRAS (of the package, separated by commas; empty: the core alone)
 set -euo pipefail
 
 python=${PYTHON:-python3}
 missing=()
 libraries=$(ldconfig -p 2>/dev/null || true)
-grep -q 'libusb-1\.0\.so' <<<"$libraries" || missing+=(libusb-1.0-0) # open3d loads it
-grep -q 'libGL\.so\.1' <<<"$libraries" || missing+=(libgl1)          # open3d loads it
-grep -q 'libEGL\.so\.1' <<<"$libraries" || missing+=(libegl1)        # open3d loads it
-grep -q 'libgomp\.so\.1' <<<"$libraries" || missing+=(libgomp1)      # faiss and torch load it
+require() { grep -q "$1" <<<"$libraries" || missing+=("$2"); }
+
+case ",$1," in *,all,* | *,simulation,*) # open3d loads them
+    require 'libusb-1\.0\.so' libusb-1.0-0
+    require 'libGL\.so\.1' libgl1
+    require 'libEGL\.so\.1' libegl1
+    require 'libgomp\.so\.1' libgomp1
+    ;;
+esac
+case ",$1," in *,torch,* | *,train,*) require 'libgomp\.so\.1' libgomp1 ;; esac # torch and faiss too
 [ -x .venv/bin/pip ] || "$python" -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
 [ ${#missing[@]} -eq 0 ] && exit 0
 

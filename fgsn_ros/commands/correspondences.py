@@ -6,10 +6,9 @@ from typing import Annotated
 
 import tyro
 
-from fgsn_ros.config import require
-from fgsn_ros.correspondences.cross_correspondences import write_cross_correspondences
-from fgsn_ros.correspondences.cross_matching import CrossSettings
-from fgsn_ros.correspondences.self_correspondences import (
+from fgsn_ros.config import require, require_extra
+from fgsn_ros.correspondences.across_drives import CrossSettings, write_cross_correspondences
+from fgsn_ros.correspondences.within_drive import (
     SelfCorrespondenceSettings,
     write_self_correspondences,
 )
@@ -50,6 +49,7 @@ class Correspondences:
 
     def run(self) -> None:
         """Write the folder."""
+        require_extra("train", "h5py")
         check_output(self.output, self.overwrite)
         recordings = self._recordings()
         if len(recordings) == 1:

@@ -6,12 +6,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from fgsn_ros.commands.compilation import compilation_said
 from fgsn_ros.commands.demo_picture import Scene, draw
 from fgsn_ros.commands.result_folder import Localization, Result
 from fgsn_ros.commands.start import Start
-from fgsn_ros.config import require
+from fgsn_ros.commands.view import View, check_view
+from fgsn_ros.config import require, require_extra
 from fgsn_ros.evaluation.report import evaluation_table
-from fgsn_ros.localization.settings import LocalizerSettings
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.mapping.builder import build_map
 from fgsn_ros.mapping.map_files import save_map
 from fgsn_ros.outputs import check_output, whole_folder
@@ -36,7 +38,7 @@ class Demo:
     output: Path = Path("demo")
     """folder to make: demo.png, trajectory.tum, metrics.json, plots, the map and the run's bag"""
     checkpoint: Path = PACKAGED_CHECKPOINT
-    """network trained on other towns (.safetensors)"""
+    """network trained on other towns (.safetensors or .onnx)"""
     season: Season = Season.WINTER
     """season of the localized drive"""
     town_seed: int = 2024
@@ -45,6 +47,8 @@ class Demo:
     """length of both drives [s], in [2, 600]"""
     seed: int = 0
     """seed of the drives and of the start's offset, >= 0"""
+    view: View | None = None
+    """show the run in Rerun: --view opens a window, --view run.rrd writes a file"""
     overwrite: bool = False
     """replace the output folder"""
     start: Start = field(default_factory=lambda: Start(offset_m=2.0, offset_deg=5.0))
@@ -57,21 +61,34 @@ class Demo:
 
     def run(self) -> None:
         """Drive, map, localize; print the table and write the output folder."""
+        require_extra("simulation", "open3d")
         check_output(self.output, self.overwrite)
+        check_view(self.view, self.overwrite)
+        with compilation_said(about_s=25):
+            result = self._result()
+        print(evaluation_table(result.metrics))
+        print(f"the picture: {self.output / 'demo.png'}")
+
+    def _result(self) -> Result:
         segmenter = Segmenter(load_checkpoint(self.checkpoint))
         summer, drive = self._drives()
         print(f"1 of 2: a map from a drive in {Season.SUMMER.value}")
         semantic_map = build_map(summer, segmenter)
-        print(f"2 of 2: localize a drive in {self.season.value} on it")
+        print(f"2 of 2: localize a drive in {self.season.value} on it, rendered frame by frame")
         localization = Localization(
-            drive, drive.ground_truth, semantic_map, segmenter, self.start, self.localizer
+            drive,
+            drive.ground_truth,
+            semantic_map,
+            segmenter,
+            self.start,
+            self.localizer,
+            self.view,
         )
         with whole_folder(self.output, self.overwrite) as folder:
             save_map(folder / "map", semantic_map)
             result = localization.write(folder)
             draw(folder / "demo.png", _scene(localization, result, summer, drive))
-        print(evaluation_table(result.metrics))
-        print(f"the picture: {self.output / 'demo.png'}")
+        return result
 
     def _drives(self) -> tuple[SimulatedDrive, SimulatedDrive]:
         """The drive that is mapped and the one that is localized, in one town."""

@@ -14,8 +14,8 @@ from fgsn_ros.evaluation.label_folders import (
     open_label_folder,
     pair_images,
 )
-from fgsn_ros.evaluation.segmentation_metrics import Contingency
-from fgsn_ros.evaluation.segmentation_report import (
+from fgsn_ros.evaluation.segmentation_metrics import (
+    Contingency,
     Metrics,
     class_metrics,
     cluster_metrics,

@@ -6,11 +6,13 @@ from typing import Annotated
 
 import tyro
 
-from fgsn_ros.commands.result_folder import Localization
+from fgsn_ros.commands.compilation import compilation_said
+from fgsn_ros.commands.result_folder import Localization, Result
 from fgsn_ros.commands.start import Start
+from fgsn_ros.commands.view import View, check_view
 from fgsn_ros.evaluation.report import evaluation_table
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.pipeline import LocalizationRun
-from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.outputs import check_output, whole_folder
 from fgsn_ros.recordings.open import open_recording, read_reference
@@ -28,7 +30,7 @@ class Localize:
     map: Path
     """map folder made by `fgsn map`"""
     checkpoint: Path
-    """the network that labelled the map (.safetensors)"""
+    """the network that labelled the map (.safetensors or .onnx)"""
     output: Path
     """folder to make: trajectory.tum, metrics.json, plots, and a rosbag2 of the run"""
     reference: Path | None = None
@@ -37,6 +39,8 @@ class Localize:
     """write the rosbag2 of the run"""
     skip_s: float = 0.0
     """seconds after the first pose that are left out of the errors, >= 0"""
+    view: View | None = None
+    """show the run in Rerun: --view opens a window, --view run.rrd writes a file"""
     overwrite: bool = False
     """replace the output folder"""
     start: Start = field(default_factory=Start)
@@ -47,6 +51,13 @@ class Localize:
     def run(self) -> None:
         """Localize, write the result folder, and print the table of errors."""
         check_output(self.output, self.overwrite)
+        check_view(self.view, self.overwrite)
+        with compilation_said(about_s=7):
+            result = self._result()
+        print(evaluation_table(result.metrics))
+        print(f"{self.output}: {_speed(result.run)}")
+
+    def _result(self) -> Result:
         semantic_map = load_map(self.map)
         segmenter = Segmenter(load_checkpoint(self.checkpoint), self.segmenter)
         recording = open_recording(self.recording_path, self.recording)
@@ -54,12 +65,10 @@ class Localize:
         if self.reference is not None:
             reference = read_reference(self.reference, recording)
         localization = Localization(
-            recording, reference, semantic_map, segmenter, self.start, self.localizer
+            recording, reference, semantic_map, segmenter, self.start, self.localizer, self.view
         )
         with whole_folder(self.output, self.overwrite) as folder:
-            result = localization.write(folder, self.bag, self.skip_s)
-        print(evaluation_table(result.metrics))
-        print(f"{self.output}: {_speed(result.run)}")
+            return localization.write(folder, self.bag, self.skip_s)
 
 
 def _speed(run: LocalizationRun) -> str:

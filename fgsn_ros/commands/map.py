@@ -21,8 +21,8 @@ class Map:
 
     recording_path: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RECORDING")]
     """rosbag2, ROS 1 bag, KITTI folder, or folder of images with TUM poses"""
-    checkpoint: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="CHECKPOINT")]
-    """trained network (.safetensors)"""
+    checkpoint: Path
+    """trained network that labels the points (.safetensors or .onnx)"""
     output: Path
     """map folder to make"""
     ply: Path | None = None

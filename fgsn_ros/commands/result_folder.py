@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from fgsn_ros.commands.result_bag import result_bag
+from fgsn_ros.commands.result_bag import ResultBag, result_bag
 from fgsn_ros.commands.start import Start
+from fgsn_ros.commands.view import RunView, View
 from fgsn_ros.evaluation.report import Metrics, write_report
 from fgsn_ros.evaluation.trajectory_errors import dead_reckoning
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.initial_pose import InitialPose
-from fgsn_ros.localization.pipeline import LocalizationRun, localize
-from fgsn_ros.localization.settings import LocalizerSettings
+from fgsn_ros.localization.localizer import LocalizerSettings
+from fgsn_ros.localization.pipeline import LocalizationRun, localize, require_log_ratio
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.recordings.recording import Recording, require_odometry
 from fgsn_ros.segmentation.segmenter import Segmenter
@@ -41,6 +42,8 @@ class Localization:
     """with the checkpoint that labelled the map"""
     start: Start
     settings: LocalizerSettings
+    view: View | None = None
+    """where the run is shown while it goes on, if anywhere"""
 
     def write(self, folder: Path, bag: bool = True, skip_s: float = 0.0) -> Result:
         """Localize, and write trajectory, metrics, plots and, on request, the run's bag.
@@ -67,13 +70,17 @@ class Localization:
 
     def _localized(self, initial: InitialPose, bag_path: Path | None) -> LocalizationRun:
         with ExitStack() as stack:
-            observers = []
-            if bag_path is not None:
-                cameras, odometry = self.recording.cameras, require_odometry(self.recording)
-                bag = stack.enter_context(
-                    result_bag(bag_path, cameras, odometry, self.semantic_map)
+            observers: list[ResultBag | RunView] = []
+            cameras, odometry = self.recording.cameras, require_odometry(self.recording)
+            if self.view is not None:
+                log_ratio = require_log_ratio(self.segmenter.checkpoint)
+                view = RunView(
+                    self.view, cameras, odometry, self.reference, self.semantic_map, log_ratio
                 )
-                observers.append(bag)
+                observers.append(stack.enter_context(view))
+            if bag_path is not None:
+                bag = result_bag(bag_path, cameras, odometry, self.semantic_map)
+                observers.append(stack.enter_context(bag))
             return localize(
                 self.recording,
                 self.semantic_map,

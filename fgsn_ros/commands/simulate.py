@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fgsn_ros.config import require_extra
 from fgsn_ros.correspondences.simulated import (
     CorrespondenceDriveSettings,
     write_correspondences,
@@ -30,6 +31,7 @@ class SimulateDrive(DriveSettings):
 
     def run(self) -> None:
         """Render and write the drive."""
+        require_extra("simulation", "open3d")
         check_output(self.output, self.overwrite)
         drive = SimulatedDrive(self)
         write_drive(drive, self.output, self.storage, self.classes, self.depth, self.overwrite)
@@ -44,5 +46,7 @@ class SimulateCorrespondences(CorrespondenceDriveSettings):
 
     def run(self) -> None:
         """Render the drives and write the folder."""
+        require_extra("simulation", "open3d")
+        require_extra("train", "h5py")
         check_output(self.output)
         write_correspondences(self.output, self)

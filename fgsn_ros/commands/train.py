@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from fgsn_ros.config import require_extra
 from fgsn_ros.training.settings import TrainSettings
 
 
@@ -11,6 +12,7 @@ class Train(TrainSettings):
 
     def run(self) -> None:
         """Train, and name the checkpoint."""
+        require_extra("train", "torch", "torchvision", "faiss", "h5py", "tensorboard")
         from fgsn_ros.training.trainer import train
 
         print(f"checkpoint: {train(self)}")

@@ -5,17 +5,20 @@ pair. As h5py sees it: `im_i_path`, `im_j_path` (L, 1) uint16 character codes; `
 float64 pixels (u, v); `dist_from_center` (1, N) float64. Image i is the reference, j the target.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
 from fgsn_ros.errors import RecordingError
-from fgsn_ros.outputs import whole_file
+from fgsn_ros.outputs import whole_file, whole_folder
+
+if TYPE_CHECKING:
+    import h5py
 
 TRAIN_LIST = "corr_train.txt"
 VALIDATION_LIST = "corr_val.txt"
@@ -106,9 +109,18 @@ class CorrespondenceFolder:
         """
         return tuple(_lines(self.root / CLASS_NAMES_FILE))
 
-    def write_class_names(self, names: tuple[str, ...]) -> None:
+    def write_class_names(self, names: Sequence[str]) -> None:
         """Write classes.txt."""
         _write_lines(self.root / CLASS_NAMES_FILE, names)
+
+    def write_lists(self, train: Sequence[str], validation: Sequence[str]) -> None:
+        """Write the names of the files to train on, and of those to validate on, one a line.
+
+        Raises:
+            OutputError: a file cannot be written.
+        """
+        write_list(self.root / TRAIN_LIST, train)
+        write_list(self.root / VALIDATION_LIST, validation)
 
     def train_files(self) -> list[Path]:
         """Files of the training list, in its order, each once."""
@@ -117,6 +129,27 @@ class CorrespondenceFolder:
     def validation_files(self) -> list[Path]:
         """Files of the validation list, in its order, each once."""
         return [self.files / name for name in read_list(self.root / VALIDATION_LIST)]
+
+
+@contextmanager
+def new_correspondence_folder(
+    root: Path, overwrite: bool = False, classes: bool = False
+) -> Iterator[CorrespondenceFolder]:
+    """Yield an empty layout that becomes `root` when the block ends without an error.
+
+    Args:
+        root: The folder to make.
+        overwrite: Replace a folder that is already there; without it, it is refused.
+        classes: Make the folder of class images too.
+
+    Raises:
+        OutputError: the folder exists or cannot be written.
+    """
+    with whole_folder(root, overwrite) as temporary:
+        folder = CorrespondenceFolder(temporary)
+        for part in (folder.images, folder.files, *([folder.classes] if classes else [])):
+            part.mkdir()
+        yield folder
 
 
 def file_name(slice_number: int, runs: tuple[int, int], frames: tuple[int, int]) -> str:
@@ -167,6 +200,8 @@ def write_correspondence(path: Path, correspondence: Correspondence) -> None:
     Raises:
         OutputError: the file cannot be written.
     """
+    import h5py
+
     with whole_file(path) as temporary, h5py.File(temporary, "w") as file:
         file["im_i_path"] = _codes(correspondence.reference_image)
         file["im_j_path"] = _codes(correspondence.target_image)
@@ -187,7 +222,7 @@ def read_list(path: Path) -> list[str]:
     return names
 
 
-def write_list(path: Path, names: list[str]) -> None:
+def write_list(path: Path, names: Sequence[str]) -> None:
     """Write a list file, one name a line.
 
     Raises:
@@ -203,7 +238,7 @@ def _lines(path: Path) -> list[str]:
         raise RecordingError(f"cannot read {path}: {_line(error)}") from error
 
 
-def _write_lines(path: Path, lines: list[str] | tuple[str, ...]) -> None:
+def _write_lines(path: Path, lines: Sequence[str]) -> None:
     with whole_file(path) as temporary:
         temporary.write_text("".join(f"{line}\n" for line in lines))
 
@@ -218,8 +253,10 @@ def _text(codes: NDArray[np.uint16]) -> str:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
+def _opened(path: Path) -> Iterator["h5py.File"]:
     """The open file, with all fields; what goes wrong with it becomes a RecordingError."""
+    import h5py
+
     try:
         file = h5py.File(path, "r")
     except (OSError, ValueError, RuntimeError) as error:
@@ -234,7 +271,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
             raise RecordingError(f"{path} holds no correspondences: {_line(error)}") from error
 
 
-def _image_paths(path: Path, file: h5py.File) -> tuple[str, str]:
+def _image_paths(path: Path, file: "h5py.File") -> tuple[str, str]:
     """The reference's and the target's path."""
     reference, target = _text(file["im_i_path"][()]), _text(file["im_j_path"][()])
     for image in (reference, target):

@@ -1,20 +1,20 @@
-"""Images for training: read once, sized and disturbed."""
+"""Images for training: written, read once, and sized."""
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PillowImage
 
 from fgsn_ros.errors import TrainingError
+from fgsn_ros.segmentation.id_images import read_id_image
 
 Image = NDArray[np.uint8]
 
 _Key = tuple[Path, str | bytes | None]  # of a class image: with its ids
 _COLOUR = "colour"
-_INDEXED_MODES = ("L", "P")  # 8-bit grey, and 8-bit with a palette whose colours are no ids
 
 
 class ImageCache:
@@ -43,16 +43,15 @@ class ImageCache:
         kept = self._images.get((path, _COLOUR))
         if kept is not None:
             return kept
-        read = cv2.imread(str(path), cv2.IMREAD_COLOR_RGB)
+        read = cv2.imread(str(path), cv2.IMREAD_COLOR)
         if read is None:
             raise TrainingError(f"cannot read image {path}; restore it or take it off the list")
         self._stored[path] = read.shape[:2]
         size = self._size(read.shape)
         # shrinking averages, as aliasing would be learnt; enlarging interpolates
         shrinks = size[0] < read.shape[1]
-        resized = _resized(
-            np.asarray(read, np.uint8), size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        )
+        rgb = np.asarray(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), np.uint8)
+        resized = _resized(rgb, size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         return self._keep((path, _COLOUR), resized)
 
     def classes(self, path: Path, ids: bytes | None = None) -> Image:
@@ -100,6 +99,30 @@ class ImageCache:
         return image
 
 
+def write_jpeg(path: Path, rgb: Image, quality: int) -> None:
+    """Write an RGB image (H, W, 3) as JPEG of a quality 1 to 100.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    _write_encoded(path, cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), (cv2.IMWRITE_JPEG_QUALITY, quality))
+
+
+def write_classes(path: Path, classes: Image) -> None:
+    """Write class ids (H, W) as PNG.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    _write_encoded(path, classes, ())
+
+
+def _write_encoded(path: Path, image: NDArray[Any], options: tuple[int, ...]) -> None:
+    # Encoded here: cv2.imwrite does not tell a full disk from a wrong name.
+    _, encoded = cv2.imencode(path.suffix, image, options)
+    path.write_bytes(encoded.tobytes())
+
+
 def _resized(image: Image, size: tuple[int, int], interpolation: int) -> Image:
     if image.shape[1::-1] == size:
         return np.asarray(image, np.uint8)
@@ -107,54 +130,12 @@ def _resized(image: Image, size: tuple[int, int], interpolation: int) -> Image:
 
 
 def _read_indices(path: Path) -> Image:
-    """The stored values (H, W) of an 8-bit image; OpenCV would give the palette's colours."""
+    """The stored values (H, W) of an 8-bit image of classes."""
     try:
-        with PillowImage.open(path) as image:
-            if image.mode in _INDEXED_MODES:
-                return np.array(image, np.uint8)
-            mode = image.mode
-    except Exception as error:  # a damaged file can raise almost anything
+        read = read_id_image(path)
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise TrainingError(f"cannot read class image {path}: {reason}; restore it") from error
-    raise TrainingError(f"{path} is a {mode} image; classes need one 8-bit channel of ids")
-
-
-def disturb(
-    image: Image, rng: np.random.Generator, grey_share: float, photometric: bool = True
-) -> Image:
-    """Random brightness, contrast, gamma, colour, blur and noise; grey with a chance.
-
-    Without `photometric`, grey with a chance is all.
-    """
-    grey = rng.random() < grey_share
-    if not photometric:
-        return _with_saturation(image, 0.0) if grey else image
-    pixels = _with_saturation(image, 0.0 if grey else float(rng.uniform(0.5, 1.5)))
-    tables = _tone_curves(rng, grey=bool(np.array_equal(pixels[..., 0], pixels[..., 2])))
-    pixels = np.asarray(cv2.LUT(pixels, tables), np.uint8)
-    if rng.random() < 0.25:
-        pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(0.3, 1.2))))
-    if rng.random() < 0.25:
-        pixels = _noisy(pixels, float(rng.uniform(1.0, 8.0)), rng)
-    return pixels
-
-
-def _noisy(image: Image, deviation: float, rng: np.random.Generator) -> Image:
-    """Gaussian noise, the same in all channels."""
-    noise = deviation * rng.standard_normal(image.shape[:2], dtype=np.float32)
-    grey = cv2.cvtColor(noise, cv2.COLOR_GRAY2RGB)
-    return np.asarray(cv2.add(image, grey, dtype=cv2.CV_8U), np.uint8)
-
-
-def _with_saturation(image: Image, saturation: float) -> Image:
-    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    return np.asarray(cv2.addWeighted(image, saturation, grey, 1.0 - saturation, 0.0), np.uint8)
-
-
-def _tone_curves(rng: np.random.Generator, grey: bool) -> Image:
-    """Look-up tables (1, 256, 3): gamma, contrast and brightness, and a cast unless grey."""
-    levels = np.arange(256)[:, None] / 255.0
-    gamma, contrast = np.exp(rng.uniform(-0.35, 0.35, 2))
-    cast = rng.normal(0.0, 0.0 if grey else 0.03, 3)
-    curves = (levels**gamma - 0.5) * contrast + 0.5 + rng.normal(0.0, 0.08) + cast
-    return np.asarray(np.clip(curves * 255.0, 0, 255).astype(np.uint8)[None])
+        raise TrainingError(f"cannot read class image {path}: {reason}") from error
+    if read.dtype != np.uint8:
+        raise TrainingError(f"{path} has 16 bits; classes need one 8-bit channel of ids")
+    return np.asarray(read, np.uint8)

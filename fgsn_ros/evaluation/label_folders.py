@@ -6,17 +6,15 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PillowImage
 from tqdm import tqdm
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.evaluation.segmentation_metrics import Contingency
+from fgsn_ros.segmentation.id_images import read_id_image
 from fgsn_ros.segmentation.labels import LABEL_SET_FILE, UNLABELLED, LabelSet, read_label_set
 
 _STRIDES = (1, 2, 4, 8, 16, 32)
 _MOST_COUNTS = 2**26
-_BYTE_MODES = ("L", "P")
-_WORD_MODES = ("I;16", "I;16B", "I")  # which of them a PNG has depends on Pillow
 
 Ids = NDArray[np.uint16]
 
@@ -119,23 +117,14 @@ def read_ids(path: Path) -> Ids:
     Raises:
         RecordingError: the image is damaged, or has colours.
     """
-    mode, pixels = _decoded(path)
-    if mode not in (*_BYTE_MODES, *_WORD_MODES):
-        raise RecordingError(
-            f"{path} is a {mode} image of colours, not ids; save ids in one channel of 8 or 16 bits"
-        )
-    ids = pixels.astype(np.uint16)
-    ids[pixels == (255 if mode in _BYTE_MODES else UNLABELLED)] = UNLABELLED
-    return ids
-
-
-def _decoded(path: Path) -> tuple[str, NDArray[np.integer]]:
     try:
-        with PillowImage.open(path) as image:
-            return image.mode, np.asarray(image)
-    except Exception as error:  # a damaged file can raise almost anything
+        stored = read_id_image(path)
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
-        raise RecordingError(f"cannot read label image {path}: {reason}; restore it") from error
+        raise RecordingError(f"cannot read label image {path}: {reason}") from error
+    ids = stored.astype(np.uint16)
+    ids[stored == np.iinfo(stored.dtype).max] = UNLABELLED
+    return ids
 
 
 def _by_name(folder: Path, suffix: str) -> dict[str, Path]:

@@ -1,5 +1,7 @@
 """Map points drawn over the image that should show them, coloured by agreement of the labels."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,34 @@ _POINTS_DRAWN = 1000
 _NEAR_M, _FAR_M = 3.0, 50.0
 
 
+@dataclass(frozen=True)
+class PointMatches:
+    """Map points that a labelled image should show."""
+
+    pixels: FloatArray
+    """(N, 2) pixels (u, v) of the mount's camera"""
+    agrees: NDArray[np.bool_]
+    """(N,) whether the map's label and the one that is seen are likelier together than apart"""
+
+
+def point_matches(
+    T_map_base: FloatArray,
+    mount: CameraMount,
+    label_map: LabelMap,
+    semantic_map: SemanticMap,
+    log_ratio: NDArray[np.floating],
+) -> PointMatches:
+    """The points that are expected in an image from a pose (4, 4), where it has a label.
+
+    A point agrees where its log-ratio (K, K) [observed, map] is above zero.
+    """
+    pixels, labels = _expected(T_map_base, mount, semantic_map)
+    observed = _observed(label_map, pixels)
+    labelled = observed < label_map.label_count
+    agrees = log_ratio[observed[labelled], labels[labelled]] > 0.0
+    return PointMatches(pixels[labelled], agrees)
+
+
 def draw_match(
     image: NDArray[np.uint8],
     T_map_base: FloatArray,
@@ -25,20 +55,15 @@ def draw_match(
     semantic_map: SemanticMap,
     log_ratio: NDArray[np.floating],
 ) -> NDArray[np.uint8]:
-    """The image (H, W, 3) RGB with the points that are expected in it from a pose (4, 4).
+    """The image (H, W, 3) RGB with `point_matches` drawn in it, green where they agree, else red.
 
-    A point is green where its label and the one that is seen at it are likelier together than
-    apart (log-ratio (K, K) [observed, map] above zero), else red. The mount's camera may be that of
-    the label grid, smaller than the image.
+    The mount's camera may be that of the label grid, smaller than the image.
     """
     drawn: NDArray[np.uint8] = np.ascontiguousarray(image).copy()
-    pixels, labels = _expected(T_map_base, mount, semantic_map)
-    observed = _observed(label_map, pixels)
-    labelled = observed < label_map.label_count
-    pixels, labels, observed = pixels[labelled], labels[labelled], observed[labelled]
+    matches = point_matches(T_map_base, mount, label_map, semantic_map, log_ratio)
     scale = max(1, round(image.shape[1] / mount.camera.width))
-    centres = np.rint((pixels + 0.5) * scale - 0.5).astype(int)
-    for (u, v), agrees in zip(centres, log_ratio[observed, labels] > 0.0, strict=True):
+    centres = np.rint((matches.pixels + 0.5) * scale - 0.5).astype(int)
+    for (u, v), agrees in zip(centres, matches.agrees, strict=True):
         cv2.circle(drawn, (int(u), int(v)), 3, (0, 0, 0), -1, cv2.LINE_AA)
         colour = AGREES if agrees else DISAGREES
         cv2.circle(drawn, (int(u), int(v)), 2, colour, -1, cv2.LINE_AA)

@@ -1,7 +1,9 @@
-"""How well labels agree: with semantic classes, between two seasons, and as clusterings."""
+"""How well labels agree with semantic classes, as classes and as clusters; and the table of it."""
 
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +12,15 @@ from fgsn_ros.segmentation.labels import UNLABELLED
 
 Labels = NDArray[np.integer]
 Counts = NDArray[np.int64]
+Metrics = dict[str, Any]
+
+_SCORES = (
+    ("pixel accuracy", "pixel_accuracy"),
+    ("class accuracy", "class_accuracy"),
+    ("mean IoU", "mean_iou"),
+    ("frequency-weighted IoU", "frequency_weighted_iou"),
+    ("normalized mutual information", "normalized_mutual_information"),
+)
 
 
 @dataclass(frozen=True)
@@ -78,18 +89,6 @@ class Contingency:
         return confusion
 
 
-def confusion_matrix(
-    labels: Labels, truth: Labels, class_count: int, unlabelled: int = UNLABELLED
-) -> Counts:
-    """Counts (K, K) [true class, label] over arrays of one shape, where both are labelled.
-
-    Raises:
-        ValueError: shapes differ, or a label is neither below `class_count` nor `unlabelled`.
-    """
-    row, column = _both_labelled(truth, labels, unlabelled)
-    return _pair_counts(row, column, (class_count, class_count))
-
-
 def segmentation_score(confusion: Counts) -> SegmentationScore:
     """Scores of a confusion matrix (K, K) [true class, label]."""
     classes = class_scores(confusion)
@@ -111,18 +110,6 @@ def class_scores(confusion: Counts) -> ClassScores:
         return ClassScores(accuracy=hits / of_class, iou=hits / (of_class + labelled - hits))
 
 
-def label_consistency(first: Labels, second: Labels, unlabelled: int = UNLABELLED) -> float:
-    """Share of correspondences (N,) whose two labels are equal, in [0, 1]; NaN without any.
-
-    Raises:
-        ValueError: the sequences differ in length.
-    """
-    if first.shape != second.shape:
-        raise ValueError(f"label sequences of shapes {first.shape} and {second.shape} differ")
-    both = (first != unlabelled) & (second != unlabelled)
-    return _mean((first == second)[both].astype(np.float64))
-
-
 def normalized_mutual_information(counts: Counts) -> float:
     """2 I(A; B) / (H(A) + H(B)) of two labellings counted as (A, B), in [0, 1]; NaN without pixels.
 
@@ -140,6 +127,54 @@ def normalized_mutual_information(counts: Counts) -> float:
     if entropies == 0.0:
         return 1.0
     return float(np.clip(2.0 * (joint * ratio).sum() / entropies, 0.0, 1.0))
+
+
+def cluster_metrics(counts: Counts) -> Metrics:
+    """Metrics of labels that are clusters, from their table (C, K) [true class, label]."""
+    return {
+        "pixels": int(counts.sum()),
+        "labels_seen": int(np.count_nonzero(counts.sum(axis=0))),
+        "classes_seen": int(np.count_nonzero(counts.sum(axis=1))),
+        "normalized_mutual_information": _number(normalized_mutual_information(counts)),
+    }
+
+
+def class_metrics(confusion: Counts, names: tuple[str, ...] | None) -> Metrics:
+    """Metrics of labels that are classes, from their confusion matrix (K, K) [true class, label].
+
+    What is not defined (an absent class) is None.
+    """
+    score, of_class = segmentation_score(confusion), class_scores(confusion)
+    classes = [
+        {
+            "name": names[index] if names and index < len(names) else str(index),
+            "iou": _number(of_class.iou[index]),
+            "accuracy": _number(of_class.accuracy[index]),
+            "pixels": int(confusion[index].sum()),
+        }
+        for index in range(len(confusion))
+    ]
+    return {
+        **cluster_metrics(confusion),
+        "pixel_accuracy": _number(score.pixel_accuracy),
+        "class_accuracy": _number(score.class_accuracy),
+        "mean_iou": _number(score.mean_iou),
+        "frequency_weighted_iou": _number(score.frequency_weighted_iou),
+        "classes": classes,
+    }
+
+
+def segmentation_table(metrics: Metrics) -> str:
+    """Plain-text table of metrics."""
+    lines = []
+    if metrics.get("classes"):
+        lines.append(f"{'class':<32}{'IoU':>10}{'accuracy':>10}{'pixels':>14}")
+    for scores in metrics.get("classes", ()):
+        cells = _cell(scores["iou"]) + _cell(scores["accuracy"])
+        lines.append(f"{scores['name']:<32}{cells}{scores['pixels']:>14}")
+    lines += [f"{text:<32}{_cell(metrics[key])}" for text, key in _SCORES if key in metrics]
+    seen = f"{metrics['labels_seen']} labels, {metrics['classes_seen']} classes"
+    return "\n".join([*lines, f"{metrics['pixels']} pixels with {seen}"])
 
 
 def _both_labelled(first: Labels, second: Labels, unlabelled: int) -> tuple[Counts, Counts]:
@@ -165,3 +200,11 @@ def _entropy(p: NDArray[np.float64]) -> float:
 
 def _mean(values: NDArray[np.float64]) -> float:
     return float(values.mean()) if values.size else float("nan")
+
+
+def _cell(value: float | None) -> str:
+    return f"{'-':>10}" if value is None else f"{value:>10.4f}"
+
+
+def _number(value: float | NDArray[np.float64]) -> float | None:
+    return float(value) if math.isfinite(value) else None

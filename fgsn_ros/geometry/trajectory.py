@@ -76,7 +76,7 @@ class Trajectory:
         return np.where(stored, self.poses[after], between)
 
     def between(self, first: float, last: float) -> "Trajectory":
-        """The poses stamped within [first, last] [s].
+        """The poses stamped within `first` and `last` [s], both included.
 
         Raises:
             TrajectoryError: there is none.

@@ -3,6 +3,8 @@
 The filter follows its random numbers: states drawn as tensors stay tensors, on their device. They
 are float32 there, which resolves 0.06 mm a kilometre from the map's origin, as the map's own points
 are; weights are float64.
+
+The filter on a GPU is not yet measured on one; tensors on the CPU give NumPy's estimates.
 """
 
 import importlib.util

@@ -2,16 +2,25 @@
 
 A program takes a block of particles. It makes their projections from their poses, then goes through
 the points one by one: what a point needs is read once for the block, and each particle projects it,
-looks its cell's label up and adds the log-ratio. Nothing but poses and scores passes through the
-device's memory; labels and log-ratios stay in the caches. A particle's sum has one order, and does
+looks its cell's label up and adds the evidence. Nothing but poses and scores passes through the
+device's memory; labels and evidence stay in the caches. A particle's sum has one order, and does
 not depend on the others.
+
+Not yet measured on a GPU. What is known: in Triton's interpreter its scores are those of NumPy, and
+it compiles for one (test_gpu_kernel.py).
 """
 
+from typing import Any
+
+import numpy as np
 import torch
 import triton
 import triton.language as tl
 
+from fgsn_ros.geometry.arrays import Array
 from fgsn_ros.localization.kernel import MAX_SIZE, NEAR_M
+from fgsn_ros.localization.measurement import EvidenceTable, Grid
+from fgsn_ros.localization.selection import SelectedPoints
 
 WARPS = 4
 BLOCK, SMALL_BLOCK = 512, 128
@@ -20,12 +29,62 @@ MANY = 1 << 17
 """From so many particles on, the large blocks are enough to keep a GPU busy."""
 
 
+class DeviceEvidence:
+    """As `kernel.Evidence`, for poses (N, 4, 4) that are tensors on a GPU."""
+
+    def __init__(
+        self,
+        selected: SelectedPoints,
+        origin: Array,
+        size_share: float,
+        table: EvidenceTable,
+        grid: Grid,
+        base_to_grid: Array,
+        device: Any,
+    ) -> None:
+        """Send one frame to a device.
+
+        Args:
+            selected: Points, in the map.
+            origin: (3,) in the map; points are sent relative to it.
+            size_share: How much evidence grows with size, [0, 1].
+            table: What the labels say.
+            grid: (H, W) observed labels, K where unlabelled.
+            base_to_grid: (3, 4) from the robot's base to homogeneous grid pixels (u z, v z, z).
+            device: The tensors' device.
+        """
+        order = np.argsort(selected.labels, kind="stable")  # a row of the table serves many points
+        origin = origin.astype(np.float32)  # as it is sent: nothing is lost between them
+        points = np.empty((len(selected), 6), np.float32)
+        points[:, :3] = selected.points[order] - origin
+        points[:, 3] = selected.depths[order]
+        points[:, 4:] = np.outer(selected.weights[order], [1.0 - size_share, size_share])
+        label_count = table.label_count
+        rows = selected.labels[order].astype(np.int32) * np.int32(label_count + 1)
+        rounding = base_to_grid.copy()
+        rounding[:2] += 1.5 * base_to_grid[2]  # truncating rounds, one cell further for the border
+        camera = np.append(rounding.ravel(), origin).astype(np.float32)
+        cells = np.pad(grid, 1, constant_values=label_count)
+        cells = cells.astype(np.uint8 if label_count < 256 else np.int32)
+        sent = (camera, points, rows, cells)
+        self._camera, self._points, self._rows, self._grid = (
+            torch.from_numpy(values).to(device) for values in sent
+        )
+        self._table = table.on(device)
+
+    def scores(self, T_map_base: Any, block: int | None = None) -> Any:
+        """Scores (N,), float32, of poses (N, 4, 4) on the device; `block` as in `scores`."""
+        return scores(
+            T_map_base, self._camera, self._points, self._rows, self._table, self._grid, block
+        )
+
+
 def scores(
     T_map_base: torch.Tensor,
     camera: torch.Tensor,
     points: torch.Tensor,
     rows: torch.Tensor,
-    log_ratio: torch.Tensor,
+    table: torch.Tensor,
     grid: torch.Tensor,
     block: int | None = None,
 ) -> torch.Tensor:
@@ -37,8 +96,8 @@ def scores(
             grid pixels, then the point (3,) in the map that `points` are relative to.
         points: (M, 6) float32: x y z [m], depth at the predicted pose [m], weight at any size,
             weight for each time that size.
-        rows: (M,) int32: first entry in `log_ratio` of each point's map label.
-        log_ratio: (K, K + 1) float32 [map, observed], 0 for unlabelled cells.
+        rows: (M,) int32: first entry in `table` of each point's map label.
+        table: (K, K + 1) float32 [map, observed], 0 for unlabelled cells.
         grid: (H + 2, W + 2) observed labels, K where unlabelled and on a border around the image,
             of any integer type.
         block: Particles of a program, a power of 2; default: by the number of particles.
@@ -52,7 +111,7 @@ def scores(
         camera,
         points,
         rows,
-        log_ratio,
+        table,
         grid,
         sums,
         len(poses),
@@ -75,7 +134,7 @@ def score_block(
     camera: tl.tensor,
     points: tl.tensor,
     rows: tl.tensor,
-    log_ratio: tl.tensor,
+    table: tl.tensor,
     grid: tl.tensor,
     sums: tl.tensor,
     count: tl.tensor,
@@ -106,9 +165,9 @@ def score_block(
         column = tl.minimum(tl.maximum(u, 0.0), last_u).to(tl.int32)
         row = tl.minimum(tl.maximum(v, 0.0), last_v).to(tl.int32)
         observed = tl.load(grid + (row * width + column)).to(tl.int32)
-        ratio = tl.load(log_ratio + tl.load(rows + i) + observed)
+        evidence = tl.load(table + tl.load(rows + i) + observed)
         size = tl.minimum(tl.load(points + 6 * i + 3) * inverse, max_size)
-        total += (tl.load(points + 6 * i + 4) + tl.load(points + 6 * i + 5) * size) * ratio
+        total += (tl.load(points + 6 * i + 4) + tl.load(points + 6 * i + 5) * size) * evidence
     tl.store(sums + particle, total, live)
 
 

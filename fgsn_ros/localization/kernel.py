@@ -2,7 +2,7 @@
 
 Both versions compute, for particle p with projection matrix P_p (pixels of the label grid),
 
-    score[p] = sum_i weight_i * size_pi * log_ratio[label seen at round(P_p X_i), map label_i]
+    score[p] = sum_i weight_i * size_pi * table[label seen at round(P_p X_i), map label_i]
 
 where a point outside the grid, closer than NEAR_M or on an unlabelled cell adds 0 (semantic
 particle filter of Stenborg et al., ICRA 2018, Sec. III), and
@@ -11,7 +11,7 @@ particle filter of Stenborg et al., ICRA 2018, Sec. III), and
 
 with depth_i the depth at the predicted pose. `score_particles_numpy` is the plain statement of it;
 `Evidence.scores` is the compiled one. Its points are sorted by label, so that the
-row of log-ratios that they need is in the L1 cache, and the grid has as few bytes as its labels.
+row of the table that they need is in the L1 cache, and the grid has as few bytes as its labels.
 """
 
 from typing import Any
@@ -51,7 +51,7 @@ def score_particles_numpy(
     weights: Array,
     depths: Array,
     size_share: float,
-    log_ratio: Array,
+    table: Array,
     grid: Int32,
 ) -> Array:
     """Score of each particle, in plain NumPy at the precision of its inputs.
@@ -63,7 +63,7 @@ def score_particles_numpy(
         weights: (M,) weight of each point.
         depths: (M,) depth of each point at the predicted pose [m].
         size_share: How much evidence grows with size, [0, 1].
-        log_ratio: (K + 1, K) [observed, map]; row K stands for unlabelled cells.
+        table: (K + 1, K) [observed, map] evidence [nat]; row K stands for unlabelled cells.
         grid: (H, W) observed labels, K where unlabelled.
 
     Returns:
@@ -77,7 +77,7 @@ def score_particles_numpy(
         observed = grid.ravel()[np.where(inside, cells, 0)]
         sizes = np.minimum(depths / np.maximum(projected[:, 2], NEAR_M), MAX_SIZE)
         grown = weights * (1.0 - size_share + size_share * sizes)
-        evidence = np.where(inside, log_ratio[observed, labels], 0) * grown
+        evidence = np.where(inside, table[observed, labels], 0) * grown
         scores[first : first + 64] = evidence.sum(axis=1)
     return scores
 
@@ -109,7 +109,7 @@ class Evidence:
         weights: Array,
         depths: Array,
         size_share: float,
-        log_ratio: Array,
+        table: Array,
         grid: Int32,
         threads: int = 0,
     ) -> None:
@@ -117,11 +117,11 @@ class Evidence:
         self._threads = min(threads or _MOST_THREADS, _MOST_THREADS)
         order = np.argsort(labels.astype(np.uint16), kind="stable")  # 16 bits: a radix sort
         # A border of unlabelled cells around the grid takes every point that is not in the image.
-        unlabelled = log_ratio.shape[0] - 1
+        unlabelled = table.shape[0] - 1
         bordered = np.pad(grid, 1, constant_values=unlabelled)
         self._shape = bordered.shape
         self._grid = bordered.ravel().astype(np.min_scalar_type(unlabelled))
-        self._rows = np.ascontiguousarray(log_ratio.T, np.float32)
+        self._rows = np.ascontiguousarray(table.T, np.float32)
         self._points = _whole_groups(points[order].astype(np.float32))
         parts = np.outer(weights[order], [1.0 - size_share, size_share])
         self._weights = _whole_groups(parts.astype(np.float32))

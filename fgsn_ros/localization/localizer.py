@@ -2,31 +2,100 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from fgsn_ros.config import require
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.arrays import Array, host
 from fgsn_ros.geometry.cameras import CameraMount
-from fgsn_ros.localization.device import StepTimes, available, random_numbers, wait
-from fgsn_ros.localization.estimate import Estimate
-from fgsn_ros.localization.history import History
+from fgsn_ros.localization.device import DeviceName, StepTimes, available, random_numbers, wait
 from fgsn_ros.localization.initial_pose import InitialPose
-from fgsn_ros.localization.measurement import LabelMeasurement
-from fgsn_ros.localization.motion import motion_model
-from fgsn_ros.localization.odometry_buffer import OdometryBuffer
+from fgsn_ros.localization.measurement import LabelMeasurement, MeasurementSettings
+from fgsn_ros.localization.motion import MotionSettings, OdometryBuffer, motion_model
 from fgsn_ros.localization.particle_filter import (
+    FilterSettings,
+    History,
     ParticleSet,
     effective_sample_size,
     mean_and_covariance,
     update,
 )
-from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
+
+
+@dataclass(frozen=True)
+class LocalizerSettings:
+    """Settings of the particle filter."""
+
+    model: Literal["planar", "spatial"] = "planar"
+    """planar: height, roll and pitch from the map's ground; spatial: all of SE(3) is estimated."""
+    device: DeviceName = "cpu"
+    """Where the particles are: cpu, cuda (an NVIDIA GPU), or auto: the GPU if there is one."""
+    particles: int = 1000
+    """Particles while tracking, >= 2."""
+    initial_particles: int = 4000
+    """Particles until the estimate has settled after an initial pose, >= particles."""
+    settled_std_m: float = 0.5
+    """The estimate has settled when x and y are known to this standard deviation [m], > 0."""
+    motion: MotionSettings = field(default_factory=MotionSettings)
+    """Noise of the odometry."""
+    measurement: MeasurementSettings = field(default_factory=MeasurementSettings)
+    """Weight of the labels."""
+    filter: FilterSettings = field(default_factory=FilterSettings)
+    """Resampling and layers."""
+    odometry_memory_s: float = 10.0
+    """Label maps may arrive this late [s], > 0."""
+    max_speed_m_s: float = 70.0
+    """Odometry faster than this is a reset [m/s], > 0."""
+    random_seed: int = 0
+    """Seed of every random number drawn, >= 0."""
+
+    def __post_init__(self) -> None:
+        require(self.model in ("planar", "spatial"), "model must be 'planar' or 'spatial'")
+        require(self.device in ("cpu", "cuda", "auto"), "device must be 'cpu', 'cuda' or 'auto'")
+        require(self.particles >= 2, "particles must be at least 2")
+        require(self.initial_particles >= self.particles, "initial_particles must be >= particles")
+        require(self.settled_std_m > 0.0, "settled_std_m must be above 0")
+        require(self.odometry_memory_s > 0.0, "odometry_memory_s must be above 0")
+        require(self.max_speed_m_s > 0.0, "max_speed_m_s must be above 0")
+        require(self.random_seed >= 0, "random_seed must be at least 0")
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """Pose after a label map, with what is needed to judge it."""
+
+    stamp: float
+    """Time of the pose [s]: the capture time of the newest label map so far."""
+    labels_stamp: float
+    """Capture time of this label map [s]: before `stamp` if it came late."""
+    camera: str
+    """Camera that it came from."""
+    T_map_base: Array
+    """(4, 4) mean of the particles."""
+    covariance: Array
+    """(6, 6) x y z roll pitch yaw in the map's axes [m, rad]."""
+    effective_sample_size: float
+    """Of the weights after the update, 1 to the number of particles."""
+    layers: int
+    """Layers that the likelihood was taken in: 1 while tracking, 0 where nothing was weighed."""
+    selected_points: int
+    """Map points that were expected in view."""
+    visible_points: int
+    """Of them, those on labelled cells at the estimate."""
+    match_score: float
+    """Their mean log-ratio [nat]: above 0 the labels speak for the estimate."""
+    match_quality: float
+    """The score from 0, as by chance, to 1, as expected of a right pose; see `Match.quality`."""
+    unlabelled_share: float
+    """Share of the label map's cells without a label."""
 
 
 class Localizer:
@@ -50,7 +119,7 @@ class Localizer:
             LocalizationError: the statistics do not fit the map, or there is no such device.
         """
         self._map = semantic_map
-        self._label_ratios = log_ratio
+        self._log_ratio = log_ratio
         self.odometry = OdometryBuffer()
         """The last seconds of odometry."""
         self._history = History()
@@ -89,7 +158,7 @@ class Localizer:
         self._settings = settings
         self._motion = motion_model(settings.model, settings.motion, self._map)
         self._measurement = LabelMeasurement(
-            self._map, self._label_ratios, mounts, settings.measurement
+            self._map, self._log_ratio, mounts, settings.measurement
         )
         self.odometry.limit(settings.odometry_memory_s, settings.max_speed_m_s)
 

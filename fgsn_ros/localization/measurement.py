@@ -1,7 +1,9 @@
-"""What a label map says of the pose: how far it is trusted, and over which points."""
+"""What a label map says of the pose: labels seen at projected map points against theirs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -9,14 +11,17 @@ import numpy.typing as npt
 from fgsn_ros.config import require
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
-from fgsn_ros.geometry.arrays import Array
+from fgsn_ros.geometry.arrays import Array, doubles, host, on_gpu
 from fgsn_ros.geometry.cameras import Camera, CameraMount
-from fgsn_ros.localization.device_evidence import DeviceRatios
-from fgsn_ros.localization.likelihood import FrameLikelihood
-from fgsn_ros.localization.pinhole_grid import PinholeGrid
+from fgsn_ros.localization import kernel
 from fgsn_ros.localization.selection import PointSelector, SelectedPoints, SelectionSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap
+
+if TYPE_CHECKING:
+    from fgsn_ros.localization.gpu_kernel import DeviceEvidence
+
+Grid = npt.NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -64,24 +69,201 @@ class MeasurementSettings:
         return min(1.0, metres + turned)
 
 
-def robust_log_ratio(
-    log_ratio: npt.NDArray[np.floating], outlier_share: float
-) -> npt.NDArray[np.float32]:
-    """Table (K + 1, K) [observed, map] with outliers mixed in, and a last row for unlabelled.
+class EvidenceTable:
+    """What each observed label says for each map label [nat]."""
 
-    log((1 - e) exp(r) + e): with probability e an observation is drawn from p(observed) whatever
-    the map says (occlusion, change, a wrong map label).
+    def __init__(self, log_ratio: npt.NDArray[np.floating], outlier_share: float) -> None:
+        """From label statistics (K, K) [observed, map], with outliers mixed in.
 
-    Raises:
-        LocalizationError: the table is not square or not finite.
-    """
-    table = np.asarray(log_ratio, np.float64)
-    if table.ndim != 2 or table.shape[0] != table.shape[1] or not np.isfinite(table).all():
-        raise LocalizationError("the label statistics must be a finite (K, K) table")
-    with np.errstate(divide="ignore"):
-        robust = np.logaddexp(np.log1p(-outlier_share) + table, np.log(outlier_share))
-    # In Fortran order: the kernel reads the columns, and need not copy them for each frame.
-    return np.asfortranarray(np.vstack([robust, np.zeros((1, table.shape[1]))]), np.float32)
+        log((1 - e) exp(r) + e): with probability e an observation is drawn from p(observed)
+        whatever the map says (occlusion, change, a wrong map label).
+
+        Raises:
+            LocalizationError: the statistics are not square or not finite.
+        """
+        table = np.asarray(log_ratio, np.float64)
+        if table.ndim != 2 or table.shape[0] != table.shape[1] or not np.isfinite(table).all():
+            raise LocalizationError("the label statistics must be a finite (K, K) table")
+        with np.errstate(divide="ignore"):
+            robust = np.logaddexp(np.log1p(-outlier_share) + table, np.log(outlier_share))
+        self.log_ratio = log_ratio
+        """(K, K) [observed, map], as given."""
+        self.label_count = len(table)
+        # In Fortran order: the kernel reads the columns, and need not copy them for each frame.
+        self.values: npt.NDArray[np.float32] = np.asfortranarray(
+            np.vstack([robust, np.zeros((1, self.label_count))]), np.float32
+        )
+        """(K + 1, K) [observed, map]; the last row, for unlabelled cells, is 0."""
+        self._sent: Any = None
+
+    def on(self, device: Any) -> Any:
+        """The values (K, K + 1) [map, observed] as a tensor on a device, where they stay."""
+        if self._sent is None or self._sent.device != device:
+            import torch
+
+            # A point's row is in one piece.
+            self._sent = torch.from_numpy(np.ascontiguousarray(self.values.T)).to(device)
+        return self._sent
+
+
+class PinholeGrid:
+    """Label grid of one camera without its distortion: points project as into a pinhole."""
+
+    def __init__(self, camera: Camera, stride: int) -> None:
+        self.distorted = camera.at_stride(stride)
+        self.camera: Camera = self.distorted.undistorted()
+        self._source = self._source_cells() if self.distorted.is_distorted else None
+
+    def labels(self, label_map: LabelMap, label_count: int) -> Grid:
+        """Labels (H, W) on the pinhole grid; `label_count` where unlabelled or not in the image.
+
+        Raises:
+            LocalizationError: the label map is of another size or of another label set.
+        """
+        shape = (self.distorted.height, self.distorted.width)
+        if label_map.labels.shape != shape or label_map.label_count != label_count:
+            raise LocalizationError(
+                f"a label map of {label_map.labels.shape} cells and {label_map.label_count} labels "
+                f"does not fit the camera's {shape} cells and the map's {label_count} labels"
+            )
+        labels = np.minimum(label_map.labels, label_count).astype(np.int32)
+        if self._source is None:
+            return labels
+        return np.append(labels.ravel(), np.int32(label_count))[self._source]
+
+    def projections(self, T_map_camera: Array, origin: Array) -> Array:
+        """(N, 3, 4) from points relative to `origin` (3,) in the map to homogeneous grid pixels."""
+        T_camera_map = poses.invert(T_map_camera)
+        T_camera_map[:, :3, 3] += T_camera_map[:, :3, :3] @ origin
+        return self.camera.matrix @ T_camera_map[:, :3]
+
+    def _source_cells(self) -> npt.NDArray[np.int64]:
+        """Flat cell of the distorted grid under each pinhole cell; one past the end for none."""
+        height, width = self.distorted.height, self.distorted.width
+        v, u = np.mgrid[0:height, 0:width]
+        rays, _ = self.camera.unproject(np.stack([u, v], axis=-1).astype(np.float64))
+        pixels, valid = self.distorted.project(rays)
+        cells = np.floor(np.where(valid[..., None], pixels, 0.0) + 0.5).astype(np.int64)
+        return np.where(valid, cells[..., 1] * width + cells[..., 0], height * width)
+
+
+@dataclass(frozen=True)
+class Match:
+    """How the labels of one frame fit the map at one pose."""
+
+    visible_points: int
+    """Points on labelled cells."""
+    score: float
+    """Their mean log-ratio [nat]: above 0 the labels speak for the pose."""
+    quality: float
+    """Score on a scale from 0, labels scattered at random over this image, to 1, labels that agree
+    as they did on the correspondences that the statistics were counted on; not clipped. NaN
+    without visible points."""
+
+
+class FrameLikelihood:
+    """Log-likelihood of base poses given one frame's labels and the points chosen for it."""
+
+    def __init__(
+        self,
+        pinhole: PinholeGrid,
+        T_base_camera: Array,
+        grid: Grid,
+        selected: SelectedPoints,
+        table: EvidenceTable,
+        size_share: float,
+        power: float,
+        threads: int = 0,
+    ) -> None:
+        """`power` (beta) scales the sum; `threads` as in `MeasurementSettings`."""
+        self.power = power
+        self.selected = selected
+        self._pinhole = pinhole
+        self._T_base_camera = T_base_camera
+        self._grid = grid
+        self._table = table
+        self._size_share = size_share
+        self._threads = threads
+        # Relative to a point nearby, float32 resolves micrometres anywhere on the map.
+        self._origin = selected.points.mean(axis=0) if len(selected) else np.zeros(3)
+        self._points = (selected.points - self._origin).astype(np.float32)
+        self._sent: DeviceEvidence | None = None
+
+    def __call__(self, T_map_base: Array) -> Array:
+        """(N,) log-likelihoods of poses (N, 4, 4), up to a constant, beside the poses."""
+        if on_gpu(T_map_base):
+            scores = self.sent_to(T_map_base.device).scores(T_map_base)
+        else:
+            scores = self._evidence.scores(self._projections(host(T_map_base)))
+        return self.power * doubles(scores, T_map_base)
+
+    @cached_property
+    def _evidence(self) -> kernel.Evidence:
+        selected = self.selected
+        return kernel.Evidence(
+            self._points,
+            selected.labels,
+            selected.weights.astype(np.float32),
+            selected.depths,
+            self._size_share,
+            self._table.values,
+            self._grid,
+            self._threads,
+        )
+
+    def sent_to(self, device: Any) -> "DeviceEvidence":
+        """The evidence on a device, where it stays."""
+        if self._sent is None:
+            from fgsn_ros.localization.gpu_kernel import DeviceEvidence  # where there is a GPU
+
+            T_camera_base = poses.invert(self._T_base_camera)
+            base_to_grid = self._pinhole.camera.matrix @ T_camera_base[:3]
+            self._sent = DeviceEvidence(
+                self.selected,
+                self._origin,
+                self._size_share,
+                self._table,
+                self._grid,
+                base_to_grid,
+                device,
+            )
+        return self._sent
+
+    def match(self, T_map_base: Array) -> Match:
+        """How the labels fit at one pose (4, 4)."""
+        projection = self._projections(T_map_base[None])[0]
+        homogeneous = projection[:, :3] @ self._points.T + projection[:, 3:]
+        cells, inside = kernel.project_to_cells(homogeneous, self._grid.shape)
+        observed = self._grid.ravel()[np.where(inside, cells, 0)]
+        seen = inside & (observed < self._table.label_count)
+        if not seen.any():
+            return Match(0, 0.0, float("nan"))
+        labels = self.selected.labels[seen]
+        score = float(self._table.values[observed[seen], labels].mean())
+        chance, expected = self._score_range(labels)
+        quality = (score - chance) / max(expected - chance, 1e-6)
+        return Match(int(seen.sum()), score, quality)
+
+    def _projections(self, T_map_base: Array) -> Array:
+        T_map_camera = poses.compose(T_map_base, self._T_base_camera)
+        return self._pinhole.projections(T_map_camera, self._origin)
+
+    def _score_range(self, labels: npt.NDArray[np.int32]) -> tuple[float, float]:
+        """Mean log-ratio of points (M,) expected by chance, and if the pose is right.
+
+        By chance a point of map label m meets the labels o of this image as often as they occur in
+        it, h(o); else as often as h(o) exp(log_ratio(o, m)), normalised.
+        """
+        label_count = self._table.label_count
+        occurs = np.bincount(self._grid.ravel(), minlength=label_count + 1)[:label_count]
+        points = np.bincount(labels, minlength=label_count)
+        present = np.flatnonzero(points)
+        ratios = self._table.values[:-1, present].astype(np.float64)
+        chances = occurs / occurs.sum() @ ratios
+        likely = occurs[:, None] * np.exp(self._table.log_ratio[:, present].astype(np.float64))
+        rights = (likely * ratios).sum(axis=0) / likely.sum(axis=0)
+        share = points[present] / len(labels)
+        return float(share @ chances), float(share @ rights)
 
 
 class LabelMeasurement:
@@ -100,15 +282,12 @@ class LabelMeasurement:
             LocalizationError: the statistics do not fit the map.
         """
         self._settings = settings
-        self._label_count = semantic_map.label_count
-        self._statistics = log_ratio
-        robust = robust_log_ratio(log_ratio, settings.outlier_share)
-        if robust.shape[1] != self._label_count:
+        self._table = EvidenceTable(log_ratio, settings.outlier_share)
+        if self._table.label_count != semantic_map.label_count:
             raise LocalizationError(
-                f"label statistics for {robust.shape[1]} labels do not fit a map of "
-                f"{self._label_count}; use the checkpoint that labelled the map"
+                f"label statistics for {self._table.label_count} labels do not fit a map of "
+                f"{semantic_map.label_count}; use the checkpoint that labelled the map"
             )
-        self._ratios = DeviceRatios(robust)
         self._mounts = dict(mounts)
         self._selector = PointSelector(semantic_map, settings.selection)
         self._grids: dict[tuple[Camera, int], PinholeGrid] = {}
@@ -155,7 +334,7 @@ class LabelMeasurement:
         """
         mount = self._mounts[camera]
         pinhole = self._grid(mount.camera, label_map.stride)
-        grid = pinhole.labels(label_map, self._label_count)
+        grid = pinhole.labels(label_map, self._table.label_count)
         T_map_base, covariance = prediction
         T_map_camera = poses.compose(T_map_base, mount.T_base_camera)
         selected = self._selector.select(
@@ -167,8 +346,7 @@ class LabelMeasurement:
             mount.T_base_camera,
             grid,
             selected,
-            self._statistics,
-            self._ratios,
+            self._table,
             self._settings.size_share,
             power,
             self._settings.threads,

@@ -14,11 +14,8 @@ from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.arrays import Array
 from fgsn_ros.geometry.cameras import CameraMount
-from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.initial_pose import InitialPose
-from fgsn_ros.localization.localizer import Localizer
-from fgsn_ros.localization.settings import LocalizerSettings
-from fgsn_ros.localization.tracking import Tracking, TrackingSettings
+from fgsn_ros.localization.localizer import Estimate, Localizer, LocalizerSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap
 
@@ -45,6 +42,62 @@ class OnlineSettings:
     def __post_init__(self) -> None:
         require(self.mounting_wait_s >= 0.0, "mounting_wait_s must be at least 0")
         require(self.time_jump_s > 0.0, "time_jump_s must be above 0")
+
+
+@dataclass(frozen=True)
+class TrackingSettings:
+    """When a pose counts as lost."""
+
+    quality_time_s: float = 1.0
+    """Time constant that the quality is smoothed with [s], > 0."""
+    lost_quality: float = 0.5
+    """A quality below this is that of a wrong pose, [0, 1]."""
+    lost_std_m: float = 3.0
+    """So is a position known no better than this (root of the variances of x and y) [m], > 0."""
+    lost_after_s: float = 2.0
+    """The pose is lost after so long without a good estimate [s], >= 0."""
+
+    def __post_init__(self) -> None:
+        require(self.quality_time_s > 0.0, "quality_time_s must be above 0")
+        require(0.0 <= self.lost_quality <= 1.0, "lost_quality must be in [0, 1]")
+        require(self.lost_std_m > 0.0, "lost_std_m must be above 0")
+        require(self.lost_after_s >= 0.0, "lost_after_s must be at least 0")
+
+
+class Tracking:
+    """Follows the estimates: whether the robot still knows where it is.
+
+    The quality is the `match_quality` of the estimates, clipped to [0, 1] (0 where no map point is
+    visible) and smoothed over time: 0 if the labels fit the pose no better than by chance, 1 if as
+    well as held-out correspondences promise.
+    """
+
+    def __init__(self, settings: TrackingSettings) -> None:
+        self.settings = settings
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget, as after an initial pose."""
+        self.quality: float | None = None
+        """In [0, 1]; None before the first estimate."""
+        self.lost = False
+        """Whether there was no good estimate for `lost_after_s`."""
+        self._stamp = self._good_at = -np.inf
+
+    def add(self, estimate: Estimate) -> None:
+        """Take an estimate into account."""
+        now = float(np.clip(np.nan_to_num(estimate.match_quality), 0.0, 1.0))
+        if self.quality is None:
+            self.quality, self._good_at = now, estimate.stamp
+        else:
+            passed = max(estimate.stamp - self._stamp, 0.0)
+            kept = float(np.exp(-passed / self.settings.quality_time_s))
+            self.quality = kept * self.quality + (1.0 - kept) * now
+        self._stamp = estimate.stamp
+        spread = float(np.sqrt(estimate.covariance[0, 0] + estimate.covariance[1, 1]))
+        if self.quality >= self.settings.lost_quality and spread <= self.settings.lost_std_m:
+            self._good_at = estimate.stamp
+        self.lost = estimate.stamp - self._good_at > self.settings.lost_after_s
 
 
 @dataclass(frozen=True, eq=False)

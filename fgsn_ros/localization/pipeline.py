@@ -4,21 +4,22 @@ import dataclasses
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 from tqdm import tqdm
 
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry.arrays import Array
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.device import StepTimes
-from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.localizer import Estimate, LocalizerSettings
 from fgsn_ros.localization.online import OnlineLocalizer
-from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.lookahead import read_ahead
 from fgsn_ros.mapping.semantic_map import SemanticMap, check_fingerprint
 from fgsn_ros.recordings.recording import Frame, Recording, require_odometry
@@ -27,6 +28,7 @@ from fgsn_ros.segmentation.labels import LabelMap
 if TYPE_CHECKING:
     from fgsn_ros.segmentation.checkpoint import Checkpoint
 
+Item = TypeVar("Item")
 Labels = Callable[[Frame], LabelMap]
 OnLabels = Callable[[Frame, LabelMap], None]
 OnEstimate = Callable[[Estimate, OnlineLocalizer], None]
@@ -34,6 +36,7 @@ OnEstimate = Callable[[Estimate, OnlineLocalizer], None]
 _SNAPSHOT_PARTICLES = 200
 _IMAGES_AHEAD = 4  # hides that some take longer to read, in little memory
 _LABELS_AHEAD = 2
+_STAGES = "frames", "labels", "filter"  # each has a progress bar
 
 _log = logging.getLogger(__name__)
 
@@ -108,7 +111,7 @@ def localize(
         on_estimate: Observers called in turn after each estimate, with the localizer that it came
             from: its particles, T_map_odom, tracking quality and so on are those of then.
         snapshot_every: Estimates between particle snapshots.
-        progress: Show progress bars.
+        progress: Show a progress bar each for reading (or rendering), labelling and the filter.
 
     Raises:
         MapError: the map was labelled by another checkpoint.
@@ -117,14 +120,9 @@ def localize(
             frame could be used.
     """
     check_fingerprint(semantic_map, checkpoint.fingerprint)
-    if checkpoint.log_ratio is None:
-        raise LocalizationError(
-            "the checkpoint has no label statistics; finish it with `fgsn train`"
-        )
+    log_ratio = require_log_ratio(checkpoint)
     started = time.perf_counter()
-    online = OnlineLocalizer(
-        semantic_map, checkpoint.log_ratio, recording.cameras, settings, refuse=_end
-    )
+    online = OnlineLocalizer(semantic_map, log_ratio, recording.cameras, settings, refuse=_end)
     by_stamp: dict[float, Estimate] = {}
     snapshots = []
     replay = _Replay(recording, online, labels or segmented(checkpoint), on_labels, progress)
@@ -137,6 +135,19 @@ def localize(
                 observe(estimate, online)
     elapsed_s = time.perf_counter() - started
     return replay.result(list(by_stamp.values()), snapshots, elapsed_s)
+
+
+def require_log_ratio(checkpoint: "Checkpoint") -> npt.NDArray[np.float32]:
+    """The checkpoint's label statistics (K, K) [observed, map].
+
+    Raises:
+        LocalizationError: it has none.
+    """
+    if checkpoint.log_ratio is None:
+        raise LocalizationError(
+            "the checkpoint has no label statistics; finish it with `fgsn train`"
+        )
+    return checkpoint.log_ratio
 
 
 def _end(error: LocalizationError) -> None:
@@ -170,32 +181,38 @@ class _Replay:
 
     def estimates(self, initial: InitialPose) -> Iterator[Estimate]:
         """What comes of each frame."""
-        labelled = tqdm(
-            read_ahead(self._labelled(initial.stamp), _LABELS_AHEAD),
-            total=self._recording.frame_count,
-            desc=f"localize {self._recording.name}",
-            unit="frame",
-            disable=not self._progress,
-        )
-        for frame, label_map in labelled:
-            if label_map is None:
-                self._skipped["before the initial pose"] += 1
-                continue
-            self._feed(frame.stamp)
-            with self.times.timed("observe"):
-                for observe in self._on_labels:
-                    observe(frame, label_map)
-            if self._odometry.stamps[-1] < frame.stamp:
-                self._skipped["ahead of odometry"] += 1
-                continue
-            if not self._online.initialized:
-                stamp = frame.stamp if initial.stamp is None else initial.stamp
-                self._online.initialize(dataclasses.replace(initial, stamp=stamp))
-            yield from self._online.add_labels(frame.stamp, frame.camera, label_map)
+        with ExitStack() as stack:
+            bars = [stack.enter_context(self._bar(*stage)) for stage in enumerate(_STAGES)]
+            read = read_ahead(_counted(self._frames(), bars[0]), _IMAGES_AHEAD)
+            labelled = read_ahead(
+                _counted(self._labelled(read, initial.stamp), bars[1]), _LABELS_AHEAD
+            )
+            for frame, label_map in _counted(labelled, bars[2]):
+                if label_map is None:
+                    self._skipped["before the initial pose"] += 1
+                else:
+                    yield from self._weighed(frame, label_map, initial)
 
-    def _labelled(self, first: float | None) -> Iterator[tuple[Frame, LabelMap | None]]:
+    def _weighed(
+        self, frame: Frame, label_map: LabelMap, initial: InitialPose
+    ) -> Iterator[Estimate]:
+        self._feed(frame.stamp)
+        with self.times.timed("observe"):
+            for observe in self._on_labels:
+                observe(frame, label_map)
+        if self._odometry.stamps[-1] < frame.stamp:
+            self._skipped["ahead of odometry"] += 1
+            return
+        if not self._online.initialized:
+            stamp = frame.stamp if initial.stamp is None else initial.stamp
+            self._online.initialize(dataclasses.replace(initial, stamp=stamp))
+        yield from self._online.add_labels(frame.stamp, frame.camera, label_map)
+
+    def _labelled(
+        self, frames: Iterable[Frame], first: float | None
+    ) -> Iterator[tuple[Frame, LabelMap | None]]:
         """Frames with their label maps; without one before a stamp."""
-        for frame in read_ahead(self._frames(), _IMAGES_AHEAD):
+        for frame in frames:
             if first is not None and frame.stamp < first:
                 yield frame, None
                 continue
@@ -211,6 +228,10 @@ class _Replay:
             if frame is None:
                 return
             yield frame
+
+    def _bar(self, row: int, stage: str) -> tqdm:
+        count, hidden = self._recording.frame_count, not self._progress
+        return tqdm(desc=stage, total=count, unit="frame", position=row, disable=hidden)
 
     def _feed(self, stamp: float) -> None:
         """Add odometry up to the first sample at or after a stamp."""
@@ -242,6 +263,13 @@ class _Replay:
             {**self.times.seconds, **self._online.seconds},
             elapsed_s,
         )
+
+
+def _counted(items: Iterable[Item], bar: tqdm) -> Iterator[Item]:
+    """The same items, each counted when it is done with."""
+    for item in items:
+        yield item
+        bar.update()
 
 
 def _snapshot(online: OnlineLocalizer) -> ParticleSnapshot:

@@ -1,8 +1,11 @@
-"""Triangulated points, votes and key frames of a drive, put aside by block of tiles.
+"""What building a map puts aside in files: points, votes and key frames by block, labelled views.
 
-Blocks are in files; memory holds their extents, and what a caller has read.
+Memory holds the blocks' extents, and what a caller has read.
 """
 
+import os
+from array import array
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,8 +23,8 @@ from fgsn_ros.mapping.map_records import (
     pack,
     tiles_of,
 )
-from fgsn_ros.mapping.spill import Spill
 from fgsn_ros.mapping.structure import StructurePoints
+from fgsn_ros.segmentation.labels import LabelMap
 
 _BLOCK_M = 50.0
 _POINT = np.dtype([("position", "<f8", (3,)), ("direction", "<f8", (3,)), ("range", "<f8", (2,))])
@@ -153,3 +156,89 @@ def _grouped(keys: IndexArray) -> Iterator[tuple[int, IndexArray]]:
     starts = np.flatnonzero(np.diff(keys[order], prepend=keys[order[:1]] - 1))
     for chosen in np.split(order, starts[1:]) if len(keys) else []:
         yield int(keys[chosen[0]]), chosen
+
+
+@dataclass(frozen=True, eq=False)
+class LabelledView:
+    """The labels of one image, and where it was taken."""
+
+    frame: int
+    """its number in the structure"""
+    camera: str
+    T_map_camera: FloatArray
+    """(4, 4)"""
+    label_map: LabelMap
+
+
+class LabelledViews:
+    """Appends views to a file; iterating reads them in order."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("x+b")
+        self._cameras: list[str] = []
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def add(self, view: LabelledView) -> None:
+        """Append a view."""
+        if view.camera not in self._cameras:
+            self._cameras.append(view.camera)
+        labels = view.label_map
+        numbers = [view.frame, self._cameras.index(view.camera), labels.stride, labels.label_count]
+        for values in (np.array(numbers), view.T_map_camera, labels.labels, labels.confidence):
+            np.save(self._file, values, allow_pickle=False)
+        self._count += 1
+
+    def __iter__(self) -> Iterator[LabelledView]:
+        self._file.seek(0)
+        for _ in range(self._count):
+            numbers, T_map_camera, labels, confidence = (
+                np.load(self._file, allow_pickle=False) for _ in range(4)
+            )
+            frame, camera, stride, label_count = numbers.tolist()
+            label_map = LabelMap(labels, confidence, stride, label_count)
+            yield LabelledView(frame, self._cameras[camera], T_map_camera, label_map)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+
+class Spill:
+    """Appends records to a file under keys, and gives back all those of a key, in order."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
+        self._file = path.open("x+b", buffering=0)
+        self._dtype = dtype
+        self._size = 0
+        self._chunks: defaultdict[int, array[int]] = defaultdict(lambda: array("q"))
+
+    def add(self, key: int, records: NDArray[Any]) -> None:
+        """Append records (N,) under a key.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        data = np.ascontiguousarray(records, self._dtype).tobytes()
+        self._file.seek(self._size)
+        written = 0
+        while written < len(data):  # one call writes 2 GiB at most
+            written += self._file.write(data[written:]) or 0
+        self._chunks[key].extend((self._size, len(data)))
+        self._size += len(data)
+
+    def read(self, key: int) -> NDArray[Any]:
+        """All records (N,) under a key."""
+        chunks = self._chunks.get(key, array("q"))
+        descriptor = self._file.fileno()
+        parts = [
+            os.pread(descriptor, size, offset)
+            for offset, size in zip(chunks[::2], chunks[1::2], strict=True)
+        ]
+        return np.frombuffer(b"".join(parts), self._dtype)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()

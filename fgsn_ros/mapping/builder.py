@@ -16,12 +16,17 @@ from fgsn_ros.config import require
 from fgsn_ros.errors import MapError
 from fgsn_ros.geometry import poses
 from fgsn_ros.lookahead import read_ahead
-from fgsn_ros.mapping.blocks import Blocks
-from fgsn_ros.mapping.labelled_views import LabelledView, LabelledViews
+from fgsn_ros.mapping.blocks import Blocks, LabelledView, LabelledViews
 from fgsn_ros.mapping.labelling import VotingRules, cast_votes, winners
-from fgsn_ros.mapping.map_checks import check_keyframes, check_points
 from fgsn_ros.mapping.map_files import MapWriter, load_map
-from fgsn_ros.mapping.map_records import MapPoints, decoded_poses, tiled_records
+from fgsn_ros.mapping.map_records import (
+    FloatArray,
+    MapPoints,
+    check_keyframes,
+    check_points,
+    decoded_poses,
+    tiled_records,
+)
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.mapping.structure import (
     MotionGate,
@@ -43,7 +48,6 @@ _FRAMES_TOGETHER = 32
 """Tracks that ended are triangulated together after so many images."""
 
 _log = logging.getLogger(__name__)
-FloatArray = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -168,7 +172,7 @@ class _Drive:
     def tracks(self) -> Iterator[list[PosedTracks]]:
         """Tracks as they end; views and key frames are put aside on the way."""
         spacing = self._settings.structure.frame_spacing_m, self._settings.structure.frame_turn_deg
-        frames = read_ahead(posed_frames(self._recording, *spacing, "mapping"), _IMAGES_AHEAD)
+        frames = read_ahead(posed_frames(self._recording, *spacing, "tracking"), _IMAGES_AHEAD)
         labelled = read_ahead(self._labelled(frames), _LABELS_AHEAD)
         for count, (posed, label_map) in enumerate(labelled, 1):
             number = self.reconstruction.add(posed)
@@ -225,7 +229,7 @@ def _write_blocks(
 ) -> None:
     """Write the points that pass the label tests, and the key frames."""
     writer = MapWriter(folder, blocks.label_count, checkpoint.fingerprint, settings.tile_size_m)
-    for key in tqdm(blocks.keys, desc="writing", unit="block"):
+    for key in blocks.keys:
         points = _labelled_points(blocks, key, checkpoint.stationary, settings)
         keyframes = blocks.keyframes(key)
         check_points(points, blocks.label_count)

@@ -1,11 +1,23 @@
-"""Map folders: meta.json, and .npy files of which a query reads the tiles that it needs."""
+"""Map folders: written in a stream, read piece by piece; points as PLY.
+
+    meta.json      format, version, label count, fingerprint of the checkpoint, tile size, counts
+    tile_keys.npy  packed column and row of each tile, increasing
+    tiles.npy      TILE records: where the points and the key frames of each tile are
+    points.npy     POINT records, those of a tile together
+    keyframes.npy  key-frame records, those of a tile together: pose, and the share of each label
+                   in the images, which localization from a single image will read
+
+A query reads the tiles that it needs.
+"""
 
 import hashlib
 import json
+import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fgsn_ros.errors import MapError
 from fgsn_ros.mapping.map_records import (
@@ -17,7 +29,6 @@ from fgsn_ros.mapping.map_records import (
     keyframe_dtype,
 )
 from fgsn_ros.mapping.semantic_map import SemanticMap, identity_of
-from fgsn_ros.mapping.stored_rows import RowWriter, StoredRows, mapped_array
 from fgsn_ros.outputs import whole_file, whole_folder
 from fgsn_ros.segmentation.labels import palette
 
@@ -33,6 +44,7 @@ _META_TYPES: dict[str, type] = {
 }
 _META_LIMIT_BYTES = 1 << 20
 _COPIED_ROWS = 1_000_000
+_HEADER_BYTES = 512
 
 
 class MapWriter:
@@ -207,3 +219,102 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     if not 0 < meta["label_count"] < 65535:
         raise MapError(f"{path} is damaged: label count {meta['label_count']} is not in 1..65534")
     return meta
+
+
+class StoredRows:
+    """The records of a .npy file, read from it slice by slice.
+
+    Reads copy: memory holds what is in use, and a file that shrinks or a disk that fails is an
+    error here, where a memory map would end the process.
+    """
+
+    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
+        """Open a file and check its header and its size.
+
+        Raises:
+            MapError: it is missing, damaged, or holds other records than of the dtype.
+        """
+        mapped = mapped_array(path, dtype)
+        self._path = path
+        self._offset, self._count = mapped.offset, len(mapped)
+        self.dtype = dtype
+        self._file = path.open("rb", buffering=0)
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, part: slice) -> NDArray[Any]:
+        first, last, _ = part.indices(self._count)
+        size = max(0, last - first) * self.dtype.itemsize
+        data = self._read(size, self._offset + first * self.dtype.itemsize)
+        if len(data) < size:
+            raise MapError(f"the map is damaged: {self._path} was cut short; build it again")
+        return np.frombuffer(data, self.dtype)
+
+    def _read(self, size: int, offset: int) -> bytes | bytearray:
+        try:
+            data = os.pread(self._file.fileno(), size, offset)
+            if len(data) < size:  # one call reads 2 GiB at most
+                return _read_on(self._file.fileno(), bytearray(data), size, offset)
+        except OSError as error:
+            raise MapError(f"cannot read the map's {self._path}: {error.strerror}") from error
+        return data
+
+
+def _read_on(descriptor: int, data: bytearray, size: int, offset: int) -> bytearray:
+    while len(data) < size:
+        more = os.pread(descriptor, size - len(data), offset + len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def mapped_array(path: Path, dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
+    """The one-dimensional array of a .npy file, memory-mapped.
+
+    Raises:
+        MapError: the file is missing, damaged or shorter than its header says, or of another dtype.
+    """
+    try:
+        with np.errstate(all="ignore"):
+            loaded: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+    except FileNotFoundError as error:
+        raise MapError(f"the map is damaged: {path} is missing; build it again") from error
+    except Exception as error:  # np.load meets hostile headers with many kinds of exception
+        reason = " ".join(str(error).split())[:200]
+        raise MapError(f"the map is damaged: {path} cannot be read: {reason}") from error
+    if not isinstance(loaded, np.memmap) or loaded.ndim != 1 or loaded.dtype != dtype:
+        raise MapError(f"the map is damaged: {path} holds other values; build it again")
+    return loaded
+
+
+class RowWriter:
+    """Appends records to a .npy file, whose header counts them in the end."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any]) -> None:
+        self._file: BinaryIO = path.open("xb")
+        self._dtype = dtype
+        self.count = 0
+        self._file.write(self._header())
+
+    def add(self, records: NDArray[Any]) -> None:
+        """Append records (N,)."""
+        self._file.write(np.ascontiguousarray(records, self._dtype).data)
+        self.count += len(records)
+
+    def close(self) -> None:
+        """Write the header again, now with the count."""
+        self._file.seek(0)
+        self._file.write(self._header())
+        self._file.close()
+
+    def _header(self) -> bytes:
+        """Header for `count` records, as long for any count."""
+        header = {
+            "descr": np.lib.format.dtype_to_descr(self._dtype),
+            "fortran_order": False,
+            "shape": (self.count,),
+        }
+        start = np.lib.format.magic(1, 0) + (_HEADER_BYTES - 10).to_bytes(2, "little")
+        return start + f"{header!r}".ljust(_HEADER_BYTES - 11).encode("ascii") + b"\n"

@@ -3,29 +3,44 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fgsn_ros.errors import MapError
-from fgsn_ros.mapping.map_checks import check_keyframes, check_points, require_whole
 from fgsn_ros.mapping.map_records import (
     POINT,
     FloatArray,
     IndexArray,
     MapPoints,
     Records,
+    check_keyframes,
+    check_points,
     decoded,
     decoded_poses,
     joined,
     pack,
+    require_whole,
     tiled_records,
     tiles_of,
     unpack,
 )
-from fgsn_ros.mapping.stored_rows import Rows
 
 _PART_POINTS = 1_000_000
+MAP_POINTS_SHOWN = 500_000
+"""A map of more points is shown around the robot."""
+_SHOWN_RADIUS_M = 150.0
+_MOVED_M = 50.0
+"""A large map is shown anew when the robot has moved so far."""
+
+
+class Rows(Protocol):
+    """Records in memory, or in a file that is read slice by slice."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice, /) -> NDArray[Any]: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,7 +161,10 @@ class SemanticMap:
 
     @property
     def keyframe_histograms(self) -> NDArray[np.float32]:
-        """(F, K) share of each label in every key frame's images, ordered by tile."""
+        """(F, K) share of each label in every key frame's images, ordered by tile.
+
+        Kept for localization from a single image, which will find key frames by them.
+        """
         return self.keyframes[:]["shares"].astype(np.float32)
 
     def some_keyframe_poses(self, count: int) -> FloatArray:
@@ -248,3 +266,32 @@ def check_fingerprint(semantic_map: SemanticMap, fingerprint: str) -> None:
             f"not by the given {fingerprint[:12]}; "
             "give that checkpoint or build the map again with `fgsn map`"
         )
+
+
+class ShownPoints:
+    """Says which points to show, all of a small map, else those near the robot; and when anew."""
+
+    def __init__(self, semantic_map: SemanticMap) -> None:
+        self._map = semantic_map
+        self._small = len(semantic_map) <= MAP_POINTS_SHOWN
+        self._shown_at: NDArray[np.float64] | None = None
+
+    def restart(self) -> None:
+        """Whoever is shown the map has none of it."""
+        self._shown_at = None
+
+    def at_once(self) -> MapPoints | None:
+        """What can be shown before the robot's position is known."""
+        return self.around(np.zeros(3)) if self._small else None
+
+    def around(self, position: NDArray[np.float64]) -> MapPoints | None:
+        """Points to show for a robot at a position (3,) [m]; None if they are shown already."""
+        if self._shown_at is not None and (
+            self._small or np.linalg.norm(position - self._shown_at) < _MOVED_M
+        ):
+            return None
+        self._shown_at = position.copy()
+        if self._small:
+            return self._map.all_points()
+        near = self._map.points_near(position, _SHOWN_RADIUS_M)
+        return near[:: max(1, -(-len(near) // MAP_POINTS_SHOWN))]

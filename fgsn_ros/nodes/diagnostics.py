@@ -7,7 +7,7 @@ from diagnostic_updater import DiagnosticStatusWrapper, Updater
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 
-from fgsn_ros.localization.estimate import Estimate
+from fgsn_ros.localization.localizer import Estimate
 from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.nodes.image_stream import ImageStatistics
 

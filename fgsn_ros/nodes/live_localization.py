@@ -17,11 +17,9 @@ from vision_msgs.msg import LabelInfo
 
 from fgsn_ros.errors import FgsnError, LocalizationError
 from fgsn_ros.geometry.cameras import Camera, CameraMount
-from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.initial_pose import InitialPose, load_pose, save_pose
-from fgsn_ros.localization.online import OnlineLocalizer, OnlineSettings
-from fgsn_ros.localization.settings import LocalizerSettings
-from fgsn_ros.localization.tracking import TrackingSettings
+from fgsn_ros.localization.localizer import Estimate, LocalizerSettings
+from fgsn_ros.localization.online import OnlineLocalizer, OnlineSettings, TrackingSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.messages.images import camera_of
 from fgsn_ros.messages.poses import covariance_of, make_transform

@@ -89,3 +89,10 @@ class SurfaceTable:
     def copy(self) -> "SurfaceTable":
         """A table that can grow without changing this one."""
         return SurfaceTable(list(self.surfaces))
+
+
+def surface_rows(table: SurfaceTable) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The shader's tables: rows (S, 16) and material, seed, class (S, 3)."""
+    rows = np.array([surface.row() for surface in table.surfaces])
+    keys = [(surface.material, surface.seed, surface.kind) for surface in table.surfaces]
+    return rows, np.array(keys, dtype=np.int64)

@@ -32,6 +32,13 @@ class Mesh:
             np.concatenate([mesh.surfaces for mesh in meshes]),
         )
 
+    def moved(self, T: Array) -> "Mesh":
+        """The mesh moved by T (4, 4)."""
+        R = T[:3, :3]
+        vertices = (self.vertices @ R.T + T[:3, 3]).astype(np.float32)
+        normals = (self.normals @ R.T).astype(np.float32)
+        return Mesh(vertices, self.triangles, self.uv, normals, self.surfaces)
+
 
 @dataclass
 class MeshBuilder:

@@ -29,6 +29,19 @@ def inlined(function: Function) -> Function:
     return cast(Function, numba.njit(forceinline=True, **_COMPILATION)(function))
 
 
+@kernel
+def mix(a: float, b: float, share: float) -> float:
+    """Blend of a and b."""
+    return a + (b - a) * share
+
+
+@kernel
+def smooth(low: float, high: float, x: float) -> float:
+    """Smooth step from 0 at low to 1 at high."""
+    share = min(1.0, max(0.0, (x - low) / (high - low)))
+    return share * share * (3.0 - 2.0 * share)
+
+
 _X = 0x1B873593CC9E2D51
 _Y = 0x27D4EB2F165667C5
 _SEED = 0x2545F4914F6CDD1D

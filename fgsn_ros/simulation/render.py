@@ -1,27 +1,28 @@
-"""The renderer: ray casting of a town with its cars, and shading, in all threads."""
+"""The renderer: ray casting of a town with its cars, shading, and the camera's 8 bits."""
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
-import open3d as o3d
 from numpy.typing import NDArray
 
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import Camera
-from fgsn_ros.simulation import sensor, shading
-from fgsn_ros.simulation.cars import placed
-from fgsn_ros.simulation.hits import Hits, Tables, primary_rays, second_rays
-from fgsn_ros.simulation.materials import SurfaceTable
+from fgsn_ros.simulation.materials import SurfaceTable, surface_rows
 from fgsn_ros.simulation.meshes import Mesh
+from fgsn_ros.simulation.noise import hash_integers, kernel
 from fgsn_ros.simulation.seasons import Conditions
-from fgsn_ros.simulation.textures import surface_rows
+from fgsn_ros.simulation.shading import Hits, Tables, primary_rays, second_rays, shade
 
 Array = NDArray[np.float64]
 _LAMPS = 12  # street lamps that light a frame
 _SEEN_M = 150.0  # cars farther off are not drawn
+_TABLE_SIZE = 4096
+_TABLE_END = 3.0  # exposed linear value at the end of the tone table
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Scene:
 class _Moving:
     """The moving cars of one frame."""
 
-    scene: "o3d.t.geometry.RaycastingScene"
+    scene: "_RayCaster"
     ids: NDArray[np.int64]  # the triangles' ids in the tables
     spheres: Array  # (M, 4) centre [m, map] and radius of each car
 
@@ -71,7 +72,7 @@ class Renderer:
         self._threads = threads or os.cpu_count() or 1
         self._lamps = scene.lamps
         self._movers = scene.movers
-        self._standing = _raycasting(scene.standing, self._threads)
+        self._standing = _RayCaster(scene.standing, self._threads)
         merged = Mesh.joined([scene.standing, *scene.movers])
         counts = [len(scene.standing.triangles)] + [len(m.triangles) for m in scene.movers]
         self._starts = np.cumsum(counts)[:-1]  # first triangle of each mover in the tables
@@ -114,11 +115,11 @@ class Renderer:
         pixel = 1.0 / self.camera.fx
 
         def band(first: int, last: int) -> None:
-            shading.shade(first, last, pixel, hits, tables, self.conditions, linear, classes)
+            shade(first, last, pixel, hits, tables, self.conditions, linear, classes)
 
         self._in_bands(band)
         shape = (self.camera.height, self.camera.width)
-        image = sensor.expose(linear.reshape(*shape, 3), self.conditions, noise_seed)
+        image = expose(linear.reshape(*shape, 3), self.conditions, noise_seed)
         sky = ~np.isfinite(hits.depth)
         surfaces = np.where(sky, -1, self._surfaces[hits.triangle]).astype(np.int32)
         return RenderedFrame(
@@ -130,21 +131,16 @@ class Renderer:
         rays = np.empty((count, 6), dtype=np.float32)
         pose = np.ascontiguousarray(T_map_camera)
         self._in_bands(lambda first, last: primary_rays(first, last, self._rays, pose, rays))
-        tensor = o3d.core.Tensor.from_numpy(rays)
-        found = self._standing.cast_rays(tensor, nthreads=self._threads)
-        depth = found["t_hit"].numpy()
-        triangle = found["primitive_ids"].numpy().astype(np.int64)
-        inside = found["primitive_uvs"].numpy()
+        depth, triangle, inside = self._standing.cast(rays)
         moving = self._moving_scene(movers, T_map_camera[:3, 3])
         if moving is not None:
             part = self._rays_near(moving.spheres, T_map_camera)
-            tensor = o3d.core.Tensor.from_numpy(rays[part])
-            found = moving.scene.cast_rays(tensor, nthreads=self._threads)
-            nearer = np.flatnonzero(found["t_hit"].numpy() < depth[part])
+            own_depth, own_triangle, own_inside = moving.scene.cast(rays[part])
+            nearer = np.flatnonzero(own_depth < depth[part])
             chosen = part[nearer]
-            depth[chosen] = found["t_hit"].numpy()[nearer]
-            triangle[chosen] = moving.ids[found["primitive_ids"].numpy()[nearer]]
-            inside[chosen] = found["primitive_uvs"].numpy()[nearer]
+            depth[chosen] = own_depth[nearer]
+            triangle[chosen] = moving.ids[own_triangle[nearer]]
+            inside[chosen] = own_inside[nearer]
         triangle[~np.isfinite(depth)] = 0
         blocked = np.zeros(count, dtype=np.uint8)
         hits = Hits(T_map_camera[:3, 3].copy(), rays[:, 3:], depth, triangle, inside, blocked)
@@ -162,13 +158,10 @@ class Renderer:
 
         self._in_bands(band)
         chosen = np.flatnonzero(wanted)
-        tensor = o3d.core.Tensor.from_numpy(rays[chosen])
-        blocked = self._standing.test_occlusions(tensor, nthreads=self._threads).numpy().copy()
+        blocked = self._standing.blocked(rays[chosen])
         if moving is not None:
             part = _near(moving.spheres, rays[chosen, :3])
-            tensor = o3d.core.Tensor.from_numpy(rays[chosen[part]])
-            hidden = moving.scene.test_occlusions(tensor, nthreads=self._threads).numpy()
-            blocked[part] |= hidden
+            blocked[part] |= moving.scene.blocked(rays[chosen[part]])
         hits.blocked[chosen] = blocked
 
     def _moving_scene(self, movers: Sequence[Array | None], eye: Array) -> "_Moving | None":
@@ -177,7 +170,7 @@ class Renderer:
         for start, mesh, T in zip(self._starts, self._movers, movers, strict=True):
             if T is None or np.linalg.norm(T[:3, 3] - eye) > _SEEN_M:
                 continue
-            moved = placed(mesh, T)
+            moved = mesh.moved(T)
             index = start + np.arange(len(mesh.triangles))
             self._normals[index] = moved.normals
             meshes.append(moved)
@@ -185,7 +178,7 @@ class Renderer:
             spheres.append([*T[:3, 3], 3.0])
         if not meshes:
             return None
-        scene = _raycasting(Mesh.joined(meshes), self._threads)
+        scene = _RayCaster(Mesh.joined(meshes), self._threads)
         return _Moving(scene, np.concatenate(ids), np.array(spheres))
 
     def _rays_near(self, spheres: Array, T_map_camera: Array) -> NDArray[np.int64]:
@@ -216,12 +209,30 @@ class Renderer:
             list(pool.map(work, starts, ends))
 
 
-def _raycasting(mesh: Mesh, threads: int) -> "o3d.t.geometry.RaycastingScene":
-    scene = o3d.t.geometry.RaycastingScene(nthreads=threads)
-    scene.add_triangles(
-        o3d.core.Tensor.from_numpy(mesh.vertices), o3d.core.Tensor.from_numpy(mesh.triangles)
-    )
-    return scene
+class _RayCaster:
+    """A mesh that rays are cast at, by Open3D, which nothing but this class needs."""
+
+    def __init__(self, mesh: Mesh, threads: int) -> None:
+        import open3d
+
+        self._tensor = open3d.core.Tensor.from_numpy
+        self._threads = threads
+        self._scene = open3d.t.geometry.RaycastingScene(nthreads=threads)
+        self._scene.add_triangles(self._tensor(mesh.vertices), self._tensor(mesh.triangles))
+
+    def cast(
+        self, rays: NDArray[np.float32]
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np.float32]]:
+        """Depth (P,), inf without a hit, triangle (P,) and place in it (P, 2) of rays (P, 6)."""
+        found = self._scene.cast_rays(self._tensor(rays), nthreads=self._threads)
+        triangles = found["primitive_ids"].numpy().astype(np.int64)
+        return found["t_hit"].numpy(), triangles, found["primitive_uvs"].numpy()
+
+    def blocked(self, rays: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Whether each of rays (P, 6) hits something."""
+        hit = self._scene.test_occlusions(self._tensor(rays), nthreads=self._threads)
+        blocked: NDArray[np.bool_] = hit.numpy().copy()
+        return blocked
 
 
 def _nearest(lamps: Array, T_map_camera: Array) -> Array:
@@ -239,3 +250,69 @@ def _near(spheres: Array, points: NDArray[np.float32]) -> NDArray[np.int64]:
     for x, y, _, radius in spheres:
         chosen |= (np.abs(points[:, 0] - x) < 4 * radius) & (np.abs(points[:, 1] - y) < 4 * radius)
     return np.flatnonzero(chosen)
+
+
+def _tone_table() -> NDArray[np.float32]:
+    x = np.linspace(0.0, _TABLE_END, _TABLE_SIZE)
+    soft = x * (1.0 + 0.06 * x * x) / (1.0 + 0.75 * x)  # a shoulder instead of clipping
+    return np.asarray(255.0 * np.minimum(soft * 1.15, 1.0) ** (1 / 2.2), dtype=np.float32)
+
+
+_TONES = _tone_table()
+
+
+@kernel
+def develop(
+    first: int, last: int, linear: NDArray[np.float32], gain: float, noise: float, seed: int,
+    tones: NDArray[np.float32], image: NDArray[np.uint8],
+) -> None:  # fmt: skip
+    """Expose rows first..last of linear (H, W, 3) into image (H, W, 3) with sensor noise.
+
+    The noise of a channel is a sum of four hash bytes: mean 0, about normal.
+    """
+    height, width = image.shape[0], image.shape[1]
+    scale = noise * 255.0 / (2.0 * 73.9)
+    step = (tones.shape[0] - 1) / 3.0
+    for row in range(first, last):
+        y = (row - 0.5 * height) / (0.5 * width)
+        for column in range(width):
+            x = (column - 0.5 * width) / (0.5 * width)
+            shading = gain * (1.0 - 0.16 * (x * x + y * y))
+            for channel in range(3):
+                index = min(linear[row, column, channel] * shading * step, tones.shape[0] - 1.0)
+                value = tones[int(index)]
+                bits = hash_integers(column * 3 + channel, row, seed)
+                total = (bits & 255) + ((bits >> 8) & 255) + ((bits >> 16) & 255) + (bits >> 24)
+                value += scale * (total - 510.0) + 0.5
+                image[row, column, channel] = int(min(255.0, max(0.0, value)))
+
+
+def spread(linear: NDArray[np.float32], bloom: bool) -> NDArray[np.float32]:
+    """Blur (H, W, 3) by the lens's point spread; bright lamps get a glow."""
+    result = np.minimum(linear, 6.0)
+    if bloom:
+        small = cv2.resize(result, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+        glow = cv2.GaussianBlur(np.maximum(small - 0.35, 0.0), (0, 0), 5.0)
+        size = (linear.shape[1], linear.shape[0])
+        result = result + 0.45 * cv2.resize(glow, size, interpolation=cv2.INTER_LINEAR)
+    return np.asarray(cv2.GaussianBlur(result, (3, 3), 0.55), dtype=np.float32)
+
+
+def exposure_gain(linear: NDArray[np.float32], conditions: Conditions) -> float:
+    """Gain that brings the image's mean near the aimed brightness, with 75 % adaptation."""
+    mean = float(np.minimum(linear[::4, ::4, 1], 3.0).mean())
+    base = conditions.exposure / max(mean, 1e-4)
+    usual = conditions.exposure / _USUAL_MEAN[conditions.lamps > 0.0]
+    return math.exp(0.75 * math.log(base) + 0.25 * math.log(usual))
+
+
+_USUAL_MEAN = {False: 0.5, True: 0.05}
+
+
+def expose(linear: NDArray[np.float32], conditions: Conditions, seed: int) -> NDArray[np.uint8]:
+    """The camera's image (H, W, 3) of linear light (H, W, 3); seed is the frame's noise."""
+    seen = spread(linear, conditions.lamps > 0.0)
+    gain = exposure_gain(linear, conditions)
+    image = np.empty(linear.shape, dtype=np.uint8)
+    develop(0, len(image), seen, gain, conditions.noise, seed, _TONES, image)
+    return image

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from fgsn_ros.simulation.buildings import Plot, build_house
-from fgsn_ros.simulation.furniture import Workshop
-from fgsn_ros.simulation.materials import CLASS_NAMES, SurfaceTable
+from fgsn_ros.simulation.buildings import Plot, Workshop, build_house
+from fgsn_ros.simulation.materials import SurfaceTable
 from fgsn_ros.simulation.meshes import Mesh, MeshBuilder
 from fgsn_ros.simulation.plants import Prototype, bush, conifer, deciduous, hedge, plant
 from fgsn_ros.simulation.streets import (
@@ -20,8 +19,6 @@ from fgsn_ros.simulation.streets import (
     Street,
     build_ground,
 )
-
-__all__ = ["CLASS_NAMES", "Town"]
 
 Array = NDArray[np.float64]
 _CAMERA_CLEARANCE = 7.6  # m from a centre line to the nearest wall

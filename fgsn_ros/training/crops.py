@@ -1,4 +1,4 @@
-"""Crops of training images, and where their pixels are in the image."""
+"""Crops of training images, where their pixels are in the image, and how they are disturbed."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -119,3 +119,44 @@ def _turned(crop: Crop, rotation: float) -> Crop:
     offset = np.array([[crop.offset_u, crop.offset_v]])
     u, v = (turn.points(offset - centre) + centre)[0].tolist()
     return dataclasses.replace(crop, offset_u=u, offset_v=v, rotation=rotation)
+
+
+def disturb(
+    image: Image, rng: np.random.Generator, grey_share: float, photometric: bool = True
+) -> Image:
+    """Random brightness, contrast, gamma, colour, blur and noise; grey with a chance.
+
+    Without `photometric`, grey with a chance is all.
+    """
+    grey = rng.random() < grey_share
+    if not photometric:
+        return _with_saturation(image, 0.0) if grey else image
+    pixels = _with_saturation(image, 0.0 if grey else float(rng.uniform(0.5, 1.5)))
+    tables = _tone_curves(rng, grey=bool(np.array_equal(pixels[..., 0], pixels[..., 2])))
+    pixels = np.asarray(cv2.LUT(pixels, tables), np.uint8)
+    if rng.random() < 0.25:
+        pixels = np.asarray(cv2.GaussianBlur(pixels, (0, 0), float(rng.uniform(0.3, 1.2))))
+    if rng.random() < 0.25:
+        pixels = _noisy(pixels, float(rng.uniform(1.0, 8.0)), rng)
+    return pixels
+
+
+def _noisy(image: Image, deviation: float, rng: np.random.Generator) -> Image:
+    """Gaussian noise, the same in all channels."""
+    noise = deviation * rng.standard_normal(image.shape[:2], dtype=np.float32)
+    grey = cv2.cvtColor(noise, cv2.COLOR_GRAY2RGB)
+    return np.asarray(cv2.add(image, grey, dtype=cv2.CV_8U), np.uint8)
+
+
+def _with_saturation(image: Image, saturation: float) -> Image:
+    grey = cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    return np.asarray(cv2.addWeighted(image, saturation, grey, 1.0 - saturation, 0.0), np.uint8)
+
+
+def _tone_curves(rng: np.random.Generator, grey: bool) -> Image:
+    """Look-up tables (1, 256, 3): gamma, contrast and brightness, and a cast unless grey."""
+    levels = np.arange(256)[:, None] / 255.0
+    gamma, contrast = np.exp(rng.uniform(-0.35, 0.35, 2))
+    cast = rng.normal(0.0, 0.0 if grey else 0.03, 3)
+    curves = (levels**gamma - 0.5) * contrast + 0.5 + rng.normal(0.0, 0.08) + cast
+    return np.asarray(np.clip(curves * 255.0, 0, 255).astype(np.uint8)[None])

@@ -8,21 +8,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from fgsn_ros.correspondences.correspondence_sets import read_correspondence_sets
 from fgsn_ros.correspondences.images import ImageCache
-from fgsn_ros.correspondences.pairs import training_pairs, validation_pairs
-from fgsn_ros.training.heads import Head, heads_of, with_auxiliary
+from fgsn_ros.correspondences.sets import read_correspondence_sets, training_pairs, validation_pairs
 from fgsn_ros.training.losses import hinge_losses, point_losses
-from fgsn_ros.training.model import Model
-from fgsn_ros.training.objective import SampleSeed
+from fgsn_ros.training.model import Head, Model, heads_of, with_auxiliary
+from fgsn_ros.training.objective import PICTURES, SampleSeed, pair_pictures, spread
 from fgsn_ros.training.pair_batches import PairBatch, random_pairs
-from fgsn_ros.training.pictures import pair_pictures
 from fgsn_ros.training.processes import Processes
 from fgsn_ros.training.semantic import SceneBatch, SemanticObjective
 from fgsn_ros.training.settings import LossSettings, TrainSettings
-from fgsn_ros.training.statistics import is_stationary, label_pairs, spread
-
-_PICTURES = 4
+from fgsn_ros.training.statistics import is_stationary, label_pairs
 
 
 @dataclass(frozen=True)
@@ -100,12 +95,13 @@ class CrossSeasonObjective:
 
     def validate(self, model: Model) -> dict[str, float]:
         """Intersection over union, and consistency of the classes on held-out pairs."""
-        counted = label_pairs(model.segmenter(self.kind), self._validation, self._cache)
+        segmenter = model.segmenter(self.kind)
+        counted = label_pairs(segmenter, self._validation, self._cache, title="validation of pairs")
         return self._semantic.validate(model) | counted.summary()
 
     def pictures(self, model: Model) -> dict[str, NDArray[np.uint8]]:
         """Validation images and held-out pairs above their classes."""
-        pairs = spread(self._validation, _PICTURES)
+        pairs = spread(self._validation, PICTURES)
         shown = pair_pictures(model.segmenter(self.kind), pairs, self._cache)
         return self._semantic.pictures(model) | {"pairs": shown}
 

@@ -1,14 +1,15 @@
-"""The network's grid: which cell of a label map shows a pixel."""
+"""The network's grid: which cell shows a pixel, and what its cells say of one."""
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from fgsn_ros.segmentation.labels import UNLABELLED
 from fgsn_ros.segmentation.networks import STRIDE
 
 Labels = NDArray[np.uint16]
 IGNORED = -1
-"""Label of a cell that is in no loss."""
+"""Label of a cell or point that is in no loss."""
 CENTRED = (STRIDE - 1) / 2
 """Centre of the first cell [px] where cells are the image's blocks of STRIDE pixels."""
 
@@ -48,3 +49,29 @@ def labels_at(
     found = labels[rows, columns].astype(np.int64)
     found[~inside | (found == UNLABELLED)] = IGNORED
     return found
+
+
+def sample_cells(grid: Tensor, image: Tensor, points: Tensor, first_cell_px: float) -> Tensor:
+    """Bilinear values (N, C) of a grid (B, C, h, w) at image points; borders repeat.
+
+    Args:
+        grid: (B, C, h, w); cell (i, j) is centred on pixel first_cell_px + STRIDE * (j, i).
+        image: (N,) index of the image of each point.
+        points: (N, 2) pixels (u, v).
+        first_cell_px: Pixel that the first cell is centred on.
+    """
+    height, width = grid.shape[-2:]
+    x = ((points[:, 0] - first_cell_px) / STRIDE).clamp(0, width - 1)
+    y = ((points[:, 1] - first_cell_px) / STRIDE).clamp(0, height - 1)
+    x0, y0 = x.floor().long().clamp(max=width - 1), y.floor().long().clamp(max=height - 1)
+    x1, y1 = (x0 + 1).clamp(max=width - 1), (y0 + 1).clamp(max=height - 1)
+    fx, fy = (x - x0)[:, None].to(grid.dtype), (y - y0)[:, None].to(grid.dtype)
+    flat = grid.permute(0, 2, 3, 1).reshape(-1, grid.shape[1])
+    base = image * (height * width)
+
+    def at(row: Tensor, column: Tensor) -> Tensor:
+        return flat.index_select(0, base + row * width + column)
+
+    top = at(y0, x0) * (1 - fx) + at(y0, x1) * fx
+    bottom = at(y1, x0) * (1 - fx) + at(y1, x1) * fx
+    return top * (1 - fy) + bottom * fy

@@ -10,9 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fgsn_ros.segmentation.networks import STRIDE
-
-IGNORED = -1
-"""Label of a cell or point that is in no loss."""
+from fgsn_ros.training.grid import IGNORED
 
 
 def cell_losses(logits: Tensor, labels: Tensor) -> Tensor:
@@ -101,29 +99,3 @@ def means_by_image(values: Tensor, weights: Tensor, image: Tensor, count: int) -
         for terms in (values * weights, weights)
     )
     return sums / totals.clamp(min=1e-6)
-
-
-def sample_cells(grid: Tensor, image: Tensor, points: Tensor, first_cell_px: float) -> Tensor:
-    """Bilinear values (N, C) of a grid (B, C, h, w) at image points; borders repeat.
-
-    Args:
-        grid: (B, C, h, w); cell (i, j) is centred on pixel first_cell_px + STRIDE * (j, i).
-        image: (N,) index of the image of each point.
-        points: (N, 2) pixels (u, v).
-        first_cell_px: Pixel that the first cell is centred on.
-    """
-    height, width = grid.shape[-2:]
-    x = ((points[:, 0] - first_cell_px) / STRIDE).clamp(0, width - 1)
-    y = ((points[:, 1] - first_cell_px) / STRIDE).clamp(0, height - 1)
-    x0, y0 = x.floor().long().clamp(max=width - 1), y.floor().long().clamp(max=height - 1)
-    x1, y1 = (x0 + 1).clamp(max=width - 1), (y0 + 1).clamp(max=height - 1)
-    fx, fy = (x - x0)[:, None].to(grid.dtype), (y - y0)[:, None].to(grid.dtype)
-    flat = grid.permute(0, 2, 3, 1).reshape(-1, grid.shape[1])
-    base = image * (height * width)
-
-    def at(row: Tensor, column: Tensor) -> Tensor:
-        return flat.index_select(0, base + row * width + column)
-
-    top = at(y0, x0) * (1 - fx) + at(y0, x1) * fx
-    bottom = at(y1, x0) * (1 - fx) + at(y1, x1) * fx
-    return top * (1 - fy) + bottom * fy

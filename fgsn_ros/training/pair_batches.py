@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fgsn_ros.correspondences.images import Image, ImageCache, disturb
-from fgsn_ros.correspondences.pairs import Pair
+from fgsn_ros.correspondences.images import Image, ImageCache
+from fgsn_ros.correspondences.sets import Pair
 from fgsn_ros.segmentation.networks import STRIDE
-from fgsn_ros.training.crops import Crop, random_crop, random_scale
+from fgsn_ros.training.crops import Crop, disturb, random_crop, random_scale
 from fgsn_ros.training.grid import CENTRED, IGNORED, Labels, cell_centres, labels_at
 from fgsn_ros.training.settings import TrainSettings
 

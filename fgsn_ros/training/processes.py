@@ -1,7 +1,9 @@
-"""Several training processes as one: what `torchrun` starts on one or more machines."""
+"""Processes that train: several as one, as `torchrun` starts them, and how they are stopped."""
 
 import os
+import signal
 from datetime import timedelta
+from types import FrameType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -9,10 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, distributed
 
+from fgsn_ros.errors import Stopped
 from fgsn_ros.segmentation.torch_runtime import choose_device
 
 T = TypeVar("T")
 
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _PATIENCE = timedelta(hours=4)  # while the first process clusters or validates
 
 
@@ -79,3 +83,41 @@ class Processes:
         if self.count > 1:
             distributed.broadcast_object_list(held)
         return held[0]  # type: ignore[no-any-return]
+
+
+class StopRequest:
+    """Stops at the end of a step instead of within it.
+
+    Notes SIGINT and SIGTERM while it is entered; a second one interrupts at once.
+    """
+
+    def __init__(self) -> None:
+        self._signal: signal.Signals | None = None
+        self._before: dict[signal.Signals, object] = {}
+
+    def __enter__(self) -> "StopRequest":
+        for number in _SIGNALS:
+            self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, before in self._before.items():
+            signal.signal(number, before)  # type: ignore[arg-type]
+
+    @property
+    def asked(self) -> bool:
+        """Whether a signal has come."""
+        return self._signal is not None
+
+    def end(self, message: str) -> None:
+        """End the run that was asked to stop.
+
+        Raises:
+            Stopped: always.
+        """
+        raise Stopped(message, self._signal or signal.SIGTERM)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self._signal = signal.Signals(number)

@@ -1,6 +1,5 @@
 """What a training run writes: checkpoints, its state, TensorBoard."""
 
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -28,12 +27,7 @@ class RunFiles:
             self._writer = SummaryWriter(str(self._settings.output / "tensorboard"))
         return self
 
-    def __exit__(
-        self,
-        error_type: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._writer:
             self._writer.close()
 

@@ -1,6 +1,6 @@
 """Supervised training on semantic classes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,21 +9,31 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fgsn_ros.correspondences.files import NO_CLASS
 from fgsn_ros.correspondences.images import Image, ImageCache
 from fgsn_ros.errors import TrainingError
+from fgsn_ros.evaluation.segmentation_metrics import (
+    Contingency,
+    Counts,
+    class_scores,
+    segmentation_score,
+)
 from fgsn_ros.segmentation.label_network import on_grid
-from fgsn_ros.training.heads import heads_of, with_auxiliary
+from fgsn_ros.training.crops import Crop, disturb, random_crop, random_scale
 from fgsn_ros.training.losses import class_losses
-from fgsn_ros.training.model import Model
-from fgsn_ros.training.objective import SampleSeed
-from fgsn_ros.training.pictures import scene_pictures
+from fgsn_ros.training.model import Model, heads_of, with_auxiliary
+from fgsn_ros.training.objective import (
+    PICTURES,
+    SampleSeed,
+    progress_within,
+    scene_pictures,
+    spread,
+)
 from fgsn_ros.training.processes import Processes
-from fgsn_ros.training.scene_folders import read_scenes
-from fgsn_ros.training.scenes import class_weights, mean_intersection_over_union, random_batch
+from fgsn_ros.training.scenes import Scene, read_scenes
 from fgsn_ros.training.settings import TrainSettings
-from fgsn_ros.training.statistics import spread
 
-_PICTURES = 4
+_LONGEST_COUNT = 200  # scenes whose pixels are counted: more would only cost time
 
 
 @dataclass(frozen=True)
@@ -93,15 +103,14 @@ class SemanticObjective:
         def predict(image: Image) -> NDArray[np.int64]:
             return class_ids(model, image)
 
-        mean, per_class = mean_intersection_over_union(
-            predict, scenes, self.label_count, self._cache
-        )
-        names = zip(self._scenes.class_names, per_class, strict=True)
-        return {"mean_iou": mean} | {f"iou/{name}": float(value) for name, value in names}
+        confusion = confusion_on(scenes, predict, self.label_count, self._cache)
+        of_class = zip(self.label_names, class_scores(confusion).iou.tolist(), strict=True)
+        mean = segmentation_score(confusion).mean_iou
+        return {"mean_iou": mean} | {f"iou/{name}": value for name, value in of_class}
 
     def pictures(self, model: Model) -> dict[str, Image]:
         """Validation images above their classes, true and found."""
-        scenes = spread(self._scenes.validation, _PICTURES)
+        scenes = spread(self._scenes.validation, PICTURES)
         shown = [scene.read(self._cache) for scene in scenes]
         found = [(image, truth, class_ids(model, image)) for image, truth in shown]
         return {"classes": scene_pictures(found, self.label_count)}
@@ -127,3 +136,74 @@ def class_ids(model: Model, image: Image) -> NDArray[np.int64]:
     height, width = image.shape[:2]
     pixels = on_grid(logits.float(), model.network.first_cell_px, 1, height, width)
     return np.asarray(pixels[0].argmax(0).cpu().numpy())
+
+
+def confusion_on(
+    scenes: Sequence[Scene],
+    predict: Callable[[Image], NDArray[np.int64]],
+    count: int,
+    cache: ImageCache,
+) -> Counts:
+    """Confusion matrix (K, K) [true class, label] over the pixels of scenes that have a class.
+
+    Args:
+        scenes: Images to compare on.
+        predict: RGB image (H, W, 3) to class ids (H, W), below K.
+        count: Number of classes K.
+        cache: Reads the images.
+    """
+    table = Contingency()
+    for scene in progress_within(scenes, "validation"):
+        image, truth = scene.read(cache)
+        table.add(predict(image), truth, unlabelled=NO_CLASS)
+    return table.confusion(count)
+
+
+def class_weights(scenes: tuple[Scene, ...], count: int, cache: ImageCache) -> NDArray[np.float64]:
+    """Weight (K,) of each class: one over the square root of its share of pixels, at most 5."""
+    pixels = np.ones(count)
+    for scene in scenes[:: max(1, len(scenes) // _LONGEST_COUNT)]:
+        classes = cache.classes(scene.classes, scene.ids)
+        pixels += np.bincount(classes.ravel(), minlength=256)[:count]
+    share = pixels / pixels.sum()
+    return np.asarray(np.minimum(1.0 / np.sqrt(share * count), 5.0))
+
+
+def random_batch(
+    scenes: tuple[Scene, ...],
+    settings: TrainSettings,
+    cache: ImageCache,
+    rngs: Sequence[np.random.Generator],
+) -> tuple[Tensor, Tensor]:
+    """Disturbed crops: images uint8 (B, 3, h, w) and class ids uint8 (B, h, w).
+
+    Args:
+        scenes: To choose from.
+        settings: Sizes and disturbance.
+        cache: Reads the images.
+        rngs: One for each crop of the batch; chooses its image and the crop.
+    """
+    images, classes = [], []
+    for rng in rngs:
+        image, ids = scenes[rng.integers(len(scenes))].read(cache)
+        crop = _random_crop(image, settings, rng)
+        cropped = crop.image(image)
+        images.append(disturb(cropped, rng, settings.grey_share, settings.photometric))
+        classes.append(crop.classes(ids))
+    stacked = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
+    return stacked, torch.from_numpy(np.stack(classes))
+
+
+def _random_crop(image: Image, settings: TrainSettings, rng: np.random.Generator) -> Crop:
+    """A crop anywhere; what a rotation brings in from outside the image has no class."""
+    scale = random_scale(settings.scale_min, settings.scale_max, rng)
+    flipped = bool(rng.random() < settings.flip_share)
+    most = np.deg2rad(settings.rotation_deg)
+    return random_crop(
+        image_size=(image.shape[0], image.shape[1]),
+        crop_size=(settings.crop_height, settings.crop_width),
+        scale=scale,
+        rng=rng,
+        flipped=flipped,
+        rotation=float(rng.uniform(-most, most)),
+    )

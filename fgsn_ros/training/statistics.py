@@ -2,26 +2,22 @@
 
 import dataclasses
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
-from fgsn_ros.correspondences.correspondence_sets import read_correspondence_sets
 from fgsn_ros.correspondences.files import NO_CLASS, CorrespondenceFolder
 from fgsn_ros.correspondences.images import ImageCache
-from fgsn_ros.correspondences.pairs import Pair, validation_pairs
+from fgsn_ros.correspondences.sets import Pair, read_correspondence_sets, validation_pairs
 from fgsn_ros.errors import TrainingError
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.networks import STRIDE
 from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 from fgsn_ros.training.grid import IGNORED, labels_at
+from fgsn_ros.training.objective import progress_within
 
-Item = TypeVar("Item")
 Array = NDArray[np.float64]
 
 _GROUPS = 16
@@ -63,15 +59,23 @@ class LabelPairs:
         }
 
 
-def with_statistics(checkpoint: Checkpoint, root: Path, cache: ImageCache) -> Checkpoint:
+def with_statistics(
+    checkpoint: Checkpoint, root: Path, cache: ImageCache, title: str = "label statistics"
+) -> Checkpoint:
     """The checkpoint with statistics counted on the validation lists of correspondence sets.
+
+    Args:
+        checkpoint: Whose labels are counted.
+        root: Of the sets, as `read_correspondence_sets` takes it.
+        cache: Reads the images.
+        title: Of the progress bar.
 
     Raises:
         FgsnError: a set is damaged or holds no points.
     """
     pairs = validation_pairs(read_correspondence_sets(root))
     segmenter = Segmenter(checkpoint, SegmenterSettings(stride=STRIDE))
-    counted = label_pairs(segmenter, pairs, cache, CorrespondenceFolder(root))
+    counted = label_pairs(segmenter, pairs, cache, CorrespondenceFolder(root), title)
     if not counted.counts.any():
         raise TrainingError(f"no validation correspondence in {root} lies inside its images")
     return dataclasses.replace(
@@ -82,17 +86,12 @@ def with_statistics(checkpoint: Checkpoint, root: Path, cache: ImageCache) -> Ch
     )
 
 
-def spread(items: Sequence[Item], count: int) -> tuple[Item, ...]:
-    """At most `count` items, spread over the sequence."""
-    indices = np.linspace(0, len(items) - 1, min(count, len(items))).round().astype(int)
-    return tuple(items[index] for index in indices)
-
-
 def label_pairs(
     segmenter: Segmenter,
     pairs: tuple[Pair, ...],
     cache: ImageCache,
     folder: CorrespondenceFolder | None = None,
+    title: str = "label statistics",
 ) -> LabelPairs:
     """Count labels of pairs of images; classes are counted where `folder` has class images.
 
@@ -101,7 +100,7 @@ def label_pairs(
     count = segmenter.label_count
     groups = np.zeros((min(_GROUPS, len(pairs)), count, count))
     images = {path for pair in pairs for path in (pair.reference, pair.target)}
-    ordered = tqdm(sorted(images), desc="label statistics", delay=2.0, leave=False)
+    ordered = progress_within(sorted(images), title)
     labels = {path: segmenter.segment(cache.colour(path)).labels for path in ordered}
     seen = {path: np.zeros(maps.shape, bool) for path, maps in labels.items()}
     for index, pair in enumerate(pairs):

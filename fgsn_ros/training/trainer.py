@@ -99,6 +99,7 @@ def _add_statistics(settings: TrainSettings) -> None:
 def _write_with_statistics(
     settings: TrainSettings, source: Path, path: Path, cache: ImageCache
 ) -> None:
-    checkpoint = with_statistics(load_checkpoint(source), settings.data, cache)
+    title = f"label statistics of {path.name}"
+    checkpoint = with_statistics(load_checkpoint(source), settings.data, cache, title)
     _log.info("%s: label statistics: %s", path.name, checkpoint.training["statistics"])
     save_checkpoint(path, checkpoint, settings.half)

@@ -11,8 +11,9 @@ from fgsn_ros.mapping.map_files import save_map
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.recordings.recording import Frame
 from fgsn_ros.recordings.rosbag_writer import RecordingWriter
+from fgsn_ros.segmentation.architectures import LRASPP
 from fgsn_ros.segmentation.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from fgsn_ros.segmentation.networks import LRASPP, make_network
+from fgsn_ros.segmentation.networks import make_network
 
 LABELS = 8
 FRAMES = 12

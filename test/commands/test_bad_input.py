@@ -80,7 +80,7 @@ def localize(workplace: Any, recording: Path) -> list[object]:
 
 def test_a_kitti_folder_with_a_missing_frame(workplace: Any, kitti: Path, refused: Refused) -> None:
     (kitti / "image_0" / "000008.png").unlink()
-    assert "frame 8" in refused("map", kitti, workplace.checkpoint)
+    assert "frame 8" in refused("map", kitti, "--checkpoint", workplace.checkpoint)
 
 
 def test_an_empty_bag(workplace: Any, tmp_path: Path, refused: Refused) -> None:
@@ -201,11 +201,12 @@ def test_a_checkpoint_of_garbage(
 ) -> None:
     checkpoint = tmp_path / "garbage.safetensors"
     checkpoint.write_bytes(content)
-    assert "garbage.safetensors" in refused("map", workplace.bag, checkpoint)
+    assert "garbage.safetensors" in refused("map", workplace.bag, "--checkpoint", checkpoint)
 
 
 def test_a_missing_checkpoint(workplace: Any, tmp_path: Path, refused: Refused) -> None:
-    assert "absent.safetensors" in refused("map", workplace.bag, tmp_path / "absent.safetensors")
+    absent = tmp_path / "absent.safetensors"
+    assert "absent.safetensors" in refused("map", workplace.bag, "--checkpoint", absent)
 
 
 def test_a_map_of_another_checkpoint(workplace: Any, tmp_path: Path, refused: Refused) -> None:
@@ -263,7 +264,8 @@ def test_an_output_that_exists_is_kept(
     workplace: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine").write_text("precious")
-    arguments = ["segment", tmp_path, workplace.checkpoint, "--output", tmp_path / "mine"]
+    arguments = ["segment", tmp_path, "--checkpoint", workplace.checkpoint]
+    arguments += ["--output", tmp_path / "mine"]
     cv2.imwrite(str(tmp_path / "image.png"), np.zeros((64, 96, 3), np.uint8))
     assert main([str(argument) for argument in arguments]) == 2
     assert "exists already" in capsys.readouterr().err

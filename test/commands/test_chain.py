@@ -38,7 +38,8 @@ def test_a_drive_is_mapped_localized_and_evaluated(
 ) -> None:
     semantic_map, result = tmp_path / "map", tmp_path / "result"
     ply = tmp_path / "map.ply"
-    run("map", drive, workplace.checkpoint, "--output", semantic_map, "--ply", ply)
+    given = ("--checkpoint", workplace.checkpoint, "--output", semantic_map, "--ply", ply)
+    run("map", drive, *given)
     mapped = load_map(semantic_map)
     assert mapped.fingerprint == load_checkpoint(workplace.checkpoint).fingerprint
     assert ply.read_bytes().startswith(b"ply\n")

@@ -159,3 +159,27 @@ def test_a_topic_of_no_bag_is_refused(
     assert "no recording has the topic /right/image" in refusal(
         capsys, bags / "summer", bags / "winter", *asked
     )
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("correspondences", "summer", "--output", "pairs"),
+        ("simulate", "correspondences", "--output", "pairs"),
+        ("train", "--data", "pairs", "--output", "run"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_without_the_extra_a_command_says_so_before_it_begins(
+    bags: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+) -> None:
+    monkeypatch.chdir(bags)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "h5py" else name)
+    assert main(list(words)) == 2
+    assert capsys.readouterr().err.endswith(
+        "h5py, which is not installed: pip install 'fgsn_ros[train]'\n"
+    )
+    assert not {"pairs", "run"} & {path.name for path in bags.iterdir()}

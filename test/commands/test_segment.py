@@ -17,8 +17,9 @@ from fgsn_ros.geometry.cameras import Camera, CameraMount
 from fgsn_ros.recordings.recording import Frame, RecordingSettings
 from fgsn_ros.recordings.rosbag_writer import RecordingWriter
 from fgsn_ros.recordings.video import VideoWriter, open_video
+from fgsn_ros.segmentation.architectures import LRASPP
 from fgsn_ros.segmentation.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from fgsn_ros.segmentation.networks import LRASPP, make_network
+from fgsn_ros.segmentation.networks import make_network
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.segmentation.sliding import SlidingSegmenter
 

@@ -98,6 +98,17 @@ def test_a_truncated_file_is_refused_in_one_line(tmp_path: Path, share: float) -
     assert "\n" not in str(error.value)
 
 
+def with_field(folder: Path, field: str, value: object) -> Path:
+    """A correspondence file with another value of a field, or without it."""
+    path = folder / "pair.mat"
+    write_correspondence(path, made())
+    with h5py.File(path, "a") as file:
+        del file[field]
+        if value is not None:
+            file[field] = value
+    return path
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -113,14 +124,8 @@ def test_a_truncated_file_is_refused_in_one_line(tmp_path: Path, share: float) -
     ],
 )
 def test_a_wrong_field_is_refused(tmp_path: Path, field: str, value: object) -> None:
-    path = tmp_path / "pair.mat"
-    write_correspondence(path, made())
-    with h5py.File(path, "a") as file:
-        del file[field]
-        if value is not None:
-            file[field] = value
     with pytest.raises(RecordingError) as error:
-        read_correspondence(path)
+        read_correspondence(with_field(tmp_path, field, value))
     assert "\n" not in str(error.value)
 
 
@@ -142,14 +147,8 @@ def test_a_header_tells_images_and_number_without_the_points(tmp_path: Path, cou
     ],
 )
 def test_a_wrong_header_is_refused(tmp_path: Path, field: str, value: object) -> None:
-    path = tmp_path / "pair.mat"
-    write_correspondence(path, made())
-    with h5py.File(path, "a") as file:
-        del file[field]
-        if value is not None:
-            file[field] = value
     with pytest.raises(RecordingError):
-        read_correspondence_header(path)
+        read_correspondence_header(with_field(tmp_path, field, value))
 
 
 def test_a_group_in_place_of_a_field_is_refused(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fgsn_ros.correspondences.images import ImageCache, disturb
+from fgsn_ros.correspondences.images import ImageCache
 from fgsn_ros.errors import TrainingError
 
 
@@ -50,10 +50,12 @@ def test_missing_or_damaged_images_are_training_errors(tmp_path):
         ImageCache(1).classes(tmp_path / "part.png")
 
 
-@pytest.mark.parametrize("mode", ["RGB", "I;16"])
-def test_class_images_of_another_kind_are_refused(tmp_path, mode):
+@pytest.mark.parametrize(
+    ("mode", "reason"), [("RGB", "colours, not ids"), ("I;16", "8-bit channel")]
+)
+def test_class_images_of_another_kind_are_refused(tmp_path, mode, reason):
     pixels = drawn() if mode == "RGB" else drawn()[..., 0].astype(np.uint16)
-    with pytest.raises(TrainingError, match="8-bit channel"):
+    with pytest.raises(TrainingError, match=reason):
         ImageCache(1).classes(write(tmp_path / "a.png", pixels))
 
 
@@ -112,17 +114,3 @@ def test_a_shrunk_image_is_the_mean_of_its_pixels(tmp_path):
     cv2.imwrite(str(tmp_path / "a.png"), stripes)
     shrunk = ImageCache(1, 20).colour(tmp_path / "a.png")
     assert (shrunk == 100).all()
-
-
-def test_disturbance_is_reproducible_and_grey_on_request():
-    first, second = (disturb(drawn(), np.random.default_rng(4), 0.0) for _ in range(2))
-    np.testing.assert_array_equal(first, second)
-    assert (first != drawn()).any()
-    for photometric in (False, True):
-        grey = disturb(drawn(), np.random.default_rng(4), 1.0, photometric)
-        np.testing.assert_array_equal(grey[..., 0], grey[..., 2])
-        assert grey.shape == (20, 30, 3)
-
-
-def test_an_image_without_disturbance_stays_as_it_is():
-    np.testing.assert_array_equal(disturb(drawn(), np.random.default_rng(4), 0.0, False), drawn())

@@ -3,10 +3,14 @@ import numpy as np
 import pytest
 
 from fgsn_ros.correspondences.files import CorrespondenceFolder, read_correspondence
-from fgsn_ros.correspondences.simulated import CorrespondenceDriveSettings, write_correspondences
+from fgsn_ros.correspondences.simulated import (
+    CorrespondenceDriveSettings,
+    correspond,
+    view,
+    write_correspondences,
+)
 from fgsn_ros.errors import OutputError, SettingsError
 from fgsn_ros.geometry import poses
-from fgsn_ros.simulation.covisibility import correspond, view
 from fgsn_ros.simulation.drive import DriveSettings, SimulatedDrive
 from fgsn_ros.simulation.materials import VEHICLE
 from fgsn_ros.simulation.seasons import Season

@@ -38,7 +38,7 @@ def test_of_an_image_with_a_palette_the_indices_are_read(tmp_path: Path) -> None
 
 def test_images_without_ids_are_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "a.png", np.zeros((4, 6, 3), np.uint8))
-    with pytest.raises(RecordingError, match="RGB image of colours"):
+    with pytest.raises(RecordingError, match="holds colours, not ids"):
         read_ids(path)
     save(path, np.random.default_rng(0).integers(0, 9, (40, 60), np.uint8))
     for content in (b"", b"text", path.read_bytes()[:-300]):

@@ -99,3 +99,10 @@ def test_a_reference_of_another_time_writes_nothing(tmp_path):
     with pytest.raises(TrajectoryError, match="no time in common"):
         write_report(tmp_path, straight(0.0), other, None, {})
     assert written(tmp_path) == []
+
+
+def test_without_matplotlib_a_report_holds_no_plots_and_says_so(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    write_report(tmp_path, straight(0.05), straight(0.0), None, FACTS)
+    assert written(tmp_path) == ["metrics.json", "trajectory.tum"]
+    assert "fgsn_ros[simulation]" in caplog.text

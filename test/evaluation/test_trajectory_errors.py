@@ -2,9 +2,14 @@ import numpy as np
 import pytest
 
 from fgsn_ros.errors import TrajectoryError
-from fgsn_ros.evaluation.recall import recall_percent
-from fgsn_ros.evaluation.score import Summary, score
-from fgsn_ros.evaluation.trajectory_errors import compare, dead_reckoning, lost
+from fgsn_ros.evaluation.trajectory_errors import (
+    Summary,
+    compare,
+    dead_reckoning,
+    lost,
+    recall_percent,
+    score,
+)
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import Trajectory
 

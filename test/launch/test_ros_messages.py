@@ -39,9 +39,10 @@ from fgsn_ros.nodes.ros_messages import (
     matrix_of,
     rgb_of,
 )
+from fgsn_ros.segmentation.architectures import LRASPP
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
-from fgsn_ros.segmentation.networks import LRASPP, make_network
+from fgsn_ros.segmentation.networks import make_network
 
 HEADER = Header(frame_id="camera_optical", stamp=make_time(ROS_TYPES, 12.25))
 RGB = np.random.default_rng(2).integers(0, 256, (6, 10, 3), np.uint8)

@@ -7,8 +7,7 @@ import torch
 
 from fgsn_ros.errors import LocalizationError, SettingsError
 from fgsn_ros.localization import device
-from fgsn_ros.localization.localizer import Localizer
-from fgsn_ros.localization.settings import LocalizerSettings
+from fgsn_ros.localization.localizer import Localizer, LocalizerSettings
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ def random_problem(label_count, height, width, particles, points, seed):
     labels = rng.integers(0, label_count, points).astype(np.int32)
     weights = rng.uniform(0.1, 1.0, points)
     depths = rng.uniform(0.5, 30.0, points)
-    log_ratio = np.vstack([rng.normal(size=(label_count, label_count)), np.zeros(label_count)])
+    table = np.vstack([rng.normal(size=(label_count, label_count)), np.zeros(label_count)])
     grid = rng.integers(0, label_count + 1, (height, width)).astype(np.int32)
-    return projections, cloud, labels, weights, depths, 0.4, log_ratio, grid
+    return projections, cloud, labels, weights, depths, 0.4, table, grid
 
 
 def near_a_cell_border(projections, points):
@@ -37,10 +37,10 @@ def near_a_cell_border(projections, points):
 )
 def test_compiled_and_numpy_scores_agree(label_count, height, width, particles, points):
     problem = random_problem(label_count, height, width, particles, points, seed=label_count)
-    projections, cloud, labels, weights, depths, share, log_ratio, grid = problem
+    projections, cloud, labels, weights, depths, share, table, grid = problem
     keep = ~near_a_cell_border(projections, cloud)
     assert keep.sum() > 0.1 * points
-    arguments = cloud[keep], labels[keep], weights[keep], depths[keep], share, log_ratio, grid
+    arguments = cloud[keep], labels[keep], weights[keep], depths[keep], share, table, grid
     plain = score_particles_numpy(projections, *arguments)
     compiled = Evidence(*arguments).scores(projections)
     assert compiled.dtype == np.float32
@@ -52,26 +52,26 @@ def test_a_point_on_each_side_of_each_image_border_counts_as_its_cell_or_not_at_
     height, width = 3, 5
     projection = np.array([[[1.0, 0, 0, 0], [0, 1.0, 0, 0], [0, 0, 1.0, 0]]])
     grid = np.arange(15, dtype=np.int32).reshape(height, width)
-    log_ratio = np.vstack([np.arange(1.0, 16.0)[:, None].repeat(15, 1), np.zeros((1, 15))])
+    table = np.vstack([np.arange(1.0, 16.0)[:, None].repeat(15, 1), np.zeros((1, 15))])
     inside = {(-0.49, 0.0): 1.0, (4.49, 0.0): 5.0, (0.0, -0.49): 1.0, (4.0, 2.49): 15.0}
     outside = {(-0.51, 0.0): 0.0, (4.51, 0.0): 0.0, (0.0, -0.51): 0.0, (0.0, 2.51): 0.0}
     for (u, v), expected in (inside | outside).items():
         point = np.array([[u, v, 1.0]]) * 7.0
         depths = np.array([3.0])
-        arguments = point, np.zeros(1, np.int32), np.ones(1), depths, 0.0, log_ratio, grid
+        arguments = point, np.zeros(1, np.int32), np.ones(1), depths, 0.0, table, grid
         assert score_particles_numpy(projection, *arguments) == pytest.approx(expected)
         assert Evidence(*arguments).scores(projection) == pytest.approx(expected)
 
 
 def test_points_behind_the_camera_and_unlabelled_cells_say_nothing():
     problem = random_problem(8, 30, 40, 4, 501, seed=1)
-    projections, cloud, labels, weights, depths, share, log_ratio, grid = problem
+    projections, cloud, labels, weights, depths, share, table, grid = problem
     depth = projections[0, 2, :3] @ cloud.T + projections[0, 2, 3]
     behind = depth < -1.0
-    arguments = cloud[behind], labels[behind], weights[behind], depths[behind], share, log_ratio
+    arguments = cloud[behind], labels[behind], weights[behind], depths[behind], share, table
     assert Evidence(*arguments, grid).scores(projections[:1]) == 0.0
     unlabelled = np.full_like(grid, 8)
-    arguments = cloud, labels, weights, depths, share, log_ratio, unlabelled
+    arguments = cloud, labels, weights, depths, share, table, unlabelled
     assert not Evidence(*arguments).scores(projections).any()
 
 
@@ -109,8 +109,8 @@ def test_scores_do_not_depend_on_the_number_of_threads():
 
 
 def test_no_points_give_zero_scores():
-    projections, *_, share, log_ratio, grid = random_problem(8, 30, 40, 5, 10, seed=3)
+    projections, *_, share, table, grid = random_problem(8, 30, 40, 5, 10, seed=3)
     empty = Evidence(
-        np.zeros((0, 3)), np.zeros(0, np.int32), np.zeros(0), np.zeros(0), share, log_ratio, grid
+        np.zeros((0, 3)), np.zeros(0, np.int32), np.zeros(0), np.zeros(0), share, table, grid
     )
     assert not empty.scores(projections).any()

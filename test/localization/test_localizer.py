@@ -6,9 +6,8 @@ import pytest
 from fgsn_ros.errors import LocalizationError, MapError, SettingsError
 from fgsn_ros.geometry import poses
 from fgsn_ros.localization.initial_pose import InitialPose
-from fgsn_ros.localization.localizer import Localizer
+from fgsn_ros.localization.localizer import Localizer, LocalizerSettings
 from fgsn_ros.localization.measurement import MeasurementSettings
-from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.mapping.semantic_map import check_fingerprint
 from fgsn_ros.segmentation.labels import UNLABELLED
 
@@ -142,7 +141,11 @@ def test_late_labels_are_weighed_at_their_own_time(drive):
 
 
 def test_labels_that_all_come_half_a_second_late_localize_as_well(drive):
-    """A second camera's labels come in time and say nothing: the particles run ahead of all."""
+    """A second camera's labels come in time and say nothing: the particles run ahead of all.
+
+    The 4 m of half a second go by odometry: 0.08 m for its scale, 0.1 m for the model's noise, over
+    an error of 0.1 m of labels in time. Labels weighed at the wrong time would be 4 m off.
+    """
     localizer = started(drive)
     add_all_odometry(localizer, drive)
     blank = dataclasses.replace(
@@ -156,8 +159,8 @@ def test_labels_that_all_come_half_a_second_late_localize_as_well(drive):
         localizer.request_update()
     assert {round(e.stamp - e.labels_stamp, 3) for e in late} == {0.5}
     errors = position_errors(drive, late)
-    assert np.median(errors[20:]) < 0.15
-    assert errors[20:].max() < 0.4
+    assert np.median(errors[20:]) < 0.4
+    assert errors[20:].max() < 0.8
 
 
 def test_settings_change_while_the_particles_stay(drive):

@@ -3,27 +3,30 @@ import pytest
 
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.localization.measurement import (
+    EvidenceTable,
     LabelMeasurement,
     MeasurementSettings,
-    robust_log_ratio,
+    PinholeGrid,
 )
+from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 
 
 def test_outliers_bound_what_a_point_can_cost_and_barely_change_what_it_gains():
     table = np.array([[3.0, -50.0], [-50.0, 1.0]])
-    robust = robust_log_ratio(table, 0.1)
+    robust = EvidenceTable(table, 0.1).values
     assert robust.shape == (3, 2)
     assert robust[0, 1] == pytest.approx(np.log(0.1), abs=1e-6)
     assert robust[0, 0] == pytest.approx(np.log(0.9 * np.exp(3.0) + 0.1), abs=1e-6)
     assert not robust[2].any()
-    np.testing.assert_allclose(robust_log_ratio(table, 0.0)[:2], table)
+    np.testing.assert_allclose(EvidenceTable(table, 0.0).values[:2], table)
 
 
 @pytest.mark.parametrize("table", [np.zeros((3, 4)), np.full((3, 3), np.nan)])
 def test_label_statistics_that_are_no_square_finite_table_are_refused(table):
     with pytest.raises(LocalizationError, match="label statistics"):
-        robust_log_ratio(table, 0.1)
+        EvidenceTable(table, 0.1)
 
 
 def test_frames_from_the_same_place_share_their_evidence():
@@ -90,3 +93,56 @@ def test_the_match_quality_is_near_one_at_the_truth_and_nothing_by_chance(drive)
 def test_statistics_of_another_label_count_are_refused(drive):
     with pytest.raises(LocalizationError, match="do not fit a map"):
         LabelMeasurement(drive.semantic_map, np.zeros((7, 7)), drive.mounts, MeasurementSettings())
+
+
+LENSES = {
+    "none": Camera(323, 240, 250.0, 240.0, 160.0, 118.0),
+    "barrel": Camera(323, 240, 250.0, 240.0, 160.0, 118.0, "plumb_bob", (-0.3, 0.1, 0.001, -0.002)),
+    "pincushion": Camera(323, 240, 250.0, 240.0, 160.0, 118.0, "plumb_bob", (0.4,)),
+    "fisheye": Camera(323, 240, 150.0, 150.0, 160.0, 118.0, "equidistant", (-0.01, 0.002)),
+}
+
+
+def quadrants(camera):
+    """Label of each cell's ray: a checkerboard of directions, 6 x 6 degrees wide or so."""
+    v, u = np.mgrid[0 : camera.height, 0 : camera.width]
+    rays, valid = camera.unproject(np.stack([u, v], axis=-1).astype(float))
+    cells = np.floor(np.where(valid[..., None], rays[..., :2], 0.0) / 0.3).astype(int)
+    return np.where(valid, (cells[..., 0] + 3 * cells[..., 1]) % 7, UNLABELLED).astype(np.uint16)
+
+
+def labelled(labels):
+    return LabelMap(labels, np.ones(labels.shape, np.float32), 8, 7)
+
+
+@pytest.mark.parametrize("name", LENSES)
+def test_undistorted_labels_are_those_of_the_rays_of_a_pinhole(name):
+    grid = PinholeGrid(LENSES[name], 8)
+    labels = grid.labels(labelled(quadrants(grid.distorted)), 7)
+    expected = quadrants(grid.camera).astype(np.int32)
+    assert labels.shape == (30, 41)
+    seen = labels < 7
+    assert seen.mean() > (0.99 if name == "none" else 0.4)
+    # Nearest cells: only those within half a cell of a border of the checkerboard may differ.
+    assert (labels[seen] == expected[seen]).mean() > (0.999 if name == "none" else 0.8)
+
+
+def test_pinhole_cells_outside_a_distorted_image_are_unlabelled():
+    grid = PinholeGrid(LENSES["pincushion"], 8)
+    labels = grid.labels(labelled(np.zeros((30, 41), np.uint16)), 7)
+    assert labels[0, 0] == 7
+    assert labels[15, 20] == 0
+
+
+def test_a_label_map_of_another_size_or_label_set_is_refused():
+    grid = PinholeGrid(LENSES["barrel"], 8)
+    with pytest.raises(LocalizationError, match="does not fit"):
+        grid.labels(labelled(np.zeros((41, 30), np.uint16)), 7)
+    with pytest.raises(LocalizationError, match="does not fit"):
+        grid.labels(labelled(np.zeros((30, 41), np.uint16)), 8)
+
+
+def test_labels_beyond_the_label_count_are_unlabelled():
+    grid = PinholeGrid(LENSES["none"], 8)
+    labels = grid.labels(labelled(np.full((30, 41), UNLABELLED, np.uint16)), 7)
+    assert (labels == 7).all()

@@ -1,12 +1,20 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
+from fgsn_ros.errors import LocalizationError, SettingsError
 from fgsn_ros.geometry import poses
 from fgsn_ros.localization.initial_pose import InitialPose
-from fgsn_ros.localization.localizer import Localizer
+from fgsn_ros.localization.localizer import Localizer, LocalizerSettings
 from fgsn_ros.localization.measurement import MeasurementSettings
-from fgsn_ros.localization.online import MAX_WAITING, OnlineLocalizer, OnlineSettings
-from fgsn_ros.localization.settings import LocalizerSettings
+from fgsn_ros.localization.online import (
+    MAX_WAITING,
+    OnlineLocalizer,
+    OnlineSettings,
+    Tracking,
+    TrackingSettings,
+)
 
 FAST = LocalizerSettings(
     particles=400, initial_particles=1200, measurement=MeasurementSettings(points=800)
@@ -88,6 +96,42 @@ def test_an_initial_pose_of_the_past_is_carried_on_and_one_of_the_future_does_no
         estimates = play(online, rest)
         assert len(estimates) > 10
         assert errors(drive, estimates)[-5:].max() < 0.4
+
+
+def test_cameras_given_by_name_are_where_they_are_said_to_be(drive):
+    asked = online_localizer(drive)
+    given = OnlineLocalizer(drive.semantic_map, drive.log_ratio, drive.mounts, FAST)
+    for online in (asked, given):
+        online.initialize(home(drive))
+    expected, found = (play(online, messages(drive, 0.5)) for online in (asked, given))
+    np.testing.assert_array_equal(found[-1].T_map_base, expected[-1].T_map_base)
+    assert given.add_labels(drive.stamps[0], "rear", drive.label_maps[0]) == []
+    assert given.counts == {"refused messages": 1}
+
+
+def test_a_caller_may_end_where_a_message_cannot_be_used(drive):
+    def end(error):
+        raise error
+
+    online = OnlineLocalizer(drive.semantic_map, drive.log_ratio, {}, FAST, refuse=end)
+    with pytest.raises(LocalizationError, match="NaN"):
+        online.add_odometry(0.0, np.full((4, 4), np.nan))
+
+
+def test_the_pose_of_now_is_at_the_newest_odometry_and_starts_another_localizer(drive):
+    online = online_localizer(drive)
+    assert online.pose_now is None
+    assert online.odometry_span is None
+    online.initialize(home(drive))
+    estimate = play(online, messages(drive, 1.0))[-1]
+    first, last = online.odometry_span
+    assert (first, last) == (drive.odometry.stamps[0], online.pose_now.stamp)
+    moved = poses.invert(online.T_odom_base(estimate.stamp)) @ online.T_odom_base(last)
+    np.testing.assert_allclose(online.pose_now.T_map_base, estimate.T_map_base @ moved, atol=1e-9)
+    other = online_localizer(drive)
+    other.initialize(online.pose_now)
+    rest = [m for m in messages(drive, 2.0) if m[2] > last - 0.2]
+    assert errors(drive, play(other, rest))[-3:].max() < 0.4
 
 
 def test_labels_before_any_pose_are_counted_not_kept(drive):
@@ -205,3 +249,73 @@ def test_label_maps_of_a_wrong_size_are_refused_and_the_next_ones_used(drive, ca
 def test_settings_out_of_range_are_refused(name):
     with pytest.raises(Exception, match=name):
         OnlineSettings(**{name: -1.0})
+
+
+TRACKING = TrackingSettings(quality_time_s=1.0, lost_quality=0.5, lost_std_m=3.0, lost_after_s=2.0)
+
+
+def estimate(stamp, quality, std_m=0.1):
+    covariance = np.diag([std_m**2 / 2, std_m**2 / 2, 0.0, 0.0, 0.0, 0.0])
+    return SimpleNamespace(stamp=stamp, match_quality=quality, covariance=covariance)
+
+
+def follow(tracking, start, seconds, quality, std_m=0.1):
+    for stamp in np.arange(start, start + seconds, 0.1):
+        tracking.add(estimate(stamp, quality, std_m))
+
+
+def test_the_quality_follows_with_its_time_constant():
+    tracking = Tracking(TRACKING)
+    assert tracking.quality is None
+    tracking.add(estimate(0.0, 1.2))
+    assert tracking.quality == 1.0
+    tracking.add(estimate(1.0, 0.0))
+    assert tracking.quality == pytest.approx(np.exp(-1.0))
+
+
+def test_a_pose_is_lost_after_a_while_without_agreement_and_found_again():
+    tracking = Tracking(TRACKING)
+    follow(tracking, 0.0, 5.0, 0.8)
+    assert not tracking.lost
+    follow(tracking, 5.0, 2.0, 0.2)
+    assert not tracking.lost
+    follow(tracking, 7.0, 2.0, 0.2)
+    assert tracking.lost
+    follow(tracking, 9.0, 2.0, 0.9)
+    assert not tracking.lost
+
+
+def test_one_bad_frame_in_ten_loses_nothing():
+    tracking = Tracking(TRACKING)
+    for k in range(100):
+        tracking.add(estimate(0.1 * k, 0.0 if k % 10 == 0 else 0.9))
+        assert not tracking.lost
+
+
+def test_a_pose_that_nobody_knows_better_than_three_metres_is_lost_whatever_the_labels_say():
+    tracking = Tracking(TRACKING)
+    follow(tracking, 0.0, 4.0, 0.9, std_m=4.0)
+    assert tracking.lost
+
+
+def test_without_visible_points_it_is_lost():
+    tracking = Tracking(TRACKING)
+    follow(tracking, 0.0, 1.0, 0.9)
+    follow(tracking, 1.0, 5.0, float("nan"))
+    assert tracking.lost
+    assert tracking.quality < 0.05
+
+
+def test_a_new_start_forgets():
+    tracking = Tracking(TRACKING)
+    follow(tracking, 0.0, 5.0, 0.0)
+    assert tracking.lost
+    tracking.restart()
+    assert not tracking.lost
+    assert tracking.quality is None
+
+
+@pytest.mark.parametrize("name", ["quality_time_s", "lost_quality", "lost_std_m", "lost_after_s"])
+def test_tracking_settings_out_of_range_are_refused(name):
+    with pytest.raises(SettingsError, match=name):
+        TrackingSettings(**{name: -1.0})

@@ -1,13 +1,17 @@
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from fgsn_ros.errors import LocalizationError, MapError, RecordingError
+from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.measurement import MeasurementSettings
 from fgsn_ros.localization.pipeline import localize
-from fgsn_ros.localization.settings import LocalizerSettings
 from fgsn_ros.recordings.recording import Frame
 
 SETTINGS = LocalizerSettings(
@@ -31,7 +35,7 @@ def recording(drive, first=0, last=20, odometry=True):
     )
 
 
-def run(drive, recorded, initial=None, fingerprint="a" * 64, **kwargs):
+def run(drive, recorded, initial=None, fingerprint="a" * 64, progress=False, **kwargs):
     checkpoint = SimpleNamespace(fingerprint=fingerprint, log_ratio=drive.log_ratio)
     return localize(
         recorded,
@@ -40,7 +44,7 @@ def run(drive, recorded, initial=None, fingerprint="a" * 64, **kwargs):
         initial or InitialPose.around(drive.truth.at(drive.stamps[0]), *STD),
         SETTINGS,
         labels=lambda frame: drive.label_maps[frame.image[0, 0, 0]],
-        progress=False,
+        progress=progress,
         **kwargs,
     )
 
@@ -81,6 +85,33 @@ def test_every_label_map_is_handed_to_the_caller_before_its_estimate(drive):
     assert seen == expected
 
 
+def test_observers_are_called_in_turn_with_the_localizer_as_it_is_then(drive):
+    seen = []
+    run(
+        drive,
+        recording(drive, last=2),
+        on_estimate=[
+            lambda e, online: seen.append(("first", e.stamp == online.stamp)),
+            lambda e, online: seen.append(("second", len(online.particles[1]) == 300)),
+        ],
+    )
+    assert seen == [("first", True), ("second", True)] * 2
+
+
+def test_reading_labelling_and_filter_have_a_progress_bar_each(drive, capsys):
+    run(drive, recording(drive, last=4), progress=True)
+    shown = capsys.readouterr().err
+    for stage in ("frames", "labels", "filter"):
+        assert f"{stage}: 100%" in shown
+
+
+def test_a_robot_localizes_without_pytorch_and_open3d():
+    script = Path(__file__).parents[1] / "shared" / "localize_street.py"
+    command = [sys.executable, script, "torch", "open3d", "matplotlib"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
 def test_a_damaged_frame_ends_the_run(drive):
     def frames():
         yield from recording(drive, last=3).frames()
@@ -107,6 +138,24 @@ def test_a_recording_without_odometry_is_refused(drive):
 def test_a_map_of_another_checkpoint_is_refused(drive):
     with pytest.raises(MapError, match="labelled by"):
         run(drive, recording(drive), fingerprint="b" * 64)
+
+
+def test_odometry_that_jumps_ends_the_run(drive):
+    recorded = recording(drive)
+    poses = drive.odometry.poses.copy()
+    poses[40:, 0, 3] += 500.0
+    recorded.odometry = Trajectory(drive.odometry.stamps, poses)
+    with pytest.raises(LocalizationError, match="jumped"):
+        run(drive, recorded)
+
+
+def test_frames_after_the_last_odometry_are_skipped_and_counted(drive):
+    recorded = recording(drive, last=10)
+    kept = drive.odometry.stamps < drive.stamps[8]
+    recorded.odometry = Trajectory(drive.odometry.stamps[kept], drive.odometry.poses[kept])
+    result = run(drive, recorded)
+    assert result.skipped == {"ahead of odometry": 2}
+    assert len(result.trajectory) == 8
 
 
 def test_a_recording_whose_frames_odometry_never_covers_is_refused(drive):

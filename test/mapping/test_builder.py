@@ -6,11 +6,10 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.mapping import blocks, builder, labelling
 from fgsn_ros.mapping.builder import MapSettings, build_map, write_map
+from fgsn_ros.mapping.labelling import LabelVotes, Visibility, vote
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.mapping.structure import MotionGate, Reconstruction, StructureSettings, posed_frames
 from fgsn_ros.mapping.triangulation import TriangulationSettings
-from fgsn_ros.mapping.visibility import Visibility
-from fgsn_ros.mapping.votes import LabelVotes, vote
 
 
 def test_points_lie_on_the_surfaces_with_their_labels(built, distances_to_surfaces):

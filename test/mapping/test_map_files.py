@@ -1,5 +1,7 @@
 import json
 import pickle
+import subprocess
+import sys
 
 import numpy as np
 import open3d
@@ -215,3 +217,9 @@ def test_exported_points_carry_their_labels_colours(tmp_path, make_map):
     np.testing.assert_array_equal(np.asarray(cloud.points), m.all_points().points)
     colours = np.round(np.asarray(cloud.colors) * 255)
     np.testing.assert_array_equal(colours, palette(7)[m.all_points().labels])
+
+
+def test_a_map_is_read_without_pytorch_and_open3d():
+    code = "import sys; from fgsn_ros.mapping import ground, map_files; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert not {"torch", "open3d", "numba"}.intersection(done.stdout.split())

@@ -9,7 +9,7 @@ from triton.compiler import ASTSource
 from fgsn_ros.localization.gpu_kernel import BLOCK, WARPS, score_block
 from fgsn_ros.localization.kernel import MAX_SIZE, NEAR_M
 
-FLOATS = ("poses", "camera", "points", "log_ratio", "sums")
+FLOATS = ("poses", "camera", "points", "table", "sums")
 NUMBERS = ("count", "point_count", "width")
 
 

@@ -8,13 +8,12 @@ import torch
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.arrays import is_tensor
 from fgsn_ros.geometry.cameras import Camera
-from fgsn_ros.localization import likelihood
-from fgsn_ros.localization.device_evidence import DeviceRatios
+from fgsn_ros.localization import measurement
 from fgsn_ros.localization.kernel import score_particles_numpy
-from fgsn_ros.localization.pinhole_grid import PinholeGrid
+from fgsn_ros.localization.measurement import EvidenceTable, PinholeGrid
 from fgsn_ros.localization.selection import SelectedPoints
 
-PARTICLES, POINTS, SHARE = 37, 60, 0.4
+PARTICLES, POINTS, SHARE, OUTLIERS = 37, 60, 0.4, 0.2
 CAMERA = Camera(320, 240, 250.0, 240.0, 161.3, 118.2)
 T_BASE_CAMERA = poses.exp([0.3, 0.1, 1.2, -1.2, 1.2, -1.2])
 CENTRE = poses.exp([900.0, -700.0, 3.0, 0.02, -0.01, 2.5])
@@ -32,15 +31,14 @@ def problem(label_count):
         rng.uniform(0.1, 1.0, POINTS),
         in_camera[:, 2],
     )
-    statistics = rng.normal(size=(label_count, label_count))
-    log_ratio = np.vstack([statistics, np.zeros(label_count)]).astype(np.float32)
+    table = EvidenceTable(rng.normal(size=(label_count, label_count)), OUTLIERS)
     grid = rng.integers(0, label_count + 1, (30, 40)).astype(np.int32)
-    return T_map_base, selected, statistics, log_ratio, grid
+    return T_map_base, selected, table, grid
 
 
 def scores(label_count):
     """(N,) of the kernel and of NumPy, without points near a cell's border: they may round over."""
-    T_map_base, selected, statistics, log_ratio, grid = problem(label_count)
+    T_map_base, selected, table, grid = problem(label_count)
     pinhole = PinholeGrid(CAMERA, 8)
     projections = pinhole.projections(poses.compose(T_map_base, T_BASE_CAMERA), np.zeros(3))
     kept = away_from_borders(projections, selected.points)
@@ -49,9 +47,8 @@ def scores(label_count):
         *(part[kept] for part in (selected.points, selected.labels)),
         *(part[kept] for part in (selected.weights, selected.depths)),
     )
-    ratios = DeviceRatios(log_ratio)
-    frame = likelihood.FrameLikelihood(
-        pinhole, T_BASE_CAMERA, grid, selected, statistics, ratios, SHARE, power=1.0
+    frame = measurement.FrameLikelihood(
+        pinhole, T_BASE_CAMERA, grid, selected, table, SHARE, power=1.0
     )
     found = frame(torch.from_numpy(T_map_base).float())
     plain = score_particles_numpy(
@@ -61,7 +58,7 @@ def scores(label_count):
         selected.weights,
         selected.depths,
         SHARE,
-        log_ratio,
+        table.values,
         grid,
     )
     return found.numpy(), plain
@@ -76,7 +73,7 @@ def away_from_borders(projections, points):
 
 
 def main():
-    likelihood.on_gpu = is_tensor  # the interpreter's device is the CPU
+    measurement.on_gpu = is_tensor  # the interpreter's device is the CPU
     results = {}
     for label_count in (20, 300):
         found, plain = scores(label_count)

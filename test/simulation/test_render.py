@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -115,3 +118,9 @@ def test_sift_matches_two_summer_drives(town):
     target = np.array([points_2[m.trainIdx].pt for m in good])
     _, inliers = cv2.findFundamentalMat(source, target, cv2.FM_RANSAC, 1.5, 0.999)
     assert int(inliers.sum()) > 60
+
+
+def test_a_drive_is_described_without_what_only_rendering_needs():
+    code = "import sys; from fgsn_ros.simulation import bags, drive; print('open3d' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
+    assert done.stdout.strip() == "False"

@@ -10,13 +10,13 @@ from torch import nn
 from fgsn_ros.errors import TrainingError
 from fgsn_ros.training.clustering import (
     Clusters,
+    FeatureStore,
     cluster,
     match,
     set_classifier,
     whitening,
     without_tiny,
 )
-from fgsn_ros.training.feature_store import FeatureStore
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fgsn_ros.training.crops import Crop, random_crop, random_scale
+from fgsn_ros.training.crops import Crop, disturb, random_crop, random_scale
 
 HEIGHT, WIDTH = 120, 200
 
@@ -133,3 +133,21 @@ def test_scales_are_as_often_above_as_below_the_geometric_mean():
     assert ((drawn >= 0.5) & (drawn <= 2.0)).all()
     assert abs((drawn > 1.0).mean() - 0.5) < 0.05  # 4.5 standard deviations
     assert random_scale(1.0, 1.0, rng) == 1.0
+
+
+def drawn(height: int = 20, width: int = 30) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)
+
+
+def test_disturbance_is_reproducible_and_grey_on_request():
+    first, second = (disturb(drawn(), np.random.default_rng(4), 0.0) for _ in range(2))
+    np.testing.assert_array_equal(first, second)
+    assert (first != drawn()).any()
+    for photometric in (False, True):
+        grey = disturb(drawn(), np.random.default_rng(4), 1.0, photometric)
+        np.testing.assert_array_equal(grey[..., 0], grey[..., 2])
+        assert grey.shape == (20, 30, 3)
+
+
+def test_an_image_without_disturbance_stays_as_it_is():
+    np.testing.assert_array_equal(disturb(drawn(), np.random.default_rng(4), 0.0, False), drawn())

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
+import torch
 
-from fgsn_ros.training.grid import IGNORED, cell_centres, labels_at, nearest_cells
+from fgsn_ros.training.grid import IGNORED, cell_centres, labels_at, nearest_cells, sample_cells
 
 LABELS = np.arange(6, dtype=np.uint16).reshape(2, 3)
 
@@ -42,3 +43,21 @@ def test_centres_are_row_by_row():
     np.testing.assert_array_equal(cell_centres((2, 3)), expected)
     np.testing.assert_array_equal(labels_at(LABELS, cell_centres((2, 3))), np.arange(6))
     np.testing.assert_array_equal(labels_at(LABELS, cell_centres((2, 3), 0.0), 0.0), np.arange(6))
+
+
+@pytest.mark.parametrize("first", [3.5, 0.0])
+def test_sampled_cells_equal_a_loop_over_points_inside_and_at_borders(first):
+    rng = np.random.default_rng(0)
+    grid = torch.from_numpy(rng.normal(size=(2, 3, 4, 7)))
+    corners = [[-0.5, -0.5], [55.4, -0.5], [-0.5, 31.4], [55.49, 31.49], [3.5, 3.5], [11.5, 19.5]]
+    points = np.vstack([rng.uniform((-0.5, -0.5), (55.5, 31.5), (50, 2)), corners])
+    image = rng.integers(0, 2, len(points))
+    sampled = sample_cells(grid, torch.from_numpy(image), torch.from_numpy(points), first)
+    for index, (u, v) in enumerate(points):
+        x, y = min(max((u - first) / 8, 0), 6), min(max((v - first) / 8, 0), 3)
+        expected = np.zeros(3)
+        for row in range(4):
+            for column in range(7):
+                weight = max(0, 1 - abs(x - column)) * max(0, 1 - abs(y - row))
+                expected += weight * grid[image[index], :, row, column].numpy()
+        np.testing.assert_allclose(sampled[index], expected, atol=1e-12)

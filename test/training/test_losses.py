@@ -15,7 +15,6 @@ from fgsn_ros.training.losses import (
     hinge_losses,
     means_by_image,
     point_losses,
-    sample_cells,
 )
 
 FIRST_CELLS = (3.5, 0.0)
@@ -24,24 +23,6 @@ FIRST_CELLS = (3.5, 0.0)
 def cross_entropy(logits: Tensor, label: int) -> float:
     exponents = [math.exp(value) for value in logits.tolist()]
     return -math.log(exponents[label] / sum(exponents))
-
-
-@pytest.mark.parametrize("first", FIRST_CELLS)
-def test_sampled_cells_equal_a_loop_over_points_inside_and_at_borders(first):
-    rng = np.random.default_rng(0)
-    grid = torch.from_numpy(rng.normal(size=(2, 3, 4, 7)))
-    corners = [[-0.5, -0.5], [55.4, -0.5], [-0.5, 31.4], [55.49, 31.49], [3.5, 3.5], [11.5, 19.5]]
-    points = np.vstack([rng.uniform((-0.5, -0.5), (55.5, 31.5), (50, 2)), corners])
-    image = rng.integers(0, 2, len(points))
-    sampled = sample_cells(grid, torch.from_numpy(image), torch.from_numpy(points), first)
-    for index, (u, v) in enumerate(points):
-        x, y = min(max((u - first) / 8, 0), 6), min(max((v - first) / 8, 0), 3)
-        expected = np.zeros(3)
-        for row in range(4):
-            for column in range(7):
-                weight = max(0, 1 - abs(x - column)) * max(0, 1 - abs(y - row))
-                expected += weight * grid[image[index], :, row, column].numpy()
-        np.testing.assert_allclose(sampled[index], expected, atol=1e-12)
 
 
 def test_cell_loss_is_each_images_mean_over_its_labelled_cells():

@@ -14,8 +14,7 @@ from fgsn_ros.segmentation.checkpoint import IMAGENET_MEAN, IMAGENET_STD
 from fgsn_ros.segmentation.networks import make_network
 from fgsn_ros.training.cross_season import alike_loss
 from fgsn_ros.training.fine_grained import FineGrainedObjective
-from fgsn_ros.training.heads import Head, heads_of
-from fgsn_ros.training.model import Model
+from fgsn_ros.training.model import Head, Model, heads_of
 from fgsn_ros.training.pair_batches import PairBatch
 from fgsn_ros.training.processes import Processes
 from fgsn_ros.training.settings import LossSettings

@@ -7,7 +7,7 @@ import torch
 
 from fgsn_ros.correspondences.files import Correspondence, write_correspondence
 from fgsn_ros.correspondences.images import ImageCache
-from fgsn_ros.correspondences.pairs import Pair, index_pairs
+from fgsn_ros.correspondences.sets import Pair, index_pairs
 from fgsn_ros.training.grid import IGNORED
 from fgsn_ros.training.pair_batches import random_pairs
 from fgsn_ros.training.settings import TrainSettings

@@ -58,4 +58,7 @@ def test_a_split_step_has_the_losses_and_the_result_of_the_whole_one(
         assert len(found) == 4
         assert found == pytest.approx(expected, rel=1e-4)
     first, second = (load_checkpoint(run.checkpoint).network.state_dict() for run in (whole, parts))
-    torch.testing.assert_close(first, second, rtol=1e-3, atol=1e-4)
+    for name, expected in first.items():
+        # Of centres of whitened features, small weights stand beside large ones.
+        largest = max(1.0, float(expected.abs().max()))
+        torch.testing.assert_close(second[name], expected, rtol=1e-3, atol=1e-4 * largest)
