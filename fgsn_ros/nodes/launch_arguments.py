@@ -15,7 +15,7 @@ import fgsn_ros
 from fgsn_ros.config import require
 from fgsn_ros.errors import RecordingError
 
-CHECKPOINT = Path(fgsn_ros.__file__).parent / "data" / "town.safetensors"
+CHECKPOINT = Path(fgsn_ros.__file__).parent / "data" / "town.onnx"
 _DRIVE = ("simulate", "drive", "--town-seed", "2024", "--duration-s", "22")
 
 DESCRIPTIONS = {
@@ -271,7 +271,7 @@ class DemoDrives:
         commands = {
             self.summer: (*_DRIVE, "--drive-seed", "0", "--season", "summer"),
             self.winter: (*_DRIVE, "--drive-seed", "1", "--season", "winter"),
-            self.map: ("map", str(self.summer), str(CHECKPOINT)),
+            self.map: ("map", str(self.summer), "--checkpoint", str(CHECKPOINT)),
         }
         return [
             (*command, "--output", str(path))

@@ -32,7 +32,8 @@ def drives(tmp_path_factory: pytest.TempPathFactory) -> DemoDrives:
     """A short drive, its map, and the same drive to localize."""
     made = DemoDrives(tmp_path_factory.mktemp("home") / "fgsn_ros" / "demo")
     assert main([*DRIVE, "--height", "240", "--output", str(made.summer)]) == 0
-    assert main(["map", str(made.summer), str(CHECKPOINT), "--output", str(made.map)]) == 0
+    files = ("--checkpoint", str(CHECKPOINT), "--output", str(made.map))
+    assert main(["map", str(made.summer), *files]) == 0
     made.winter.symlink_to(made.summer)
     return made
 
