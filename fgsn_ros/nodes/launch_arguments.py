@@ -1,4 +1,8 @@
-"""What localize.launch.py starts: its arguments, checked, the bag they name, the demo's drives."""
+"""What localize.launch.py starts: its arguments, checked, the bag they name, the demo's drives.
+
+`ros2 launch` runs with the system's Python, which need not have what pip has brought: so this
+imports none of it, and bags are read by ROS 2's own reader.
+"""
 
 import math
 import os
@@ -7,23 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 import fgsn_ros
 from fgsn_ros.config import require
 from fgsn_ros.errors import RecordingError
-from fgsn_ros.geometry import poses
-from fgsn_ros.messages.poses import pose_row
-from fgsn_ros.recordings.bag_files import (
-    COMPRESSED,
-    ODOMETRY,
-    Topic,
-    is_bag,
-    read_messages,
-    read_topics,
-)
-from fgsn_ros.recordings.rosbag import image_topics
-from fgsn_ros.recordings.rosbag_writer import GROUND_TRUTH_TOPIC
 
 CHECKPOINT = Path(fgsn_ros.__file__).parent / "data" / "town.onnx"
 _DRIVE = ("simulate", "drive", "--town-seed", "2024", "--duration-s", "22")
@@ -47,6 +37,10 @@ DESCRIPTIONS = {
 """Name to meaning."""
 FLAGS = ("use_sim_time", "autostart", "rviz", "demo")
 _NOT_IN_DEMO = ("map", "checkpoint", "bag", "cameras", "image", "image_transport", "initial_pose")
+
+
+GROUND_TRUTH = "/ground_truth"
+_TRANSPORTS = {"sensor_msgs/msg/Image": "raw", "sensor_msgs/msg/CompressedImage": "compressed"}
 
 
 @dataclass(frozen=True)
@@ -109,12 +103,10 @@ def checked(given: Mapping[str, str]) -> LaunchArguments:
     semantic_map = _existing(given, "map", "meta.json")
     checkpoint = _existing(given, "checkpoint")
     bag = _existing(given, "bag") if given["bag"] else None
-    topics = {}
+    topics: dict[str, str] = {}
     if bag is not None:
-        require(is_bag(bag) and bag.suffix != ".bag", f"bag:={bag} is no rosbag2")
-        topics = read_topics(bag)
-        odom = topics.get(given["odom"])
-        fits = odom is not None and odom.count > 0 and odom.msgtype == ODOMETRY
+        topics = topics_of(bag)
+        fits = topics.get(given["odom"]) == "nav_msgs/msg/Odometry"
         require(fits, f"{bag} has no nav_msgs/Odometry on {given['odom']}; name it by odom:=")
     record = _absolute(given["record"]) if given["record"] else None
     require(record is None or not record.exists(), f"record:={record} exists already")
@@ -147,7 +139,7 @@ def _absolute(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
-def _cameras(given: Mapping[str, str], topics: Mapping[str, Topic]) -> tuple[Camera, ...]:
+def _cameras(given: Mapping[str, str], topics: Mapping[str, str]) -> tuple[Camera, ...]:
     transport = given["image_transport"]
     choices = ("", "raw", "compressed")
     require(transport in choices, f"image_transport:={transport} is neither raw nor compressed")
@@ -204,12 +196,32 @@ def _initial_pose(text: str, bag: Path | None) -> tuple[float, float, float] | N
     return x, y, yaw
 
 
-def transports_of(topics: Mapping[str, Topic]) -> dict[str, str]:
+def topics_of(bag: Path) -> dict[str, str]:
+    """Topics of a rosbag2 that hold messages, to their types.
+
+    Raises:
+        RecordingError: the bag cannot be read.
+    """
+    import rosbag2_py
+
+    try:
+        metadata = rosbag2_py.Info().read_metadata(str(bag), "")
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise RecordingError(f"cannot read the bag {bag}: {reason}") from error
+    topics = metadata.topics_with_message_count
+    return {t.topic_metadata.name: t.topic_metadata.type for t in topics if t.message_count}
+
+
+def transports_of(topics: Mapping[str, str]) -> dict[str, str]:
     """Image topics without the transport's name, to the transport: raw where there are both."""
-    return {
-        base: "compressed" if topics[topic].msgtype == COMPRESSED else "raw"
-        for base, topic in sorted(image_topics(topics).items())
-    }
+    found: dict[str, str] = {}
+    for topic, kind in topics.items():
+        if kind not in _TRANSPORTS or topic.endswith("/compressedDepth"):
+            continue
+        base, transport = topic.removesuffix("/compressed"), _TRANSPORTS[kind]
+        found[base] = "raw" if "raw" in (transport, found.get(base)) else "compressed"
+    return dict(sorted(found.items()))
 
 
 def ground_truth_of(bag: Path) -> tuple[float, float, float]:
@@ -217,15 +229,20 @@ def ground_truth_of(bag: Path) -> tuple[float, float, float]:
 
     Raises:
         RecordingError: there is none.
-        TrajectoryError: it is no pose.
     """
-    _, message = next(read_messages(bag, [GROUND_TRUTH_TOPIC]), (None, None))
-    if message is None:
-        raise RecordingError(f"{bag} has no {GROUND_TRUTH_TOPIC}; give initial_pose:='x y yaw'")
-    row = np.array(pose_row(message.pose.pose))
-    T_map_base = poses.from_quaternion(row[:3], row[3:])
-    x, y = T_map_base[:2, 3].tolist()
-    return x, y, float(poses.to_rpy(T_map_base)[2])
+    import rosbag2_py
+    from nav_msgs.msg import Odometry
+    from rclpy.serialization import deserialize_message
+
+    reader = rosbag2_py.SequentialReader()
+    reader.open(rosbag2_py.StorageOptions(uri=str(bag)), rosbag2_py.ConverterOptions("cdr", "cdr"))
+    reader.set_filter(rosbag2_py.StorageFilter(topics=[GROUND_TRUTH]))
+    if not reader.has_next():
+        raise RecordingError(f"{bag} has no {GROUND_TRUTH}; give initial_pose:='x y yaw'")
+    pose = deserialize_message(reader.read_next()[1], Odometry).pose.pose
+    q = pose.orientation
+    yaw = math.atan2(2.0 * (q.w * q.z + q.x * q.y), 1.0 - 2.0 * (q.y * q.y + q.z * q.z))
+    return pose.position.x, pose.position.y, yaw
 
 
 @dataclass(frozen=True)
@@ -254,7 +271,7 @@ class DemoDrives:
         commands = {
             self.summer: (*_DRIVE, "--drive-seed", "0", "--season", "summer"),
             self.winter: (*_DRIVE, "--drive-seed", "1", "--season", "winter"),
-            self.map: ("map", str(self.summer), str(CHECKPOINT)),
+            self.map: ("map", str(self.summer), "--checkpoint", str(CHECKPOINT)),
         }
         return [
             (*command, "--output", str(path))

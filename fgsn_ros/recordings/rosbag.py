@@ -251,7 +251,7 @@ def camera_topics(
 
 def _asked(path: Path, topics: Mapping[str, Topic], settings: RecordingSettings) -> dict[str, str]:
     """Base name to topic of the image topics named by the setting."""
-    found = image_topics(topics)
+    found = _image_topics(topics)
     chosen = {}
     for name in settings.image_topics:
         topic = name if name in found.values() or _base(name) not in found else found[_base(name)]
@@ -264,7 +264,7 @@ def _asked(path: Path, topics: Mapping[str, Topic], settings: RecordingSettings)
 
 
 def _only_camera(path: Path, topics: Mapping[str, Topic]) -> dict[str, str]:
-    found = image_topics(topics)
+    found = _image_topics(topics)
     if not found:
         raise RecordingError(f"{path} has no images ({IMAGE} or CompressedImage)")
     if len(found) > 1:
@@ -278,7 +278,7 @@ def _only_camera(path: Path, topics: Mapping[str, Topic]) -> dict[str, str]:
     return found
 
 
-def image_topics(topics: Mapping[str, Topic]) -> dict[str, str]:
+def _image_topics(topics: Mapping[str, Topic]) -> dict[str, str]:
     """Image topics that hold messages, without the transport's name: raw before compressed."""
     raw = {name: name for name in _names(topics, IMAGE)}
     compressed = {

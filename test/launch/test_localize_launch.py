@@ -12,8 +12,16 @@ import pytest
 from rosbags.highlevel import AnyReader
 
 from fgsn_ros.cli import main
+from fgsn_ros.errors import FgsnError
 from fgsn_ros.messages.types import stamp_of
-from fgsn_ros.nodes.launch_arguments import CHECKPOINT, DemoDrives
+from fgsn_ros.nodes.launch_arguments import (
+    CHECKPOINT,
+    DESCRIPTIONS,
+    FLAGS,
+    Camera,
+    DemoDrives,
+    checked,
+)
 
 PATIENCE_S = 180.0
 DRIVE = ("simulate", "drive", "--duration-s", "5", "--rate-hz", "5", "--width", "320")
@@ -24,10 +32,8 @@ def drives(tmp_path_factory: pytest.TempPathFactory) -> DemoDrives:
     """A short drive, its map, and the same drive to localize."""
     made = DemoDrives(tmp_path_factory.mktemp("home") / "fgsn_ros" / "demo")
     assert main([*DRIVE, "--height", "240", "--output", str(made.summer)]) == 0
-    assert (
-        main(["map", str(made.summer), "--checkpoint", str(CHECKPOINT), "--output", str(made.map)])
-        == 0
-    )
+    files = ("--checkpoint", str(CHECKPOINT), "--output", str(made.map))
+    assert main(["map", str(made.summer), *files]) == 0
     made.winter.symlink_to(made.summer)
     return made
 
@@ -111,6 +117,25 @@ def test_a_wrong_argument_ends_the_launch_with_one_line(
     assert launched.ended() == 1
     (line,) = [line for line in launched.said.splitlines() if "[INFO] [launch]" not in line]
     assert reason in line
+
+
+def test_with_a_bag_it_says_what_the_arguments_do_not(drives: DemoDrives) -> None:
+    texts = {**dict.fromkeys(DESCRIPTIONS, ""), **dict.fromkeys(FLAGS, "false"), "odom": "/odom"}
+    files = {"map": drives.map, "checkpoint": CHECKPOINT, "params_file": __file__}
+    texts |= {name: str(path) for name, path in files.items()}
+    texts |= {"bag": str(drives.winter), "initial_pose": "ground_truth"}
+    found = checked(texts)
+    assert found.cameras == (Camera("camera", "/camera/image", "compressed"),)
+    assert found.use_sim_time
+    first = next(iter(poses_of(drives.winter, "/ground_truth").values()))
+    np.testing.assert_allclose(found.initial_pose[:2], first)
+    for wrong, reason in (
+        ({"odom": "/wheels"}, "no nav_msgs/Odometry on /wheels"),
+        ({"image": "/image"}, "no images on /image; it has /camera/image"),
+        ({"bag": "/tmp"}, "cannot read the bag /tmp"),
+    ):
+        with pytest.raises(FgsnError, match=reason):
+            checked({**texts, **wrong})
 
 
 @pytest.mark.parametrize("kind", ["bag", "demo"])

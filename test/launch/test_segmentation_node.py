@@ -31,6 +31,7 @@ from fgsn_ros.segmentation.labels import overlay
 from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 
 CHECKPOINT = Path(fgsn_ros.__file__).parent / "data" / "town.safetensors"
+EXPORTED = CHECKPOINT.with_suffix(".onnx")
 CAMERA = Camera(202, 150, 180.0, 182.0, 100.0, 74.0, "plumb_bob", (0.1, -0.05, 0.0, 0.001, 0.0))
 
 
@@ -95,11 +96,11 @@ class Talk:
 
 @pytest.fixture(scope="module")
 def talks(ros: Any) -> dict[str, Any]:
-    """Every process at once: each takes its seconds to import torch."""
+    """Every process at once: each takes its seconds to start."""
     nodes = {
         "/raw": node_of("/raw", checkpoint=str(CHECKPOINT), image_reliability="reliable"),
         "/jpeg": node_of(
-            "/jpeg", checkpoint=str(CHECKPOINT), image_transport="compressed", use_sim_time=True
+            "/jpeg", checkpoint=str(EXPORTED), image_transport="compressed", use_sim_time=True
         ),
         "/absent": node_of("/absent", checkpoint="/absent.safetensors"),
         "/none": node_of("/none"),
