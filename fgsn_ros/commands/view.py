@@ -290,8 +290,7 @@ def _blueprint(cameras: list[str]) -> Any:
         )
         for name in cameras
     ]
-    eye = rrb.EyeControls3D(tracking_entity="map/base")
-    world = rrb.Spatial3DView(origin="map", name="map", eye_controls=eye)
+    world = rrb.Spatial3DView(origin="map", name="map")
     plots = [
         rrb.TimeSeriesView(origin=f"plots/{plot}", name=title) for plot, title in _PLOTS.items()
     ]
