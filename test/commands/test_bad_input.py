@@ -259,7 +259,14 @@ def test_an_output_that_exists_is_kept(
     workplace: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "mine").write_text("precious")
-    arguments = ["segment", tmp_path, workplace.checkpoint, "--output", tmp_path / "mine"]
+    arguments = [
+        "segment",
+        tmp_path,
+        "--checkpoint",
+        workplace.checkpoint,
+        "--output",
+        tmp_path / "mine",
+    ]
     cv2.imwrite(str(tmp_path / "image.png"), np.zeros((64, 96, 3), np.uint8))
     assert main([str(argument) for argument in arguments]) == 2
     assert "exists already" in capsys.readouterr().err

@@ -110,7 +110,14 @@ def test_what_segment_writes_is_evaluated(
     save(tmp_path / "images" / "a.png", rng.integers(0, 255, (41, 66, 3), np.uint8))
     save(tmp_path / "classes" / "a.png", rng.integers(0, 5, (41, 66), np.uint8))
     output = tmp_path / "output"
-    segment = ("segment", tmp_path / "images", workplace.checkpoint, "--output", output)
+    segment = (
+        "segment",
+        tmp_path / "images",
+        "--checkpoint",
+        workplace.checkpoint,
+        "--output",
+        output,
+    )
     assert main([str(argument) for argument in segment]) == 0
     capsys.readouterr()
     assert run(output, tmp_path / "classes") == 0
