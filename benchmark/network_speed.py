@@ -13,12 +13,11 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 import torch
-from fgsn_ros.segmentation.input_images import InputImages
 from numpy.typing import NDArray
 from torch.utils.flop_counter import FlopCounterMode
 
 from fgsn_ros.segmentation.checkpoint import Checkpoint, load_checkpoint
-from fgsn_ros.segmentation.label_network import LogitNetwork, folded_copy, on_grid
+from fgsn_ros.segmentation.label_network import LogitNetwork, on_grid
 from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 
 REFERENCE = "reference"
@@ -117,13 +116,12 @@ class _Reference:
 
     def __init__(self, checkpoint: Checkpoint, stride: int) -> None:
         self._stride = stride
-        self._images = InputImages(checkpoint, torch.device("cpu"))
-        self._network = folded_copy(checkpoint.network).to(memory_format=torch.channels_last)
+        self._logits = LogitNetwork(checkpoint, stride)
 
     @torch.inference_mode()
     def labels(self, image: Images) -> NDArray[np.uint16]:
-        network = self._network
-        features = network.features(self._images.batch(image))
+        network = self._logits.network
+        features = network.features(self._logits.normalised(torch.from_numpy(image)[None]))
         features = on_grid(features, network.first_cell_px, self._stride, *image.shape[:2])
         logits = network.classify(features)[0]
         highest, labels = logits.max(dim=0)

@@ -13,6 +13,7 @@ the resident memory, the share of labels equal to the published ones, and the ti
 multiplications would take at the rate of this machine's matrix products.
 """
 
+import copy
 import multiprocessing
 import sys
 import tempfile
@@ -26,23 +27,25 @@ import cv2
 import numpy as np
 import torch
 import tyro
-from fgsn_ros.segmentation.pointwise import InPlaceBottleneck, PointwiseConv
-from fgsn_ros.segmentation.winograd import WinogradConv
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from fgsn_ros.segmentation.checkpoint import load_checkpoint, save_checkpoint
+from fgsn_ros.segmentation.label_network import LogitNetwork
 from fgsn_ros.segmentation.networks.published import read_published
-from fgsn_ros.segmentation.sliding import Precision, SlidingSegmenter, SlidingSettings
+from fgsn_ros.segmentation.runtime import BackendName
+from fgsn_ros.segmentation.segmenter import SegmenterSettings
+from fgsn_ros.segmentation.sliding import SlidingSegmenter, crop_starts
 
 LABELS, CROP, WIDTH, HEIGHT = 100, 713, 1024, 768
 WEIGHTS, CHECKPOINT, IMAGE = "weights.pth", "weights.safetensors", "image.png"
-PUBLISHED, OURS = "published", ("float32", "mixed")
+PUBLISHED = "published"
 RESIDUAL_GAIN = 0.2
 MATRIX = 2048
 
 Label = Callable[[], np.ndarray]
-Operations = dict[torch.dtype, float]
-"""Of multiplying and adding, by the type of the factors."""
+Labelling = tuple[Label, Callable[[], float]]
+"""What labels the image, and what counts its operations, of multiplying and adding, in the end."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class PublishedSegmentation:
     """timed turns of each, after one that is not timed"""
     threads: int = 2
     """CPU threads, as PyTorch counts them"""
+    backends: tuple[BackendName, ...] = ("onnx", "eager")
+    """of ours"""
 
     def run(self) -> None:
         """Print the table."""
@@ -66,15 +71,15 @@ class PublishedSegmentation:
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             self._prepare(folder)
-            kinds = (PUBLISHED, *OURS)
+            kinds = (PUBLISHED, *self.backends)
             labellers = {kind: _Labeller(kind, self.published, folder) for kind in kinds}
             turns = [
                 {kind: labellers[kind].seconds() for kind in kinds} for _ in range(1 + self.repeats)
             ]
-            rates = {dtype: _rate(dtype) for dtype in (torch.float32, torch.bfloat16)}
+            rate = _rate()
             results = {kind: labeller.result() for kind, labeller in labellers.items()}
         seconds = {kind: float(np.median([turn[kind] for turn in turns[1:]])) for kind in kinds}
-        print(_table(seconds, results, rates))
+        print(_table(seconds, results, rate))
 
     def _prepare(self, folder: Path) -> None:
         """Image, weights as published, and a checkpoint of them."""
@@ -98,7 +103,7 @@ class Result:
 
     labels: np.ndarray
     peak_mb: float
-    operations: Operations
+    operations: float
 
 
 class _Labeller:
@@ -127,22 +132,18 @@ class _Labeller:
 
 def _serve(connection: Connection, kind: str, published: Path, folder: Path, threads: int) -> None:
     torch.set_num_threads(threads)
-    labels, turns, operations = np.empty(0), 0, Operations()
-    if kind == PUBLISHED:
-        label = _published(published, folder, operations)
-    else:
-        label = _ours(kind, folder, operations)
+    labels = np.empty(0)
+    make = _published if kind == PUBLISHED else _ours
+    label, count = make(kind, published, folder)
     connection.send(True)
     while connection.recv():
         start = time.perf_counter()
         labels = label()
         connection.send(time.perf_counter() - start)
-        turns += 1
-    each = {dtype: count / turns for dtype, count in operations.items()}
-    connection.send(Result(labels, _peak_mb(), each))
+    connection.send(Result(labels, _peak_mb(), count()))
 
 
-def _published(published: Path, folder: Path, operations: Operations) -> Label:
+def _published(_: str, published: Path, folder: Path) -> Labelling:
     """Their own loop over crops."""
     sys.path[:0] = [str(published), str(published / "utils")]
     from models.model_configs import PspnetCityscapesConfig
@@ -156,7 +157,6 @@ def _published(published: Path, folder: Path, operations: Operations) -> Label:
     segmentor = Segmentor(network.eval(), LABELS)
     image = Image.open(folder / IMAGE).convert("RGB")
     transform = PspnetCityscapesConfig().input_transform
-    _count(network, operations)
 
     def label() -> np.ndarray:
         labels = segmentor.run_and_save(
@@ -168,36 +168,29 @@ def _published(published: Path, folder: Path, operations: Operations) -> Label:
         )
         return np.asarray(labels)
 
-    return label
+    return label, lambda: _operations(network, (1, 3, CROP, CROP), torch.float32)
 
 
-def _ours(precision: Precision, folder: Path, operations: Operations) -> Label:
+def _ours(backend: BackendName, _: Path, folder: Path) -> Labelling:
     image = np.ascontiguousarray(cv2.imread(str(folder / IMAGE))[..., ::-1])
-    settings = SlidingSettings("cpu", CROP, precision)
-    segmenter = SlidingSegmenter(load_checkpoint(folder / CHECKPOINT), settings)
-    _count(segmenter._network, operations)
-    return lambda: segmenter.segment(image).labels
+    checkpoint = load_checkpoint(folder / CHECKPOINT)
+    settings = SegmenterSettings("cpu", backend=backend, threads=torch.get_num_threads())
+    segmenter = SlidingSegmenter(checkpoint, CROP, settings)
+    whole = 1, CROP, CROP, 3
+
+    def count() -> float:
+        return _operations(LogitNetwork(checkpoint, None), whole, torch.uint8)
+
+    return lambda: segmenter.segment(image).labels, count
 
 
-def _count(network: nn.Module, operations: Operations) -> None:
-    """Add up what the network's convolutions do."""
-
-    def add(module: nn.Module, given: tuple[torch.Tensor], convolved: torch.Tensor) -> None:
-        dtype = torch.float32
-        if isinstance(module, InPlaceBottleneck):
-            module = module.expand  # which it calls in a way of its own
-        if isinstance(module, PointwiseConv):
-            each, dtype = len(module.weight), module.weight.dtype
-        elif isinstance(module, WinogradConv):
-            each = given[0].shape[1] * 36 / 16  # without transforms and what is beyond the image
-        else:
-            assert isinstance(module, nn.Conv2d)
-            each = module.weight[0].numel()
-        operations[dtype] = operations.get(dtype, 0.0) + 2.0 * convolved.numel() * each
-
-    for module in network.modules():
-        if isinstance(module, (nn.Conv2d, PointwiseConv, WinogradConv, InPlaceBottleneck)):
-            module.register_forward_hook(add)
+def _operations(network: nn.Module, shape: tuple[int, ...], dtype: torch.dtype) -> float:
+    """Of the network on all crops of the image, counted without computing."""
+    crops = len(crop_starts(HEIGHT, CROP)) * len(crop_starts(WIDTH, CROP))
+    network = copy.deepcopy(network).to("meta")
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        network(torch.empty(shape, dtype=dtype, device="meta"))
+    return float(crops * counter.get_total_flops())
 
 
 def _draw_weights(published: Path, folder: Path) -> None:
@@ -239,9 +232,9 @@ def _peak_mb() -> float:
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) / 1024
 
 
-def _rate(dtype: torch.dtype) -> float:
+def _rate() -> float:
     """Operations per second of a product of large matrices, at best."""
-    factors = torch.randn(2, MATRIX, MATRIX).to(dtype)
+    factors = torch.randn(2, MATRIX, MATRIX)
     seconds = []
     for _ in range(10):
         start = time.perf_counter()
@@ -250,7 +243,7 @@ def _rate(dtype: torch.dtype) -> float:
     return 2.0 * MATRIX**3 / min(seconds)
 
 
-def _table(seconds: dict[str, float], results: dict[str, Result], rates: Operations) -> str:
+def _table(seconds: dict[str, float], results: dict[str, Result], rate: float) -> str:
     head = (
         "",
         "time [s]",
@@ -263,7 +256,6 @@ def _table(seconds: dict[str, float], results: dict[str, Result], rates: Operati
     lines = [head, ("---",) * len(head)]
     reference = results[PUBLISHED]
     for kind, result in results.items():
-        bound = sum(count / rates[dtype] for dtype, count in result.operations.items())
         row = (
             kind if kind == PUBLISHED else f"ours, {kind}",
             f"{seconds[kind]:.1f}",
@@ -271,18 +263,17 @@ def _table(seconds: dict[str, float], results: dict[str, Result], rates: Operati
             f"{result.peak_mb:.0f}",
             f"{result.peak_mb / reference.peak_mb:.2f}",
             f"{100 * (result.labels == reference.labels).mean():.3f} %",
-            f"{bound:.1f}",
+            f"{result.operations / rate:.1f}",
         )
         lines.append(row)
     used, coherent = len(np.unique(reference.labels)), reference.labels
     same = float((coherent[:, 1:] == coherent[:, :-1]).mean())
-    notes = ", ".join(f"{rate / 1e9:.0f} GFLOP/s in {str(d)[6:]}" for d, rate in rates.items())
     return "\n".join(
         [
             *(f"| {' | '.join(line)} |" for line in lines),
             "",
-            f"Products of {MATRIX}x{MATRIX} matrices: {notes}. {used} labels occur; "
-            f"{100 * same:.1f} % of pixels have that of their left neighbour.",
+            f"Products of {MATRIX}x{MATRIX} matrices: {rate / 1e9:.0f} GFLOP/s. {used} labels "
+            f"occur; {100 * same:.1f} % of pixels have that of their left neighbour.",
         ]
     )
 
