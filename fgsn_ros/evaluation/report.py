@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fgsn_ros.config import missing_module
 from fgsn_ros.evaluation.trajectory_errors import THRESHOLDS, Score, compare, score
 from fgsn_ros.geometry.trajectory import Trajectory, write_tum
 
@@ -106,7 +105,7 @@ def write_report(
     text = json.dumps(metrics, indent=2, allow_nan=False)
     (folder / "metrics.json").write_text(text + "\n")
     if importlib.util.find_spec("matplotlib") is None:  # a robot needs no plots
-        _log.warning("no plots: %s", missing_module("matplotlib"))
+        _log.warning("no plots without matplotlib: pip install 'fgsn_ros[simulation]'")
         return metrics
     plot_trajectories(folder / "trajectory.png", present)
     if reference is not None:
