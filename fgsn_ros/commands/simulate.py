@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from fgsn_ros.commands.compilation import compilation_said
 from fgsn_ros.config import require_extra
 from fgsn_ros.correspondences.simulated import (
     CorrespondenceDriveSettings,
@@ -12,6 +13,8 @@ from fgsn_ros.correspondences.simulated import (
 from fgsn_ros.outputs import check_output
 from fgsn_ros.simulation.bags import write_drive
 from fgsn_ros.simulation.drive import DriveSettings, SimulatedDrive
+
+_COMPILATION_S = 18
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,8 @@ class SimulateDrive(DriveSettings):
         require_extra("simulation", "open3d")
         check_output(self.output, self.overwrite)
         drive = SimulatedDrive(self)
-        write_drive(drive, self.output, self.storage, self.classes, self.depth, self.overwrite)
+        with compilation_said(about_s=_COMPILATION_S):
+            write_drive(drive, self.output, self.storage, self.classes, self.depth, self.overwrite)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,4 +53,5 @@ class SimulateCorrespondences(CorrespondenceDriveSettings):
         require_extra("simulation", "open3d")
         require_extra("train", "h5py")
         check_output(self.output)
-        write_correspondences(self.output, self)
+        with compilation_said(about_s=_COMPILATION_S):
+            write_correspondences(self.output, self)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -232,8 +233,12 @@ class _Replay:
             yield frame
 
     def _bar(self, row: int, stage: str) -> tqdm:
-        count, hidden = self._recording.frame_count, not self._progress
-        return tqdm(desc=stage, total=count, unit="frame", position=row, disable=hidden)
+        """A bar for a stage; in a file, which has no rows to go back to, the last one's alone."""
+        if not sys.stderr.isatty():
+            row -= len(_STAGES) - 1
+        hidden = not self._progress or row < 0
+        count = self._recording.frame_count
+        return tqdm(desc=stage, total=count, unit="frame", position=max(row, 0), disable=hidden)
 
     def _feed(self, stamp: float) -> None:
         """Add odometry up to the first sample at or after a stamp."""

@@ -4,7 +4,6 @@ import copy
 from collections.abc import Iterator
 from itertools import pairwise
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,6 +12,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from fgsn_ros.segmentation.architectures import STRIDE
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.networks import FgsnNetwork
+from fgsn_ros.segmentation.networks.base import Normalisation
 from fgsn_ros.segmentation.networks.lraspp import Lraspp
 from fgsn_ros.segmentation.networks.resnet import ResnetNetwork
 
@@ -34,29 +34,17 @@ class LogitNetwork(nn.Module):
         half: In half precision, where it changes few labels; for GPUs.
     """
 
-    scale: Tensor
-    shift: Tensor
-
     def __init__(self, checkpoint: Checkpoint, stride: int | None, half: bool = False) -> None:
         super().__init__()
         self.network = folded_copy(checkpoint.network)
         self.stride = stride
         self.at_features = stride is None or self.network.traits.classifies_linearly
         """Whether the logits are at the stride of the features, not at that of the labels."""
-        mean, std = (np.asarray(values, np.float32) for values in (checkpoint.mean, checkpoint.std))
-        # what the bytes of R, G and B are multiplied with, and what is added then
-        self.register_buffer("scale", torch.from_numpy(1.0 / (255.0 * std)))
-        self.register_buffer("shift", torch.from_numpy(-mean / std))
+        self.normalised = Normalisation(checkpoint.mean, checkpoint.std)
         if half:
             use_half_precision(self.network)
         self.network.to(memory_format=torch.channels_last)
         self.requires_grad_(False)
-
-    def normalised(self, image: Tensor) -> Tensor:
-        """What the network takes, (1, 3, H, W), of an RGB image uint8 (1, H, W, 3)."""
-        # a float before all else: TensorRT takes bytes in for nothing but this
-        scaled = torch.addcmul(self.shift, image.float(), self.scale)
-        return scaled.permute(0, 3, 1, 2)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (1, h, w, K) of an RGB image uint8 (1, H, W, 3)."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.networks import STRIDE, FgsnNetwork
+from fgsn_ros.segmentation.networks.base import Normalisation
 from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 from fgsn_ros.training.grid import sample_cells
 
@@ -28,12 +29,12 @@ class Model:
 
     def normalised(self, images: Tensor) -> Tensor:
         """Float images (B, 3, H, W), channels last, on the device, of RGB uint8 ones."""
-        mean, std = (
-            torch.tensor(values, device=self.device).view(1, 3, 1, 1)
-            for values in (self.mean, self.std)
-        )
-        scaled = images.to(self.device).float().div_(255.0)
-        return ((scaled - mean) / std).contiguous(memory_format=torch.channels_last)
+        normalised: Tensor = self._normalisation(images.to(self.device).permute(0, 2, 3, 1))
+        return normalised
+
+    @cached_property
+    def _normalisation(self) -> Normalisation:
+        return Normalisation(self.mean, self.std).to(self.device)
 
     def checkpoint(self, kind: str, label_names: tuple[str, ...] | None) -> Checkpoint:
         """The network as a checkpoint without statistics; its weights are not copied."""

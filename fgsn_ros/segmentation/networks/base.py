@@ -1,14 +1,40 @@
 """What every segmentation network has: features at stride 8 and a linear classifier on them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from fgsn_ros.segmentation.architectures import Traits, cells_of, traits_of
+
+
+class Normalisation(nn.Module):
+    """What a network takes of images as a camera gives them.
+
+    Args:
+        mean: Of R, G and B, of images scaled to [0, 1].
+        std: Likewise.
+    """
+
+    scale: Tensor
+    shift: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        means, deviations = (np.asarray(values, np.float32) for values in (mean, std))
+        # what the bytes of R, G and B are multiplied with, and what is added then
+        self.register_buffer("scale", torch.from_numpy(1.0 / (255.0 * deviations)))
+        self.register_buffer("shift", torch.from_numpy(-means / deviations))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalised images (B, 3, H, W), channels last, of RGB uint8 (B, H, W, 3)."""
+        # a float before all else: TensorRT takes bytes in for nothing but this
+        scaled = torch.addcmul(self.shift, images.float(), self.scale)
+        return scaled.permute(0, 3, 1, 2)
 
 
 class FgsnNetwork(nn.Module, ABC):
