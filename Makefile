@@ -7,6 +7,7 @@ PYTHON ?= $(if $(ROS_SETUP),/usr/bin/python3,python3)
 VENV := .venv
 STAMP := $(VENV)/set-up-$(KIND)
 SIMULATION_STAMP := $(VENV)/simulation-$(KIND)
+COMMA := ,
 # One thread a test process: two processes share the cores.
 ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
@@ -17,7 +18,8 @@ setup: $(STAMP)
 
 INSTALL := setup.py setup.cfg pyproject.toml tools/system_packages.sh tools/make_environment.sh tools/ros_constraints.txt
 
-$(STAMP): EXTRAS := all,test,docs
+# The live view needs numpy 2, ROS 2 has numpy 1.
+$(STAMP): EXTRAS := $(if $(ROS_SETUP),train$(COMMA)simulation,all)$(COMMA)test$(COMMA)docs
 $(SIMULATION_STAMP): EXTRAS := simulation
 $(STAMP) $(SIMULATION_STAMP): $(INSTALL)
 	@PYTHON=$(PYTHON) tools/system_packages.sh $(EXTRAS)

@@ -26,7 +26,7 @@ SIMULATION = [
     "open3d-cpu>=0.18; sys_platform == 'linux' and platform_machine == 'x86_64'",
     "open3d>=0.18; sys_platform != 'linux' or platform_machine != 'x86_64'",
 ]
-VIEW = ["rerun-sdk>=0.23"]
+VIEW = ["rerun-sdk>=0.27"]
 
 setup(
     name=PACKAGE,

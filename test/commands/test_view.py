@@ -10,6 +10,8 @@ import pytest
 from fgsn_ros import cli
 from fgsn_ros.geometry.trajectory import read_tum
 
+pytest.importorskip("rerun", reason="of the extra [view], which an environment for ROS lacks")
+
 
 def rows_by_entity(path):
     """Rows of each entity in a file, as `rerun rrd print` counts them."""
