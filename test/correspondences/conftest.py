@@ -1,9 +1,9 @@
-import os
 from pathlib import Path
 
 import pytest
 from corridor import Corridor, TintSegmenter
 from made_pairs import make_folder
+from real_data import real_data
 
 from fgsn_ros.correspondences.files import CorrespondenceFolder
 from fgsn_ros.mapping.builder import build_map
@@ -22,10 +22,7 @@ def make_corridor():
 
 @pytest.fixture
 def shared_data() -> Path:
-    folder = Path(os.environ.get("FGSN_DATA", Path(__file__).parents[2] / "../shared/data"))
-    if not folder.is_dir():
-        pytest.skip("the real recordings are not on this machine")
-    return folder.resolve()
+    return real_data()
 
 
 @pytest.fixture(scope="session")

@@ -98,11 +98,20 @@ def test_observers_are_called_in_turn_with_the_localizer_as_it_is_then(drive):
     assert seen == [("first", True), ("second", True)] * 2
 
 
-def test_reading_labelling_and_filter_have_a_progress_bar_each(drive, capsys):
+def test_a_terminal_has_a_progress_bar_for_reading_labelling_and_filter(drive, capsys, monkeypatch):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     run(drive, recording(drive, last=4), progress=True)
     shown = capsys.readouterr().err
     for stage in ("frames", "labels", "filter"):
         assert f"{stage}: 100%" in shown
+
+
+def test_a_file_has_the_filters_bar_and_nothing_to_move_a_cursor_by(drive, capsys):
+    run(drive, recording(drive, last=4), progress=True)
+    shown = capsys.readouterr().err
+    assert "filter: 100%" in shown
+    assert "frames" not in shown
+    assert "\x1b" not in shown
 
 
 def test_a_robot_localizes_without_pytorch_and_open3d():

@@ -1,4 +1,3 @@
-import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -6,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from real_data import real_data
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
@@ -83,10 +83,7 @@ def kitti_poses() -> Callable[[np.ndarray], np.ndarray]:
 
 @pytest.fixture
 def shared_data() -> Path:
-    folder = Path(os.environ.get("FGSN_DATA", Path(__file__).parents[2] / "../shared/data"))
-    if not folder.is_dir():
-        pytest.skip("the real recordings are not on this machine")
-    return folder.resolve()
+    return real_data()
 
 
 @pytest.fixture

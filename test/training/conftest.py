@@ -1,10 +1,10 @@
-import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from made_pairs import draw_scene, make_folder
+from real_data import real_data
 
 from fgsn_ros.correspondences.files import CorrespondenceFolder
 
@@ -16,10 +16,7 @@ def folder(tmp_path_factory) -> CorrespondenceFolder:
 
 @pytest.fixture
 def real_camvid() -> Path:
-    root = Path(os.environ.get("FGSN_DATA", Path(__file__).parents[2] / "../shared/data"))
-    if not (root / "camvid").is_dir():
-        pytest.skip("CamVid is not on this machine")
-    return root / "camvid"
+    return real_data("camvid")
 
 
 @pytest.fixture
