@@ -39,7 +39,9 @@ class Refused:
     def __call__(self, *arguments: object) -> str:
         code = main([*map(str, arguments), "--output", str(self.output / "result")])
         lines = [
-            line for line in self._capsys.readouterr().err.replace("\r", "\n").split("\n") if line
+            line
+            for line in self._capsys.readouterr().err.replace("\r", "\n").split("\n")
+            if line.strip()
         ]
         message = [line for line in lines if "fgsn:" in line or not _PROGRESS.search(line)]
         assert code == 2, message
