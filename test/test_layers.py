@@ -12,6 +12,7 @@ LAYERS = {
     "errors": 0,
     "config": 0,
     "outputs": 0,
+    "left_out": 0,
     "lookahead": 0,
     "geometry": 1,
     "messages": 2,
