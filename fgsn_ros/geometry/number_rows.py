@@ -19,6 +19,11 @@ class NumberRows:
     lines: NDArray[np.int64]
     """(N,) number of each row's line in the file, from 1 on"""
 
+    @property
+    def damaged(self) -> NDArray[np.str_]:
+        """Why each row (N,) is damaged, in words; empty where it is not."""
+        return np.where(np.isnan(self.values).all(axis=1), "of another form", "")
+
     def place(self, row: int) -> str:
         """Where a row is, in words."""
         return f"line {self.lines[row]}"

@@ -296,5 +296,4 @@ def read_tum(path: Path, max_gap_s: float | None = None) -> Trajectory:
     """
     rows = read_rows(path, len(TUM_FORM.split()), TUM_FORM)
     stamps, values = rows.values[:, 0], rows.values[:, 1:]
-    damaged = np.where(np.isnan(rows.values).all(axis=1), "of another form", "")
-    return recorded_trajectory(stamps, values, str(path), max_gap_s, rows.place, damaged)
+    return recorded_trajectory(stamps, values, str(path), max_gap_s, rows.place, rows.damaged)

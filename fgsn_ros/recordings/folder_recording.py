@@ -165,7 +165,7 @@ def read_poses(
             "sequence's?"
         )
     matrices = rows.values.reshape(-1, 3, 4)
-    damaged = _matrix_faults(matrices)
+    damaged = np.where(rows.damaged != "", rows.damaged, _matrix_faults(matrices))
     usable = np.where(np.asarray(damaged == "")[:, None, None], matrices, np.eye(3, 4))
     # Through the quaternion: six decimals do not make a rotation matrix.
     rigid = poses.from_rotation_translation(usable[:, :, :3], usable[:, :, 3])
