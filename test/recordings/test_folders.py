@@ -159,7 +159,7 @@ def test_one_damaged_stamp_and_pose_cost_their_frame_and_pose_alone(
         recording.ground_truth.stamps, [0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9]
     )
     np.testing.assert_allclose(recording.ground_truth.poses[:, 0, 3], truth[:, 2, 3], atol=1e-6)
-    assert "1 of 3 images: 1 without a stamp (first: 000006.png)" in caplog.text
+    assert "1 of 5 images: 1 without a stamp (first: 000006.png)" in caplog.text
     assert "2 of 10 poses" in caplog.text
 
 
