@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get
 import yaml
 
 from fgsn_ros.errors import SettingsError
+from fgsn_ros.text_files import read_text
 
 Settings = TypeVar("Settings")
 
@@ -76,8 +77,8 @@ def load_yaml(path: Path) -> dict[str, object]:
         SettingsError: the file cannot be read or is not a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = yaml.safe_load(read_text(path))
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise SettingsError(f"cannot read settings from {path}: {reason}") from error
     if content is None:

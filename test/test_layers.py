@@ -13,6 +13,7 @@ LAYERS = {
     "config": 0,
     "outputs": 0,
     "left_out": 0,
+    "text_files": 0,
     "lookahead": 0,
     "geometry": 1,
     "messages": 2,

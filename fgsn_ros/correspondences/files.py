@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.outputs import whole_file, whole_folder
+from fgsn_ros.text_files import read_text
 
 if TYPE_CHECKING:
     import h5py
@@ -233,8 +234,8 @@ def write_list(path: Path, names: Sequence[str]) -> None:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+        return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    except (OSError, UnicodeError) as error:
         raise RecordingError(f"cannot read {path}: {_line(error)}") from error
 
 

@@ -21,6 +21,7 @@ from fgsn_ros.correspondences.files import (
 )
 from fgsn_ros.correspondences.images import ImageCache
 from fgsn_ros.errors import TrainingError
+from fgsn_ros.text_files import read_text
 
 _REQUIRED, _OPTIONAL = ("correspondences", "images"), ("train_list", "validation_list")
 _YAML_SUFFIXES = (".yaml", ".yml")
@@ -147,8 +148,8 @@ def _described(content: object, source: Path) -> CorrespondenceSet:
 
 def _yaml(path: Path) -> object:
     try:
-        content: object = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content: object = yaml.safe_load(read_text(path))
+    except (OSError, UnicodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise TrainingError(f"cannot read correspondence sets from {path}: {reason}") from error
     return content

@@ -31,6 +31,7 @@ from fgsn_ros.mapping.map_records import (
 from fgsn_ros.mapping.semantic_map import SemanticMap, identity_of
 from fgsn_ros.outputs import whole_file, whole_folder
 from fgsn_ros.segmentation.labels import palette
+from fgsn_ros.text_files import read_text
 
 FORMAT = "fgsn_ros semantic map"
 VERSION = 2
@@ -201,7 +202,7 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > _META_LIMIT_BYTES:
             raise MapError(f"{path} is damaged: it is larger than {_META_LIMIT_BYTES} bytes")
-        meta = json.loads(path.read_text(encoding="utf-8"))
+        meta = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise MapError(f"{path} is damaged: {' '.join(str(error).split())}") from error
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:

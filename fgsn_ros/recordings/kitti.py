@@ -13,9 +13,10 @@ from fgsn_ros.recordings.folder_recording import (
     PoseFiles,
     folder_recording,
     read_image,
-    read_numbers,
+    read_stamps,
 )
 from fgsn_ros.recordings.recording import RecordingSettings
+from fgsn_ros.text_files import read_text
 
 _CAMERAS = ("image_2", "image_0")  # colour before grey
 
@@ -37,14 +38,14 @@ def open_kitti(path: Path, settings: RecordingSettings) -> FolderRecording:
         RecordingError: a frame of the range is missing (named), or a file cannot be used.
     """
     folder = next(path / name for name in _CAMERAS if (path / name).is_dir())
-    times = read_numbers(path / "times.txt", 1)[:, 0]
+    times = read_stamps(path / "times.txt")
     numbers, files = _frame_range(folder, settings)
     if numbers[-1] >= len(times):
         raise RecordingError(
             f"{path / 'times.txt'} has {len(times)} stamps, none for frame {numbers[-1]}"
         )
     mount = _mount(path / "calib.txt", folder.name, files[0])
-    pose_files = PoseFiles(_pose_file(path, settings), of_camera=True, times=times)
+    pose_files = PoseFiles(_pose_file(path, settings), True, times, settings.max_pose_gap_s)
     return folder_recording(path, mount, (times[numbers], files), pose_files, settings)
 
 
@@ -85,10 +86,10 @@ def _mount(calibration: Path, camera_name: str, first_image: Path) -> CameraMoun
 
 def _projection(calibration: Path, number: str) -> NDArray[np.float64]:
     try:
-        lines = calibration.read_text().splitlines()
+        lines = read_text(calibration).splitlines()
         line = next(line for line in lines if line.startswith(f"P{number}:"))
         P = np.array(line.split()[1:], dtype=np.float64).reshape(3, 4)
-    except (OSError, UnicodeDecodeError, ValueError, StopIteration) as error:
+    except (OSError, ValueError, StopIteration) as error:
         raise RecordingError(
             f"{calibration} lacks the camera matrix 'P{number}: <12 numbers>'"
         ) from error

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgsn_ros.errors import RecordingError
+from fgsn_ros.text_files import read_text
 
 UNLABELLED = 65535
 """Label of a cell that has none."""
@@ -170,7 +171,7 @@ def read_label_set(path: Path) -> LabelSet:
         RecordingError: the file cannot be read, or is none.
     """
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(read_text(path))
         if content["format"] != _FORMAT:
             raise ValueError(f"format {content['format']!r}")
         names = tuple(label["name"] for label in content["labels"])
