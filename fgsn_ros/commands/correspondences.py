@@ -6,14 +6,16 @@ from typing import Annotated
 
 import tyro
 
+from fgsn_ros.commands.paths import inputs_of
 from fgsn_ros.config import require, require_extra
 from fgsn_ros.correspondences.across_drives import CrossSettings, write_cross_correspondences
+from fgsn_ros.correspondences.files import CORRESPONDENCE_FOLDER
 from fgsn_ros.correspondences.within_drive import (
     SelfCorrespondenceSettings,
     write_self_correspondences,
 )
 from fgsn_ros.errors import RecordingError
-from fgsn_ros.outputs import check_output
+from fgsn_ros.outputs import check_folder
 from fgsn_ros.recordings.bag_files import is_bag, read_topics
 from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.recordings.recording import Recording, RecordingSettings
@@ -50,7 +52,7 @@ class Correspondences:
     def run(self) -> None:
         """Write the folder."""
         require_extra("train", "h5py")
-        check_output(self.output, self.overwrite)
+        check_folder(self.output, CORRESPONDENCE_FOLDER, self.overwrite, inputs_of(self))
         recordings = self._recordings()
         if len(recordings) == 1:
             count = write_self_correspondences(

@@ -6,9 +6,10 @@ from typing import Annotated
 
 import tyro
 
-from fgsn_ros.evaluation.report import evaluation_table, summarize, write_report
+from fgsn_ros.commands.paths import inputs_of
+from fgsn_ros.evaluation.report import RESULT_FOLDER, evaluation_table, summarize, write_report
 from fgsn_ros.geometry.trajectory import read_tum
-from fgsn_ros.outputs import whole_folder
+from fgsn_ros.outputs import check_folder, whole_folder
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,13 @@ class Evaluate:
 
     def run(self) -> None:
         """Print the table, and write the report where an output is named."""
+        if self.output is not None:
+            check_folder(self.output, RESULT_FOLDER, self.overwrite, inputs_of(self))
         estimate, reference = read_tum(self.estimate), read_tum(self.reference)
         facts = {"estimate": self.estimate.name, "reference": self.reference.name}
         if self.output is None:
             metrics = summarize(estimate, reference, None, facts, self.skip_s)
         else:
-            with whole_folder(self.output, self.overwrite) as folder:
+            with whole_folder(self.output, RESULT_FOLDER, self.overwrite) as folder:
                 metrics = write_report(folder, estimate, reference, None, facts, self.skip_s)
         print(evaluation_table(metrics))
