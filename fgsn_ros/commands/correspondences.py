@@ -19,6 +19,7 @@ from fgsn_ros.outputs import check_folder
 from fgsn_ros.recordings.bag_files import is_bag, read_topics
 from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.recordings.recording import Recording, RecordingSettings
+from fgsn_ros.terminal import say
 
 OWN_POSES = Path("own")
 """In the place of a pose file: the poses that the recording holds."""
@@ -58,14 +59,14 @@ class Correspondences:
             count = write_self_correspondences(
                 recordings[0], self.output, self.pairs, self.overwrite
             )
-            print(f"{self.output}: {count} pairs of images")
+            say(f"{self.output}: {count} pairs of images")
             return
         counts = write_cross_correspondences(
             recordings, self.output, self.pairs, self.across, self.overwrite
         )
         first = recordings[0].name
         for recording, count in zip(recordings, counts, strict=True):
-            print(f"{self.output}: {count} pairs of images of {first} and {recording.name}")
+            say(f"{self.output}: {count} pairs of images of {first} and {recording.name}")
 
     def _recordings(self) -> list[Recording]:
         """The recordings, each with poses."""

@@ -22,6 +22,7 @@ from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.simulation.drive import DriveSettings, SimulatedDrive
 from fgsn_ros.simulation.seasons import Season
+from fgsn_ros.terminal import say
 
 PACKAGED_CHECKPOINT = Path(__file__).parent.parent / "data" / "town.onnx"
 """Trained on simulated towns other than the demo's; only for simulated drives."""
@@ -67,15 +68,15 @@ class Demo:
         check_view(self.view, self.overwrite, self.output, inputs_of(self))
         with compilation_said(about_s=25):
             result = self._result()
-        print(evaluation_table(result.metrics))
-        print(f"the picture: {self.output / 'demo.png'}")
+        say(evaluation_table(result.metrics))
+        say(f"the picture: {self.output / 'demo.png'}")
 
     def _result(self) -> Result:
         segmenter = Segmenter(load_checkpoint(self.checkpoint))
         summer, drive = self._drives()
-        print(f"1 of 2: a map from a drive in {Season.SUMMER.value}")
+        say(f"1 of 2: a map from a drive in {Season.SUMMER.value}")
         semantic_map = build_map(summer, segmenter)
-        print(f"2 of 2: localize a drive in {self.season.value} on it, rendered frame by frame")
+        say(f"2 of 2: localize a drive in {self.season.value} on it, rendered frame by frame")
         localization = Localization(
             drive,
             drive.ground_truth,

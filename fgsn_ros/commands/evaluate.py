@@ -10,6 +10,7 @@ from fgsn_ros.commands.paths import inputs_of
 from fgsn_ros.evaluation.report import RESULT_FOLDER, evaluation_table, summarize, write_report
 from fgsn_ros.geometry.trajectory import read_tum
 from fgsn_ros.outputs import check_folder, whole_folder
+from fgsn_ros.terminal import say
 
 
 @dataclass(frozen=True)
@@ -38,4 +39,4 @@ class Evaluate:
         else:
             with whole_folder(self.output, RESULT_FOLDER, self.overwrite) as folder:
                 metrics = write_report(folder, estimate, reference, None, facts, self.skip_s)
-        print(evaluation_table(metrics))
+        say(evaluation_table(metrics))

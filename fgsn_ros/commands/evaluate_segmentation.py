@@ -24,6 +24,7 @@ from fgsn_ros.evaluation.segmentation_metrics import (
 )
 from fgsn_ros.outputs import check_file, whole_file
 from fgsn_ros.segmentation.labels import CLASS_NAMES_FILE
+from fgsn_ros.terminal import say
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,8 @@ class EvaluateSegmentation:
         if self.output is not None:
             with whole_file(self.output, self.overwrite) as temporary:
                 temporary.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
-        print(segmentation_table(metrics))
-        print(
+        say(segmentation_table(metrics))
+        say(
             f"{len(pairs.pairs)} images; {pairs.without_classes} without classes and "
             f"{pairs.without_labels} without labels are left out"
         )

@@ -7,6 +7,7 @@ from fgsn_ros.commands.paths import inputs_of
 from fgsn_ros.config import require
 from fgsn_ros.outputs import check_file
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
+from fgsn_ros.terminal import say
 
 _LARGEST_PX = 16384
 
@@ -60,7 +61,7 @@ class Export:
             size = self.height, self.width
             images = f"{self.width}x{self.height} images, stride {stride}"
         equal = export_onnx(self.output, checkpoint, size, stride, self.overwrite)
-        print(
+        say(
             f"{self.output}: {checkpoint.architecture} with {checkpoint.label_count} labels for "
             f"{images}, opset {OPSET}; {100 * equal:.2f} % of the labels as PyTorch's"
         )

@@ -20,6 +20,7 @@ from fgsn_ros.recordings.open import open_recording, read_reference
 from fgsn_ros.recordings.recording import RecordingSettings
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
+from fgsn_ros.terminal import say
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,8 @@ class Localize:
         check_view(self.view, self.overwrite, self.output, inputs_of(self))
         with compilation_said(about_s=7):
             result = self._result()
-        print(evaluation_table(result.metrics))
-        print(f"{self.output}: {_speed(result.run)}")
+        say(evaluation_table(result.metrics))
+        say(f"{self.output}: {_speed(result.run)}")
 
     def _result(self) -> Result:
         semantic_map = load_map(self.map)

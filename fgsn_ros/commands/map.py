@@ -14,6 +14,7 @@ from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.recordings.recording import RecordingSettings
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
+from fgsn_ros.terminal import say
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,4 @@ class Map:
         semantic_map = write_map(self.output, recording, segmenter, self.mapping, self.overwrite)
         if self.ply is not None:
             export_ply(self.ply, semantic_map, self.overwrite)
-        print(
-            f"{self.output}: {len(semantic_map)} points, {len(semantic_map.keyframes)} key frames"
-        )
+        say(f"{self.output}: {len(semantic_map)} points, {len(semantic_map.keyframes)} key frames")

@@ -22,6 +22,7 @@ from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.labels import LABEL_FOLDER, LabelSet, every_pixel, write_label_set
 from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 from fgsn_ros.segmentation.sliding import SlidingSegmenter
+from fgsn_ros.terminal import say
 
 if TYPE_CHECKING:
     from fgsn_ros.training.processes import Processes
@@ -66,7 +67,7 @@ class Segment:
         require(not (together and self.video), "--video needs a single process")
         count = self._label_together(given) if together else self._label_alone(given)
         if count is not None:
-            print(f"{self.output}: labels of {count} images")
+            say(f"{self.output}: labels of {count} images")
 
     def _label_alone(self, given: SegmentInput) -> int:
         """The number of images."""
