@@ -5,6 +5,7 @@ pair. As h5py sees it: `im_i_path`, `im_j_path` (L, 1) uint16 character codes; `
 float64 pixels (u, v); `dist_from_center` (1, N) float64. Image i is the reference, j the target.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgsn_ros.errors import RecordingError
-from fgsn_ros.outputs import whole_file, whole_folder
+from fgsn_ros.outputs import Layout, whole_file, whole_folder
 from fgsn_ros.text_files import read_text
 
 if TYPE_CHECKING:
@@ -24,6 +25,19 @@ if TYPE_CHECKING:
 TRAIN_LIST = "corr_train.txt"
 VALIDATION_LIST = "corr_val.txt"
 CLASS_NAMES_FILE = "classes.txt"
+CORRESPONDENCE_FOLDER = Layout(
+    "correspondences.json",
+    '"fgsn_ros correspondences"',
+    (
+        TRAIN_LIST,
+        VALIDATION_LIST,
+        CLASS_NAMES_FILE,
+        "images/*.jpg",
+        "correspondence/*.mat",
+        "classes/*.png",
+    ),
+)
+"""What those of this package hold; the published ones, alike but for the first file, are data."""
 NO_CLASS = 255
 
 _POINT_FIELDS = ("pt_i", "pt_j", "dist_from_center")
@@ -146,8 +160,11 @@ def new_correspondence_folder(
     Raises:
         OutputError: the folder exists or cannot be written.
     """
-    with whole_folder(root, overwrite) as temporary:
+    with whole_folder(root, CORRESPONDENCE_FOLDER, overwrite) as temporary:
         folder = CorrespondenceFolder(temporary)
+        (temporary / CORRESPONDENCE_FOLDER.file).write_text(
+            json.dumps({"format": "fgsn_ros correspondences"}) + "\n"
+        )
         for part in (folder.images, folder.files, *([folder.classes] if classes else [])):
             part.mkdir()
         yield folder

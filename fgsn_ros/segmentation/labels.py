@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgsn_ros.errors import RecordingError
+from fgsn_ros.outputs import Layout
 from fgsn_ros.text_files import read_text
 
 UNLABELLED = 65535
@@ -17,6 +18,11 @@ BYTE_LABELS = 255
 """Up to this many labels fit a byte, beside the value for unlabelled."""
 LABEL_SET_FILE, CLASS_NAMES_FILE = "labels.json", "classes.txt"
 _FORMAT = "fgsn_ros labels"
+LABEL_FOLDER = Layout(
+    LABEL_SET_FILE,
+    f'"{_FORMAT}"',
+    (CLASS_NAMES_FILE, "labels/*.png", "overlays/*.jpg", "overlay.mp4", "*/overlay.mp4"),
+)
 _EDGE_BRIGHTNESS = 0.35
 
 
