@@ -1,8 +1,35 @@
 """Errors that a user can act on: one line that says what is wrong and what to do."""
 
+_LONGEST = 1000
+_HEAD, _TAIL = 600, 380
+"""Of a longer line: what is wrong stands first, what to do last."""
+
+
+def one_line(text: str) -> str:
+    """A text, parts of which may come from a file, as a line that a terminal can be given.
+
+    Control characters are escaped; the middle of what is too long is left out.
+    """
+    line = _shortened(text)
+    if line.isprintable():
+        return line
+    escaped = (
+        character if character.isprintable() else character.encode("unicode_escape").decode()
+        for character in line
+    )
+    return _shortened("".join(escaped))
+
+
+def _shortened(text: str) -> str:
+    parts = [text] if len(text) <= _LONGEST else [text[:_HEAD], "[...]", text[-_TAIL:]]
+    return " ".join(" ".join(parts).split())
+
 
 class FgsnError(Exception):
     """Base of every expected error; a command ends with its one line and exit code 2."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class SettingsError(FgsnError):
