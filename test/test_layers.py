@@ -10,6 +10,7 @@ import fgsn_ros
 PACKAGE = Path(fgsn_ros.__file__).parent
 LAYERS = {
     "errors": 0,
+    "documents": 0,
     "config": 0,
     "outputs": 0,
     "caches": 0,
