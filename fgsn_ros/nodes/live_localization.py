@@ -1,5 +1,6 @@
 """Topics in, topics out: what the localization node does between configuration and clean-up."""
 
+import time
 from collections import Counter
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,8 @@ from fgsn_ros.errors import FgsnError, LocalizationError
 from fgsn_ros.geometry.cameras import Camera, CameraMount
 from fgsn_ros.localization.initial_pose import InitialPose, load_pose, save_pose
 from fgsn_ros.localization.localizer import Estimate, LocalizerSettings
-from fgsn_ros.localization.online import OnlineLocalizer, OnlineSettings, TrackingSettings
+from fgsn_ros.localization.online import OnlineLocalizer, OnlineSettings
+from fgsn_ros.localization.tracking import TrackingSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.messages.images import camera_of
 from fgsn_ros.messages.poses import covariance_of, make_transform
@@ -156,7 +158,8 @@ class LiveLocalization:
             self._node.get_logger().warning(str(error))
             return
         if saved is not None:
-            self._initialize(saved)
+            self.online.resume(saved, time.time())
+            self._publishers.restart()
 
     def _initialize(self, start: InitialPose) -> None:
         self.online.initialize(start)
@@ -166,13 +169,11 @@ class LiveLocalization:
         self._broadcast()
 
     def _save_pose(self) -> None:
-        tracking = self.online.tracking
-        if not self.settings.saved_pose or tracking.lost or tracking.quality is None:
+        saved = self.online.pose_to_save(time.time()) if self.settings.saved_pose else None
+        if saved is None:
             return  # no pose to come back to
         try:
-            pose = self.online.pose_now
-            if pose is not None:
-                save_pose(Path(self.settings.saved_pose), pose, self._map.identity)
+            save_pose(Path(self.settings.saved_pose), saved, self._map.identity)
         except FgsnError as error:
             self._log.warning("saved_pose", str(error))
 
@@ -295,9 +296,9 @@ class CameraMountings:
             self.failures[f"no camera_info of {name}"] += 1
             return None
         camera, frame_id = self._cameras[name]
-        time = Time.from_msg(make_time(ROS_TYPES, stamp))
+        at = Time.from_msg(make_time(ROS_TYPES, stamp))
         try:
-            transform = self._buffer.lookup_transform(self._base_frame_id, frame_id, time)
+            transform = self._buffer.lookup_transform(self._base_frame_id, frame_id, at)
             return CameraMount(camera, matrix_of(transform.transform), frame_id)
         except (TransformException, FgsnError):
             self.failures[

@@ -37,7 +37,8 @@ from std_srvs.srv import Empty
 from fgsn_ros.config import require
 from fgsn_ros.errors import FgsnError, LocalizationError
 from fgsn_ros.localization.localizer import LocalizerSettings
-from fgsn_ros.localization.online import OnlineSettings, TrackingSettings
+from fgsn_ros.localization.online import OnlineSettings
+from fgsn_ros.localization.tracking import TrackingSettings
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.mapping.semantic_map import check_fingerprint
 from fgsn_ros.nodes import parameters

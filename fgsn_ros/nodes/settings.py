@@ -5,7 +5,8 @@ from typing import Literal
 
 from fgsn_ros.config import require
 from fgsn_ros.localization.localizer import LocalizerSettings
-from fgsn_ros.localization.online import OnlineSettings, TrackingSettings
+from fgsn_ros.localization.online import OnlineSettings
+from fgsn_ros.localization.tracking import TrackingSettings
 from fgsn_ros.segmentation.segmenter import SegmenterSettings
 
 
