@@ -1,6 +1,5 @@
 """Both nodes as a manager meets them: they answer while they get ready, keep a bond, and end."""
 
-import os
 import signal
 from pathlib import Path
 from typing import Any
@@ -231,11 +230,11 @@ def test_navs_manager_brings_both_up_and_down_when_one_dies(ros: Any, world: Wor
         return any(text in event.text.decode() for event in ros.output[manager])
 
     ros.until(lambda: manager_said("Managed nodes are active"), "both to be active")
-    pid = ros.processes[nodes[0]].pid
-    os.kill(pid, signal.SIGSTOP)  # it hangs
+    ros.signal(nodes[0], signal.SIGSTOP)  # it hangs
     ros.until(lambda: manager_said("Have not received a heartbeat from"), "the silence")
-    os.kill(pid, signal.SIGKILL)
     localization = Asking(ros, "/nav/localization_node")
     ros.until(
         lambda: localization.state() != State.PRIMARY_STATE_ACTIVE, "localization to be taken down"
     )
+    ros.signal(nodes[0], signal.SIGKILL)
+    assert ros.exit_code(nodes[0]) != 0
