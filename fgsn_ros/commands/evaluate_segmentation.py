@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from fgsn_ros.commands.paths import inputs_of
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.evaluation.label_folders import (
     LabelFolder,
@@ -21,8 +22,9 @@ from fgsn_ros.evaluation.segmentation_metrics import (
     cluster_metrics,
     segmentation_table,
 )
-from fgsn_ros.outputs import check_output, whole_file
+from fgsn_ros.outputs import check_file, whole_file
 from fgsn_ros.segmentation.labels import CLASS_NAMES_FILE
+from fgsn_ros.terminal import say
 from fgsn_ros.text_files import read_text
 
 
@@ -55,7 +57,7 @@ class EvaluateSegmentation:
     def run(self) -> None:
         """Print the table, and write the metrics where an output is named."""
         if self.output is not None:
-            check_output(self.output, self.overwrite)
+            check_file(self.output, self.overwrite, inputs_of(self))
         folder = open_label_folder(self.labels)
         pairs = pair_images(folder.root, self.classes, self.label_suffix, self.class_suffix)
         stride = folder.label_set.stride if folder.label_set else None
@@ -67,10 +69,10 @@ class EvaluateSegmentation:
             **_metrics(table, folder, self._names(folder)),
         }
         if self.output is not None:
-            with whole_file(self.output) as temporary:
+            with whole_file(self.output, self.overwrite) as temporary:
                 temporary.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
-        print(segmentation_table(metrics))
-        print(
+        say(segmentation_table(metrics))
+        say(
             f"{len(pairs.pairs)} images; {pairs.without_classes} without classes and "
             f"{pairs.without_labels} without labels are left out"
         )

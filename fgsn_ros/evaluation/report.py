@@ -16,11 +16,25 @@ import numpy as np
 
 from fgsn_ros.evaluation.trajectory_errors import THRESHOLDS, Score, compare, score
 from fgsn_ros.geometry.trajectory import Trajectory, write_tum
+from fgsn_ros.outputs import Layout
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Metrics = dict[str, Any]
+RESULT_FOLDER = Layout(
+    "metrics.json",
+    '"thresholds_m_deg"',
+    (
+        "trajectory.tum",
+        "trajectory.png",
+        "errors.png",
+        "demo.png",
+        *("bag/metadata.yaml", "bag/*.mcap"),
+        *("map/meta.json", "map/*.npy"),
+    ),
+)
+"""A report, and what `fgsn localize` and `fgsn demo` put beside it."""
 
 _ROWS = (
     ("position [m]", "position_m"),

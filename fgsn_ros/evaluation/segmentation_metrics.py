@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fgsn_ros.errors import one_line
 from fgsn_ros.segmentation.labels import UNLABELLED
 
 Labels = NDArray[np.integer]
@@ -171,7 +172,7 @@ def segmentation_table(metrics: Metrics) -> str:
         lines.append(f"{'class':<32}{'IoU':>10}{'accuracy':>10}{'pixels':>14}")
     for scores in metrics.get("classes", ()):
         cells = _cell(scores["iou"]) + _cell(scores["accuracy"])
-        lines.append(f"{scores['name']:<32}{cells}{scores['pixels']:>14}")
+        lines.append(f"{one_line(scores['name'], 60):<32}{cells}{scores['pixels']:>14}")
     lines += [f"{text:<32}{_cell(metrics[key])}" for text, key in _SCORES if key in metrics]
     seen = f"{metrics['labels_seen']} labels, {metrics['classes_seen']} classes"
     return "\n".join([*lines, f"{metrics['pixels']} pixels with {seen}"])

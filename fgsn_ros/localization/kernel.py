@@ -20,6 +20,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from fgsn_ros.kernel_cache import kernel
 from fgsn_ros.localization.selection import SelectedPoints
 
 Array = npt.NDArray[np.floating]
@@ -154,7 +155,7 @@ def _whole_groups(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)])
 
 
-@numba.njit(fastmath=True, error_model="numpy", cache=True)
+@kernel(fastmath=True, error_model="numpy")
 def _project(
     lanes: Float32,
     points: Float32,
@@ -185,7 +186,7 @@ def _project(
         sizes[row_of_cells, p] = min(before * inverse, np.float32(MAX_SIZE))
 
 
-@numba.njit(fastmath=True, error_model="numpy", cache=True)
+@kernel(fastmath=True, error_model="numpy")
 def _gather(
     rows: Float32,
     grid: Grid,
@@ -210,7 +211,7 @@ def _gather(
         sums[p] += (first + second) + (third + fourth)
 
 
-@numba.njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
+@kernel(parallel=True, fastmath=True, error_model="numpy")
 def _score_blocks(
     lanes: Float32,
     points: Float32,

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from fgsn_ros.documents import parse_json
 from fgsn_ros.errors import MapError
 from fgsn_ros.mapping.map_records import (
     POINT,
@@ -29,12 +30,13 @@ from fgsn_ros.mapping.map_records import (
     keyframe_dtype,
 )
 from fgsn_ros.mapping.semantic_map import SemanticMap, identity_of
-from fgsn_ros.outputs import whole_file, whole_folder
+from fgsn_ros.outputs import Layout, whole_file, whole_folder
 from fgsn_ros.segmentation.labels import palette
 from fgsn_ros.text_files import read_text
 
 FORMAT = "fgsn_ros semantic map"
 VERSION = 2
+MAP_FOLDER = Layout("meta.json", f'"{FORMAT}"', ("*.npy",))
 _META_TYPES: dict[str, type] = {
     "label_count": int,
     "fingerprint": str,
@@ -112,7 +114,7 @@ def save_map(folder: Path, semantic_map: SemanticMap, overwrite: bool = False) -
         OutputError: the folder exists (without overwrite) or cannot be written.
     """
     m = semantic_map
-    with whole_folder(folder, overwrite=overwrite) as temporary:
+    with whole_folder(folder, MAP_FOLDER, overwrite) as temporary:
         writer = MapWriter(temporary, m.label_count, m.fingerprint, m.tile_size_m)
         keys, table = np.asarray(m.tile_keys), np.asarray(m.tiles)
         for first in range(0, max(len(m.points), len(m.keyframes)), _COPIED_ROWS):
@@ -168,17 +170,17 @@ def _load_first_version(folder: Path, meta: dict[str, Any]) -> SemanticMap:
         raise MapError(f"the map {folder} is damaged: {reason}; build it again") from error
 
 
-def export_ply(path: Path, semantic_map: SemanticMap) -> None:
+def export_ply(path: Path, semantic_map: SemanticMap, overwrite: bool = True) -> None:
     """Write the points as binary PLY, coloured by label, with label and confidence.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file exists (without overwrite) or cannot be written.
     """
     kinds = {"<f4": "float", "u1": "uchar", "<u2": "ushort"}
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(semantic_map)}"]
     header += [f"property {kinds[kind]} {name}" for name, kind in _PLY] + ["end_header", ""]
     colours = palette(semantic_map.label_count)
-    with whole_file(path) as temporary, temporary.open("wb") as file:
+    with whole_file(path, overwrite) as temporary, temporary.open("wb") as file:
         file.write("\n".join(header).encode("ascii"))
         for part in semantic_map.parts():
             vertices = np.zeros(len(part), _PLY)
@@ -200,10 +202,8 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise MapError(f"{folder} is no map: meta.json is missing; build one with `fgsn map`")
     try:
-        if path.stat().st_size > _META_LIMIT_BYTES:
-            raise MapError(f"{path} is damaged: it is larger than {_META_LIMIT_BYTES} bytes")
-        meta = json.loads(read_text(path))
-    except (OSError, ValueError, RecursionError) as error:
+        meta = parse_json(read_text(path, _META_LIMIT_BYTES))
+    except (OSError, ValueError) as error:
         raise MapError(f"{path} is damaged: {' '.join(str(error).split())}") from error
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise MapError(f"{path} does not describe a map; build one with `fgsn map`")
