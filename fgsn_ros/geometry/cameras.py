@@ -164,6 +164,30 @@ class Camera:
         """Camera of the whole image resized to width x height pixels."""
         return self._resized((width, height), width / self.width, height / self.height)
 
+    def cropped(self, left: int, top: int, width: int, height: int) -> "Camera":
+        """Camera of a part of the image, from pixel (left, top) on.
+
+        Raises:
+            CameraError: the part leaves the image.
+        """
+        if left + width > self.width or top + height > self.height:
+            raise CameraError(
+                f"the region of interest, {width} x {height} pixels from {left}, {top} on, leaves "
+                f"the sensor of {self.width} x {self.height} pixels"
+            )
+        return dataclasses.replace(
+            self, width=int(width), height=int(height), cx=self.cx - left, cy=self.cy - top
+        )
+
+    def binned(self, across: int, down: int) -> "Camera":
+        """Camera of an image whose pixels are `across` x `down` of this one's each.
+
+        Raises:
+            CameraError: no pixel is left.
+        """
+        size = self.width // across, self.height // down
+        return self._resized(size, 1.0 / across, 1.0 / down)
+
     def undistorted(self) -> "Camera":
         """The pinhole camera with the same matrix and no distortion."""
         return dataclasses.replace(self, distortion_model="plumb_bob", distortion=())

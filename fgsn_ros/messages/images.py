@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fgsn_ros.errors import CameraError, RecordingError
 from fgsn_ros.geometry.cameras import Camera
-from fgsn_ros.messages.types import Message, MessageTypes
+from fgsn_ros.messages.types import Message, MessageTypes, frame_name
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
@@ -69,7 +69,8 @@ def check_size(image: NDArray[np.uint8], camera: Camera, source: str) -> None:
     if (width, height) != (camera.width, camera.height):
         raise RecordingError(
             f"{source} is {width}x{height} but its camera is {camera.width}x{camera.height}; "
-            "use the calibration of these images"
+            "use the calibration of these images (binning and region of interest of camera_info "
+            "count, REP 104)"
         )
 
 
@@ -131,20 +132,38 @@ def _converted(pixels: NDArray[np.uint8], code: int | None) -> NDArray[np.uint8]
 def camera_of(info: Message, rectified: bool, topic: str) -> Camera:
     """Camera of a CameraInfo (ROS 1 or 2), for its raw or its rectified images.
 
+    Size and matrix are those of the whole sensor; the images show its region of interest, `binning`
+    of whose pixels make one of theirs (REP 104).
+
     Raises:
-        RecordingError: the calibration is empty or of an unknown model.
+        RecordingError: the calibration is empty, absurd, or of an unknown model.
     """
     # ROS 1 wrote these fields in capitals.
     d, k, p = (getattr(info, name, getattr(info, name.upper(), ())) for name in "dkp")
     model, coefficients = info.distortion_model, [float(c) for c in d]
     matrix = [float(value) for value in k]
     if rectified:
-        model, coefficients = "plumb_bob", []
+        model, coefficients = "", []
         matrix = [float(p[i]) for i in (0, 1, 2, 4, 5, 6, 8, 9, 10)]
     try:
-        return Camera.from_camera_info(info.width, info.height, model, coefficients, matrix)
+        sensor = Camera.from_camera_info(info.width, info.height, model, coefficients, matrix)
+        roi = info.roi
+        if roi.width and roi.height:
+            sensor = sensor.cropped(roi.x_offset, roi.y_offset, roi.width, roi.height)
+        return sensor.binned(max(info.binning_x, 1), max(info.binning_y, 1))
     except CameraError as error:
         raise RecordingError(f"{topic}: {error}") from error
+
+
+def is_calibrated(info: Message) -> bool:
+    """Whether a CameraInfo holds a calibration; a driver's first may be empty."""
+    k = info.k if hasattr(info, "k") else info.K
+    return bool(info.width and info.height and k[0] != 0.0 and k[4] != 0.0)
+
+
+def camera_frame(info: Message, image: Message) -> str:
+    """The optical frame of a camera: its CameraInfo's, or its images' where that names none."""
+    return frame_name(info.header.frame_id) or frame_name(image.header.frame_id)
 
 
 def make_camera_info(types: MessageTypes, header: Message, camera: Camera) -> Message:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import Trajectory, recorded_trajectory
+from fgsn_ros.messages.images import is_calibrated
 from fgsn_ros.messages.poses import pose_row, valid_rows
 from fgsn_ros.messages.types import TYPESTORE, Message, frame_name, stamp_of
 
@@ -206,7 +207,7 @@ class BagScan:
     odometry: dict[str, OdometryTopic] = field(default_factory=dict)
     """by topic"""
     camera_infos: dict[str, Message] = field(default_factory=dict)
-    """first CameraInfo by topic"""
+    """first CameraInfo by topic that is calibrated, or else the last"""
     transforms: StaticTransforms = field(default_factory=StaticTransforms)
 
 
@@ -231,7 +232,8 @@ def scan_bag(path: Path, topics: Mapping[str, Topic], camera_infos: Collection[s
             latched = name.endswith("tf_static")
             scan.transforms.add(message, latched, f"{path}: {name}")
         else:
-            scan.camera_infos.setdefault(name, message)
+            if not is_calibrated(scan.camera_infos.setdefault(name, message)):
+                scan.camera_infos[name] = message
     return scan
 
 

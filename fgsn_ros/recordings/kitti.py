@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fgsn_ros.errors import RecordingError
+from fgsn_ros.errors import CameraError, RecordingError
 from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount
 from fgsn_ros.messages.images import IMAGE_SUFFIXES
 from fgsn_ros.recordings.folder_recording import (
@@ -77,8 +77,10 @@ def _mount(calibration: Path, camera_name: str, first_image: Path) -> CameraMoun
     P = _projection(calibration, camera_name.removeprefix("image_"))
     # The size is not in calib.txt: all images must be as large as the first.
     height, width = read_image(first_image).shape[:2]
-    fx, fy, cx, cy = (float(value) for value in (P[0, 0], P[1, 1], P[0, 2], P[1, 2]))
-    camera = Camera(width, height, fx, fy, cx, cy)
+    try:
+        camera = Camera.from_camera_info(width, height, "", (), P[:, :3].ravel().tolist())
+    except CameraError as error:
+        raise RecordingError(f"{calibration}: {error}") from error
     T_base_camera = T_BASE_OPTICAL.copy()
     T_base_camera[:3, 3] = T_BASE_OPTICAL[:3, :3] @ -np.linalg.solve(P[:, :3], P[:, 3])
     return CameraMount(camera, T_base_camera, camera_name)
@@ -93,7 +95,8 @@ def _projection(calibration: Path, number: str) -> NDArray[np.float64]:
         raise RecordingError(
             f"{calibration} lacks the camera matrix 'P{number}: <12 numbers>'"
         ) from error
-    if not np.isfinite(P).all() or P[0, 0] <= 0.0 or P[1, 1] <= 0.0 or P[2, 2] != 1.0:
+    lower = P[1, 0], P[2, 0], P[2, 1], P[2, 2] - 1.0
+    if not np.isfinite(P).all() or P[0, 0] <= 0.0 or P[1, 1] <= 0.0 or any(lower):
         raise RecordingError(f"{calibration}: P{number} is no projection matrix")
     return P
 

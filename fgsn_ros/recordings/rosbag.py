@@ -11,8 +11,8 @@ from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory, read_tum
-from fgsn_ros.messages.images import camera_of, check_size, image_of
-from fgsn_ros.messages.types import frame_name, stamp_of
+from fgsn_ros.messages.images import camera_frame, camera_of, check_size, image_of
+from fgsn_ros.messages.types import stamp_of
 from fgsn_ros.recordings.bag_files import (
     CAMERA_INFO,
     COMPRESSED,
@@ -213,7 +213,8 @@ def _mount(path: Path, topics: CameraTopics, scan: BagScan, base: str) -> Camera
     if info is None:
         raise RecordingError(f"{path} has no message on {topics.camera_info}")
     camera = camera_of(info, topics.rectified, f"{path}: {topics.camera_info}")
-    frame = frame_name(info.header.frame_id)
+    image = next((message for _, message in read_messages(path, [topics.image])), info)
+    frame = camera_frame(info, image)
     T_base_camera = scan.transforms.lookup(base, frame)
     if T_base_camera is None:
         raise RecordingError(

@@ -129,6 +129,8 @@ def test_an_image_of_another_size_is_named(kitti_folder: Path) -> None:
     [
         ("calib.txt", "P1: 1 2 3\n", "P0"),
         ("calib.txt", "P0: " + "0 " * 12, "P0"),
+        ("calib.txt", "P0: 1 0 0 0 0 1 1 0 0 1 1 0", "P0"),
+        ("calib.txt", "P0: 1e300 0 0 0 0 1 1 0 0 0 1 0", "absurd"),
         ("times.txt", "0.0\n0.1\n", "frame 7"),
         ("times.txt", "0.0\n0.9\n" + "0.5\n" * 8, "backwards"),
         ("../../poses/42.txt", "1 0 0 0 0 1 0 0 0 0 1 0\n", "1 poses"),
@@ -264,6 +266,18 @@ def test_an_image_folder_takes_times_and_a_range(image_folder: Path) -> None:
 def test_a_wrong_camera_file_is_refused(image_folder: Path, change: dict[str, object]) -> None:
     write_camera(image_folder, change)
     assert "camera" in refused(image_folder)
+
+
+def test_a_mounting_whose_quaternion_is_no_rotation_is_refused(image_folder: Path) -> None:
+    mounting = {"translation": [1.0, 0.0, 1.5], "q_xyzw": [-0.5, 0.5, -0.5, 0.0]}
+    write_camera(image_folder, {"T_base_camera": mounting})
+    assert "length of a quaternion is 0.866" in refused(image_folder)
+
+
+def test_stamps_in_nanoseconds_are_refused(image_folder: Path) -> None:
+    folder = image_folder
+    (folder / "times.txt").write_text("".join(f"17000000{i}00000000000\n" for i in range(4)))
+    assert "write seconds" in refused(folder)
 
 
 def test_an_image_without_a_stamp_is_refused(image_folder: Path) -> None:

@@ -130,6 +130,22 @@ def test_an_uncalibrated_camera_is_refused(tmp_path, drive, refused, write_edite
     assert "/camera/camera_info" in refused(write_edited(tmp_path / "drive", drive, edit))
 
 
+def test_the_first_calibrated_camera_info_counts_and_an_empty_frame_is_the_images(
+    tmp_path, drive, write_edited
+) -> None:
+    def edit(topic, stamp, message):
+        if topic != "/camera/camera_info":
+            return [(stamp, message)]
+        header = dataclasses.replace(message.header, frame_id="")
+        message = dataclasses.replace(message, header=header)
+        return [(stamp, dataclasses.replace(message, k=np.zeros(9), width=0)), (stamp, message)]
+
+    recording = open_recording(write_edited(tmp_path / "drive", drive, edit))
+    mount, wanted = recording.cameras["camera"], drive.cameras["camera"]
+    assert (mount.camera, mount.frame_id) == (wanted.camera, wanted.frame_id)
+    np.testing.assert_allclose(mount.T_base_camera, wanted.T_base_camera, atol=1e-9)
+
+
 def changed_pose(topic, stamps, change):
     """Edit that changes the messages of a topic recorded at some stamps."""
 
