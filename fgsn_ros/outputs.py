@@ -139,8 +139,10 @@ def whole_file(path: Path, overwrite: bool = True) -> Iterator[Path]:
         name = f".{target.stem}-{secrets.token_hex(4)}{target.suffix}"
         temporary = target.with_name(name)
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        mode = temporary.stat().st_mode
         try:
             yield temporary
+            temporary.chmod(mode)  # some writers put a private file in its place
             # those within a folder that is being written are put on the disk with it
             at_once = not any(parent.suffix == _PART for parent in target.parents)
             if at_once:
