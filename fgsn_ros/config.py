@@ -13,9 +13,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-import yaml
-
+from fgsn_ros.documents import MOST_YAML_CHARACTERS, parse_yaml
 from fgsn_ros.errors import SettingsError
+from fgsn_ros.text_files import read_text
 
 Settings = TypeVar("Settings")
 
@@ -76,8 +76,8 @@ def load_yaml(path: Path) -> dict[str, object]:
         SettingsError: the file cannot be read or is not a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = parse_yaml(read_text(path, MOST_YAML_CHARACTERS))
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise SettingsError(f"cannot read settings from {path}: {reason}") from error
     if content is None:

@@ -7,6 +7,9 @@ _LONGEST_LINE = 1200
 class FgsnError(Exception):
     """Base of every expected error; a command ends with its one line and exit code 2."""
 
+    def __str__(self) -> str:
+        return one_line(super().__str__())
+
 
 class SettingsError(FgsnError):
     """A setting is out of its range, or a settings file cannot be read."""

@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 
-from fgsn_ros.errors import FgsnError, RecordingError
+from fgsn_ros.errors import FgsnError, RecordingError, one_line
 
 MAX_SHARE = 0.1
 """Of the items; with more of them bad, the result would not be what was asked for."""
@@ -89,4 +89,5 @@ class LeftOut:
             f"{count} {reason} (first: {self._examples[reason]})"
             for reason, count in self.counts.items()
         )
-        return f"{self.source}: {self.counts.total()} of {total} {self.items}: {reasons}"
+        line = f"{self.source}: {self.counts.total()} of {total} {self.items}: {reasons}"
+        return one_line(line)

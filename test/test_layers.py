@@ -10,11 +10,13 @@ import fgsn_ros
 PACKAGE = Path(fgsn_ros.__file__).parent
 LAYERS = {
     "errors": 0,
+    "documents": 0,
     "config": 0,
     "outputs": 0,
     "caches": 0,
     "kernel_cache": 0,
     "left_out": 0,
+    "text_files": 0,
     "lookahead": 0,
     "geometry": 1,
     "messages": 2,

@@ -25,6 +25,7 @@ from fgsn_ros.evaluation.segmentation_metrics import (
 from fgsn_ros.outputs import check_file, whole_file
 from fgsn_ros.segmentation.labels import CLASS_NAMES_FILE
 from fgsn_ros.terminal import say
+from fgsn_ros.text_files import read_text
 
 
 @dataclass(frozen=True)
@@ -112,8 +113,8 @@ def _metrics(table: Contingency, folder: LabelFolder, names: tuple[str, ...] | N
 
 def _lines(path: Path) -> tuple[str, ...]:
     try:
-        lines = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
+        lines = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
+    except (OSError, UnicodeError) as error:
         raise RecordingError(f"cannot read class names from {path}: {error}") from error
     if not lines:
         raise RecordingError(f"{path} names no classes; write a name a line")

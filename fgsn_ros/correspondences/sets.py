@@ -6,7 +6,6 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from tqdm import tqdm
 
@@ -20,7 +19,9 @@ from fgsn_ros.correspondences.files import (
     read_list,
 )
 from fgsn_ros.correspondences.images import ImageCache
+from fgsn_ros.documents import MOST_YAML_CHARACTERS, parse_yaml
 from fgsn_ros.errors import TrainingError
+from fgsn_ros.text_files import read_text
 
 _REQUIRED, _OPTIONAL = ("correspondences", "images"), ("train_list", "validation_list")
 _YAML_SUFFIXES = (".yaml", ".yml")
@@ -147,8 +148,8 @@ def _described(content: object, source: Path) -> CorrespondenceSet:
 
 def _yaml(path: Path) -> object:
     try:
-        content: object = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content: object = parse_yaml(read_text(path, MOST_YAML_CHARACTERS))
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise TrainingError(f"cannot read correspondence sets from {path}: {reason}") from error
     return content

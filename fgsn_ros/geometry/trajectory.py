@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from fgsn_ros.errors import RecordingError, TrajectoryError
 from fgsn_ros.geometry import poses
 from fgsn_ros.outputs import whole_file
+from fgsn_ros.text_files import read_text
 
 _TUM_COLUMNS = 8
 
@@ -112,8 +113,8 @@ def read_tum(path: Path) -> Trajectory:
         RecordingError: the file or one of its rows (named by its line) cannot be used.
     """
     try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        lines = read_text(path).splitlines()
+    except (OSError, UnicodeError) as error:
         raise RecordingError(f"cannot read the TUM file {path}: {error}") from error
     rows: list[list[float]] = []
     for number, line in enumerate(lines, start=1):

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from fgsn_ros.documents import parse_json
 from fgsn_ros.errors import FgsnError, LocalizationError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.arrays import Array
 from fgsn_ros.outputs import whole_file
+from fgsn_ros.text_files import read_text
 
+_MOST_BYTES = 1 << 20
 _STD_Z_TILT = (0.1, 0.01, 0.01)
 """[m, rad, rad], of no effect where the map's ground gives height and tilt."""
 
@@ -81,7 +84,7 @@ def load_pose(path: Path, map_identity: str) -> InitialPose | None:
         LocalizationError: the file is damaged, or the pose is on another map.
     """
     try:
-        content = json.loads(path.read_text())
+        content = parse_json(read_text(path, _MOST_BYTES))
         row = np.array([*content["translation"], *content["q_xyzw"]], np.float64)
         covariance = np.array(content["covariance"], np.float64)
         if row.shape != (7,):

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from fgsn_ros.documents import parse_json
 from fgsn_ros.errors import MapError
 from fgsn_ros.mapping.map_records import (
     POINT,
@@ -31,6 +32,7 @@ from fgsn_ros.mapping.map_records import (
 from fgsn_ros.mapping.semantic_map import SemanticMap, identity_of
 from fgsn_ros.outputs import Layout, whole_file, whole_folder
 from fgsn_ros.segmentation.labels import palette
+from fgsn_ros.text_files import read_text
 
 FORMAT = "fgsn_ros semantic map"
 VERSION = 2
@@ -200,10 +202,8 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise MapError(f"{folder} is no map: meta.json is missing; build one with `fgsn map`")
     try:
-        if path.stat().st_size > _META_LIMIT_BYTES:
-            raise MapError(f"{path} is damaged: it is larger than {_META_LIMIT_BYTES} bytes")
-        meta = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        meta = parse_json(read_text(path, _META_LIMIT_BYTES))
+    except (OSError, ValueError) as error:
         raise MapError(f"{path} is damaged: {' '.join(str(error).split())}") from error
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise MapError(f"{path} does not describe a map; build one with `fgsn map`")

@@ -14,6 +14,7 @@ from fgsn_ros.geometry.trajectory import Trajectory, read_tum
 from fgsn_ros.messages.images import check_size, decode_image
 from fgsn_ros.recordings.odometry import derived_from
 from fgsn_ros.recordings.recording import RECORDED_ODOMETRY, Frame, RecordingSettings
+from fgsn_ros.text_files import read_text
 
 _KITTI_COLUMNS = 12
 
@@ -192,6 +193,6 @@ def _column_count(path: Path) -> int:
 
 def _read_lines(path: Path) -> list[str]:
     try:
-        return path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(path).splitlines()
+    except (OSError, UnicodeError) as error:
         raise RecordingError(f"cannot read {path}: {error}") from error

@@ -16,6 +16,7 @@ from fgsn_ros.recordings.folder_recording import (
     read_numbers,
 )
 from fgsn_ros.recordings.recording import RecordingSettings
+from fgsn_ros.text_files import read_text
 
 _CAMERAS = ("image_2", "image_0")  # colour before grey
 
@@ -85,10 +86,10 @@ def _mount(calibration: Path, camera_name: str, first_image: Path) -> CameraMoun
 
 def _projection(calibration: Path, number: str) -> NDArray[np.float64]:
     try:
-        lines = calibration.read_text().splitlines()
+        lines = read_text(calibration).splitlines()
         line = next(line for line in lines if line.startswith(f"P{number}:"))
         P = np.array(line.split()[1:], dtype=np.float64).reshape(3, 4)
-    except (OSError, UnicodeDecodeError, ValueError, StopIteration) as error:
+    except (OSError, ValueError, StopIteration) as error:
         raise RecordingError(
             f"{calibration} lacks the camera matrix 'P{number}: <12 numbers>'"
         ) from error

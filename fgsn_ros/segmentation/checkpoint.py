@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from fgsn_ros.documents import parse_json
 from fgsn_ros.errors import CheckpointError
 from fgsn_ros.outputs import whole_file
 from fgsn_ros.segmentation.architectures import ARCHITECTURES
@@ -276,7 +277,7 @@ def _read_safetensors(
     """Header, checked, and arrays; `only` the named ones that are there."""
     try:
         with safe_open(path, framework="np") as file:
-            header = json.loads((file.metadata() or {})[_HEADER])
+            header = parse_json((file.metadata() or {})[_HEADER], only_finite=False)
             names = [name for name in file.keys() if only is None or name in only]  # noqa: SIM118
             stored = {file.get_slice(name).get_dtype() for name in names} <= _STORED.keys()
             require_checkpoint(path, stored, "tensor type")
@@ -311,7 +312,7 @@ def _read_onnx(path: Path) -> tuple[bytes, dict[str, Any], Arrays]:
             raise ValueError("it is larger than any ONNX file")
         file = path.read_bytes()
         metadata = metadata_of(file)
-        header = json.loads(metadata[_HEADER])
+        header = parse_json(metadata[_HEADER], only_finite=False)
         arrays = {
             name: np.frombuffer(base64.b64decode(metadata[name], validate=True), "<f4").copy()
             for name in (LOG_RATIO, STATIONARY)
