@@ -1,28 +1,7 @@
 """Errors that a user can act on: one line that says what is wrong and what to do."""
 
-_LONGEST = 1000
-_HEAD, _TAIL = 600, 380
-"""Of a longer line: what is wrong stands first, what to do last."""
-
-
-def one_line(text: str) -> str:
-    """A text, parts of which may come from a file, as a line that a terminal can be given.
-
-    Control characters are escaped; the middle of what is too long is left out.
-    """
-    line = _shortened(text)
-    if line.isprintable():
-        return line
-    escaped = (
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in line
-    )
-    return _shortened("".join(escaped))
-
-
-def _shortened(text: str) -> str:
-    parts = [text] if len(text) <= _LONGEST else [text[:_HEAD], "[...]", text[-_TAIL:]]
-    return " ".join(" ".join(parts).split())
+_LONGEST_LINE = 1200
+"""Of a message [characters]: more than any of ours, less than what a file may put into one."""
 
 
 class FgsnError(Exception):
@@ -74,3 +53,28 @@ class LocalizationError(FgsnError):
 
 class OutputError(FgsnError):
     """An output file or folder cannot be written."""
+
+
+def one_line(text: object, longest: int = _LONGEST_LINE) -> str:
+    """What a terminal or a log can show of a text that may hold anything.
+
+    White space is one space each, control characters (line ends, terminal codes, changes of the
+    writing direction, broken Unicode) are escaped, and the middle of a long text is left out.
+    """
+    whole = str(text)
+    if len(whole) > 2 * longest:  # before any work on it
+        whole = _shortened(whole, 2 * longest)
+    return _shortened(escaped(" ".join(whole.split())), longest)
+
+
+def escaped(line: str) -> str:
+    r"""The line with what cannot be shown as Python writes it: \x1b, \u202e."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+
+
+def _shortened(text: str, longest: int) -> str:
+    """The beginning, which says what is wrong, and the end, which says what to do."""
+    if len(text) <= longest:
+        return text
+    end = longest // 3
+    return f"{text[: longest - end - 5]} ... {text[-end:]}"
