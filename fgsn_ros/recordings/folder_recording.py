@@ -11,6 +11,7 @@ from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory, read_tum
+from fgsn_ros.messages.encoded_images import read_image_file
 from fgsn_ros.messages.images import check_size, decode_image
 from fgsn_ros.recordings.odometry import derived_from
 from fgsn_ros.recordings.recording import RECORDED_ODOMETRY, Frame, RecordingSettings
@@ -120,9 +121,9 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         RecordingError: the file cannot be read or decoded.
     """
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RecordingError(f"cannot read the image {path}: {error.strerror}") from error
+        data = read_image_file(path)
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"cannot read the image {path}: {error}") from error
     return decode_image(data, str(path))
 
 
