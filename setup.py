@@ -58,6 +58,7 @@ setup(
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
         "test": [
             "hypothesis>=6.80",
+            "mcap>=1.1",
             "mypy>=1.11",
             "pytest>=7.4",
             "pytest-xdist>=3.3",

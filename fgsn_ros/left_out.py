@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 
-from fgsn_ros.errors import FgsnError, RecordingError, one_line
+from fgsn_ros.errors import FgsnError, RecordingError
 
 MAX_SHARE = 0.1
 """Of the items; with more of them bad, the result would not be what was asked for."""
@@ -89,5 +89,4 @@ class LeftOut:
             f"{count} {reason} (first: {self._examples[reason]})"
             for reason, count in self.counts.items()
         )
-        line = f"{self.source}: {self.counts.total()} of {total} {self.items}: {reasons}"
-        return one_line(line)
+        return f"{self.source}: {self.counts.total()} of {total} {self.items}: {reasons}"

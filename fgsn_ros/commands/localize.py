@@ -65,7 +65,7 @@ class Localize:
         recording = open_recording(self.recording_path, self.recording)
         reference = recording.ground_truth
         if self.reference is not None:
-            reference = read_reference(self.reference, recording)
+            reference = read_reference(self.reference, recording, self.recording.max_pose_gap_s)
         localization = Localization(
             recording, reference, semantic_map, segmenter, self.start, self.localizer, self.view
         )

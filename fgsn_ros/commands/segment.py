@@ -48,7 +48,7 @@ class Segment:
     """label every pixel, not every cell of `segmenter.stride` pixels"""
     crop: int | None = None
     """side of square crops [px] that slide over the image, e.g. 713: labels every pixel, as the
-    published code; the segmenter's stride does not count then"""
+    published code; the segmenter's stride and shrink do not count then"""
     overlays: bool = True
     """also write each image blended with its labels' colours"""
     video: bool = False

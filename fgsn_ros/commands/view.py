@@ -193,7 +193,8 @@ class RunView:
             )
             self._stream.log(f"map/base/{name}/image", pinhole, static=True)
         if self._reference is not None:
-            line = rr.LineStrips3D([self._reference.poses[:, :3, 3]], colors=[_WHITE])
+            pieces = [piece.poses[:, :3, 3] for piece in self._reference.pieces()]
+            line = rr.LineStrips3D(pieces, colors=[_WHITE] * len(pieces))
             self._stream.log("map/paths/reference", line, static=True)
         for plot, series in _SERIES.items():
             for name, colour in series.items():

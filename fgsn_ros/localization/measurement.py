@@ -299,6 +299,18 @@ class LabelMeasurement:
         """Forget the frames before: the next one of each camera is evidence in full."""
         self._used_at = {}
 
+    def warm_up(self, T_map_base: Array) -> None:
+        """Compile what weighs poses (N, 4, 4), with arrays of the kinds that labels bring."""
+        pinhole = PinholeGrid(Camera(16, 12, 8.0, 8.0, 7.5, 5.5), 4)
+        grid = np.zeros((pinhole.distorted.height, pinhole.distorted.width), np.int32)
+        one = np.ones(1)
+        point = SelectedPoints(np.ones((1, 3)), np.zeros(1, np.int32), one, one)
+        s = self._settings
+        likelihood = FrameLikelihood(
+            pinhole, np.eye(4), grid, point, self._table, s.size_share, 1.0, s.threads
+        )
+        likelihood(T_map_base)
+
     def require_camera(self, camera: str) -> None:
         """Raise LocalizationError for a camera that is not mounted."""
         if camera not in self._mounts:

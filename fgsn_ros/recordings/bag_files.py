@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
-from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.geometry.trajectory import Trajectory, recorded_trajectory
 from fgsn_ros.messages.poses import pose_row, valid_rows
 from fgsn_ros.messages.types import TYPESTORE, Message, frame_name, stamp_of
 
@@ -189,31 +189,14 @@ class OdometryTopic:
     rows: list[list[float]] = field(default_factory=list)
     """x y z qx qy qz qw"""
 
-    def trajectory(self, path: Path) -> Trajectory:
-        """The poses in order; a message that repeats the stamp before it is dropped.
+    def trajectory(self, path: Path, max_gap_s: float | None = None) -> Trajectory:
+        """The poses in order; for what is left out, and `max_gap_s`, see `recorded_trajectory`.
 
         Raises:
-            RecordingError: a pose is not finite, or time goes backwards.
+            RecordingError: too many poses cannot be used.
         """
-        stamps = np.array(self.stamps)
-        rows = np.array(self.rows, np.float64)
-        invalid = np.flatnonzero(~valid_rows(rows))
-        if len(invalid):
-            raise RecordingError(
-                f"{path}: {self.name} holds a pose at {stamps[invalid[0]]:.6f} s that is not "
-                "finite (NaN) or has no rotation; repair or cut the recording"
-            )
-        steps = np.diff(stamps, prepend=-np.inf)
-        if (steps < 0.0).any():
-            i = int(np.flatnonzero(steps < 0.0)[0])
-            raise RecordingError(
-                f"{path}: time goes backwards on {self.name}, from {stamps[i - 1]:.6f} to "
-                f"{stamps[i]:.6f} s; cut the recording there"
-            )
-        kept = steps > 0.0
-        if not kept.all():
-            _log.warning("%s: %d messages of %s repeat a stamp", path, (~kept).sum(), self.name)
-        return Trajectory(stamps[kept], poses.from_quaternion(rows[:, :3], rows[:, 3:])[kept])
+        source = f"{path}: {self.name}"
+        return recorded_trajectory(self.stamps, np.array(self.rows), source, max_gap_s)
 
 
 @dataclass

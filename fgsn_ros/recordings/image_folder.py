@@ -15,7 +15,7 @@ from fgsn_ros.recordings.folder_recording import (
     FolderRecording,
     PoseFiles,
     folder_recording,
-    read_numbers,
+    read_stamps,
 )
 from fgsn_ros.recordings.recording import RecordingSettings
 
@@ -49,7 +49,7 @@ def open_image_folder(path: Path, settings: RecordingSettings) -> FolderRecordin
     poses_file = settings.poses
     if poses_file is None and (path / "poses.txt").is_file():
         poses_file = path / "poses.txt"
-    pose_files = PoseFiles(poses_file, of_camera=not mounted, times=None)
+    pose_files = PoseFiles(poses_file, not mounted, None, settings.max_pose_gap_s)
     return folder_recording(path, mount, images, pose_files, settings)
 
 
@@ -61,7 +61,7 @@ def _images(
     if not files:
         raise RecordingError(f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)})")
     if (path / "times.txt").is_file():
-        stamps = read_numbers(path / "times.txt", 1)[:, 0]
+        stamps = read_stamps(path / "times.txt")
     else:
         stamps = np.array([_stamp_of_name(file) for file in files])
     if len(stamps) != len(files):

@@ -13,7 +13,7 @@ from fgsn_ros.recordings.folder_recording import (
     PoseFiles,
     folder_recording,
     read_image,
-    read_numbers,
+    read_stamps,
 )
 from fgsn_ros.recordings.recording import RecordingSettings
 from fgsn_ros.text_files import read_text
@@ -38,14 +38,14 @@ def open_kitti(path: Path, settings: RecordingSettings) -> FolderRecording:
         RecordingError: a frame of the range is missing (named), or a file cannot be used.
     """
     folder = next(path / name for name in _CAMERAS if (path / name).is_dir())
-    times = read_numbers(path / "times.txt", 1)[:, 0]
+    times = read_stamps(path / "times.txt")
     numbers, files = _frame_range(folder, settings)
     if numbers[-1] >= len(times):
         raise RecordingError(
             f"{path / 'times.txt'} has {len(times)} stamps, none for frame {numbers[-1]}"
         )
     mount = _mount(path / "calib.txt", folder.name, files[0])
-    pose_files = PoseFiles(_pose_file(path, settings), of_camera=True, times=times)
+    pose_files = PoseFiles(_pose_file(path, settings), True, times, settings.max_pose_gap_s)
     return folder_recording(path, mount, (times[numbers], files), pose_files, settings)
 
 

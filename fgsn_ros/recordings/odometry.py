@@ -1,5 +1,6 @@
 """Wheel odometry derived from ground truth, for recordings that have none."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -71,7 +72,7 @@ def derive_odometry(
         noise.yaw_noise_per_m * np.sqrt(distance), noise.yaw_noise_per_rad * np.sqrt(np.abs(yaw))
     )
     yaw = yaw + noise.yaw_drift_per_m * distance + yaw_std * _normal(rng, xy)
-    return Trajectory(ground_truth.stamps, _integrated(xy, yaw))
+    return Trajectory(ground_truth.stamps, _integrated(xy, yaw), max_gap_s=math.inf)
 
 
 def derived_from(
@@ -95,8 +96,7 @@ def derived_from(
         RecordingError: there are fewer than two poses to derive from.
     """
     if ground_truth is not None and stamps is not None:
-        first, last = ground_truth.stamps[[0, -1]]
-        stamps = stamps[(stamps >= first) & (stamps <= last)]
+        stamps = stamps[ground_truth.covered(stamps)]
         ground_truth = Trajectory(stamps, ground_truth.at(stamps)) if len(stamps) else None
     if ground_truth is None or len(ground_truth) < 2:
         raise RecordingError(

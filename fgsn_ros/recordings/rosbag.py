@@ -2,6 +2,7 @@
 
 import heapq
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,17 +180,17 @@ def _ground_truth(
 ) -> Trajectory | None:
     """T_map_base, carried over from the topic's own child frame where it is another."""
     if settings.poses is not None:
-        return read_tum(settings.poses)
+        return read_tum(settings.poses, settings.max_pose_gap_s)
     if topic is None:
         return None
-    trajectory = topic.trajectory(path)
+    trajectory = topic.trajectory(path, settings.max_pose_gap_s)
     T_child_base = scan.transforms.lookup(topic.child_frame or base, base)
     if T_child_base is None:
         raise RecordingError(
             f"{path}: the poses of {topic.name} are of {topic.child_frame}, which has no static "
             f"transform to {base}; record /tf_static"
         )
-    return Trajectory(trajectory.stamps, poses.compose(trajectory.poses, T_child_base))
+    return trajectory.with_poses(poses.compose(trajectory.poses, T_child_base))
 
 
 def _odometry(
@@ -199,10 +200,11 @@ def _odometry(
     settings: RecordingSettings,
 ) -> tuple[Trajectory | None, str]:
     if not settings.derive_odometry:
-        return None if topic is None else topic.trajectory(path), RECORDED_ODOMETRY
+        # The localizer has a policy of its own for the gaps of odometry.
+        return None if topic is None else topic.trajectory(path, math.inf), RECORDED_ODOMETRY
     source = ground_truth
     if settings.odometry_poses is not None:
-        source = read_tum(settings.odometry_poses)
+        source = read_tum(settings.odometry_poses, settings.max_pose_gap_s)
     return derived_from(source, settings.odometry_noise, settings.seed, None, str(path))
 
 

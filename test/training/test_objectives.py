@@ -53,8 +53,6 @@ def pairs_by_hand() -> tuple[PairBatch, Head]:
     generator = torch.Generator().manual_seed(3)
     features = torch.randn(4, 6, 3, 5, generator=generator, requires_grad=True)
     classifier = nn.Conv2d(6, 4, 1)
-    nn.init.normal_(classifier.weight, generator=generator)
-    nn.init.zeros_(classifier.bias)
     points = torch.rand(18, 2, generator=generator) * torch.tensor([40.0, 24.0]) - 0.5
     points[:2] = torch.tensor([[-0.5, -0.5], [39.49, 23.49]])
     crop = torch.tensor([0] * 6 + [1] * 3 + [2] * 6 + [3] * 3)
@@ -68,6 +66,8 @@ def pairs_by_hand() -> tuple[PairBatch, Head]:
         weights=torch.rand(18, generator=generator),
         matches=matches,
     )
+    nn.init.normal_(classifier.weight, generator=generator)
+    nn.init.zeros_(classifier.bias)
     return batch, Head(features, torch.arange(4), classifier, FIRST)
 
 
