@@ -30,7 +30,6 @@ from fgsn_ros.localization.particle_filter import (
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 
-
 STEP_S = 1.0
 """Without labels, particles are moved in steps of this [s]: noise follows the way, not the chord."""
 
@@ -219,9 +218,7 @@ class Localizer:
             LocalizationError: no initial pose was given.
         """
         current, stamp = self._require_particles(), self._stamp
-        draws = random_numbers(
-            self._device, np.random.default_rng([self._settings.random_seed, 1])
-        )
+        draws = random_numbers(self._device, np.random.default_rng([self._settings.random_seed, 1]))
         certain = states = current.states
         for end, doubt in self._steps(stamp, self.odometry.last):
             moved = self._moved(stamp, end)

@@ -231,9 +231,7 @@ class OnlineLocalizer:
             self._saved = saved, now
             return
         stamp, settings = odometry.last, self.settings
-        known = saved.carried_on(
-            stamp, odometry.at(stamp), now, settings.motion, settings.reach_m
-        )
+        known = saved.carried_on(stamp, odometry.at(stamp), now, settings.motion, settings.reach_m)
         self.initialize(known)
 
     def initialize(self, initial: InitialPose) -> None:
@@ -335,7 +333,9 @@ class OnlineLocalizer:
             return []
         if estimate is None:
             within = self._localizer.odometry.gap_at(labels.stamp) is not None
-            reason = "labels within a gap in odometry" if within else "labels out of odometry's memory"
+            reason = (
+                "labels within a gap in odometry" if within else "labels out of odometry's memory"
+            )
             self.counts[reason] += 1
             return []
         if estimate.labels_stamp < estimate.stamp:
