@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fgsn_ros.errors import CameraError, RecordingError
 from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.messages.encoded_images import decode
 from fgsn_ros.messages.types import Message, MessageTypes, frame_name
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
@@ -51,11 +52,11 @@ def decode_image(data: bytes, source: str) -> NDArray[np.uint8]:
     cut_jpeg = data.startswith(_JPEG_START) and _JPEG_END not in data[2:]
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    except cv2.error:  # a header that asks for more than there can be
-        bgr = None
-    if bgr is None or cut_png or cut_jpeg:
-        raise RecordingError(f"{source} is damaged: it cannot be decoded as an image")
+        if cut_png or cut_jpeg:
+            raise ValueError("it cannot be decoded as an image")
+        bgr = decode(data, flags)
+    except ValueError as error:
+        raise RecordingError(f"{source} is damaged: {error}") from error
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 

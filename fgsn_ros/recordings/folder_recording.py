@@ -14,6 +14,7 @@ from fgsn_ros.geometry.clocks import check_seconds
 from fgsn_ros.geometry.number_rows import column_count, read_rows
 from fgsn_ros.geometry.trajectory import Trajectory, read_tum, recorded_trajectory
 from fgsn_ros.left_out import LeftOut
+from fgsn_ros.messages.encoded_images import read_image_file
 from fgsn_ros.messages.images import check_size, decode_image
 from fgsn_ros.recordings.odometry import derived_from
 from fgsn_ros.recordings.recording import RECORDED_ODOMETRY, Frame, RecordingSettings
@@ -137,9 +138,9 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         RecordingError: the file cannot be read or decoded.
     """
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RecordingError(f"cannot read the image {path}: {error.strerror}") from error
+        data = read_image_file(path)
+    except (OSError, ValueError) as error:
+        raise RecordingError(f"cannot read the image {path}: {error}") from error
     return decode_image(data, str(path))
 
 

@@ -39,6 +39,7 @@ LOG_RATIO, STATIONARY = "statistics.log_ratio", "statistics.stationary"
 _HEADER, _NETWORK = "fgsn", "network."
 _KINDS = ("semantic", "fgsn")
 _LARGEST_PX = 16384
+_LARGEST_NUMBER = 1e6
 _LARGEST_ONNX = 2**31  # no protobuf message is longer
 _STORED = {"F16": np.float16, "F32": np.float32}
 
@@ -279,8 +280,9 @@ def _read_safetensors(
         with safe_open(path, framework="np") as file:
             header = parse_json((file.metadata() or {})[_HEADER], only_finite=False)
             names = [name for name in file.keys() if only is None or name in only]  # noqa: SIM118
-            stored = {file.get_slice(name).get_dtype() for name in names} <= _STORED.keys()
-            require_checkpoint(path, stored, "tensor type")
+            types = {file.get_slice(name).get_dtype() for name in names} - _STORED.keys()
+            wrong = f"tensor type: {', '.join(sorted(types))}, not {' or '.join(_STORED)}"
+            require_checkpoint(path, not types, wrong)
             arrays = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError, KeyError, ValueError, RecursionError, RuntimeError) as error:
         raise _unreadable(path, error) from error
@@ -366,7 +368,7 @@ def _are_numbers(values: object, count: int) -> bool:
     return (
         isinstance(values, list)
         and len(values) == count
-        and all(type(value) in (int, float) and bool(np.isfinite(value)) for value in values)
+        and all(type(value) in (int, float) and abs(value) < _LARGEST_NUMBER for value in values)
     )
 
 

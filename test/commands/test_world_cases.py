@@ -214,7 +214,7 @@ def model_fisheye(world: World) -> None:
     expected, _ = cv2.fisheye.projectPoints(
         ray[None], np.zeros(3), np.zeros(3), camera.matrix, np.array(coefficients)
     )
-    np.testing.assert_allclose(camera.project(ray), expected[0], atol=1e-9)
+    np.testing.assert_allclose(camera.project(ray)[0], expected[0], atol=1e-9)
 
 
 def model_none(world: World) -> None:
@@ -224,7 +224,7 @@ def model_none(world: World) -> None:
         info.distortion_model, info.d = "none", np.zeros(5)
 
     camera = camera_infos(world, none).cameras["camera"].camera
-    np.testing.assert_allclose(camera.project(np.array([[0.3, -0.2, 1.0]])), [[49.5, 11.5]])
+    np.testing.assert_allclose(camera.project(np.array([[0.3, -0.2, 1.0]]))[0], [[49.5, 11.5]])
 
 
 def model_oak_14(world: World) -> None:
@@ -240,7 +240,7 @@ def model_oak_14(world: World) -> None:
     expected, _ = cv2.projectPoints(
         ray, np.zeros(3), np.zeros(3), camera.matrix, np.array(coefficients)
     )
-    np.testing.assert_allclose(camera.project(ray), expected[0], atol=1e-9)
+    np.testing.assert_allclose(camera.project(ray)[0], expected[0], atol=1e-9)
 
 
 def odometry_zero_quaternion_first(world: World) -> None:

@@ -501,10 +501,9 @@ def odd_hdf5(rng: Random, content: bytes) -> bytes:
         elif kind == 14:
             file[name] = h5py.Empty("f8")
         else:
-            file.create_dataset(name, data=values, **rng.choice(
-                ({"compression": "gzip", "chunks": values.shape}, {"compression": "lzf"},
-                 {"fletcher32": True, "chunks": values.shape}, {"shuffle": True, "chunks": values.shape})
-            ))  # fmt: skip
+            packed = {"compression": rng.choice(("gzip", "lzf"))}
+            kinds = (packed, {"fletcher32": True}, packed | {"shuffle": True, "fletcher32": True})
+            file.create_dataset(name, data=values, chunks=values.shape, **rng.choice(kinds))
     return stored.getvalue()
 
 
