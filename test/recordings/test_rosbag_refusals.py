@@ -49,7 +49,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9])
 def test_a_truncated_bag_is_refused(tmp_path, drive, storage, share, refused, write_drive) -> None:
     write_drive(tmp_path / "drive", drive, storage)
     file = next(f for f in (tmp_path / "drive").iterdir() if f.suffix != ".yaml")
@@ -145,14 +145,13 @@ def test_a_pose_that_is_not_finite_is_refused_with_its_time(
     assert "1700000000.750000" in said
 
 
-@pytest.mark.parametrize("topic", ["/odom", "/camera/image/compressed"])
-def test_time_that_goes_backwards_is_refused(tmp_path, drive, topic, refused, write_edited) -> None:
+def test_time_that_goes_backwards_is_refused(tmp_path, drive, refused, write_edited) -> None:
     def edit(name, stamp, message):
-        if name == topic and stamp == drive.start + 0.5:
+        if name == "/odom" and stamp == drive.start + 0.5:
             message.header.stamp.sec -= 1
         return [(stamp, message)]
 
-    assert topic in refused(write_edited(tmp_path / "drive", drive, edit))
+    assert "/odom" in refused(write_edited(tmp_path / "drive", drive, edit))
 
 
 def test_a_damaged_image_is_refused_with_its_time(tmp_path, drive, refused, write_edited) -> None:
