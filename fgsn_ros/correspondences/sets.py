@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from fgsn_ros.config import user_path
 from fgsn_ros.correspondences.files import (
     TRAIN_LIST,
     VALIDATION_LIST,
@@ -124,7 +125,7 @@ def _lists(files: Path) -> tuple[Path, Path]:
 
 def _entry(entry: object, source: Path) -> CorrespondenceSet:
     if isinstance(entry, str):
-        return read_correspondence_set(source.parent / Path(entry).expanduser())
+        return read_correspondence_set(source.parent / user_path(entry))
     return _described(entry, source)
 
 
@@ -138,7 +139,7 @@ def _described(content: object, source: Path) -> CorrespondenceSet:
     if unknown or missing:
         wrong = f"does not know {unknown[0]}" if unknown else f"lacks {missing[0]}"
         raise TrainingError(f"{source} {wrong}; a correspondence set has {known}")
-    paths = {name: source.parent / Path(value).expanduser() for name, value in content.items()}
+    paths = {name: source.parent / user_path(value) for name, value in content.items()}
     for name in _REQUIRED:
         if not paths[name].is_dir():
             raise TrainingError(f"{source}: {name}: there is no folder {paths[name]}")
