@@ -36,9 +36,9 @@ from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 
 APART_M, APART_SIGMAS = 2.5, 3.0
-"""A pose so far from the estimate [m], and beyond so many of its standard deviations, is another."""
+"""A pose so far from the estimate [m] and beyond so many of its deviations is another."""
 STEP_S = 1.0
-"""Without labels, particles are moved in steps of this [s]: noise follows the way, not the chord."""
+"""Without labels, particles are moved in such steps [s]: noise follows the way, not the chord."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class LocalizerSettings:
     """Odometry that pauses for longer leaves a gap, in which the robot may have done what its speed
     allows [s], > 0."""
     reach_m: float = 100.0
-    """The robot is looked for so far at most from where it was, after a gap or a restart [m], > 0."""
+    """After a gap or a restart the robot is looked for so far from where it was [m], > 0."""
     random_seed: int = 0
     """Seed of every random number drawn, >= 0."""
 

@@ -65,7 +65,7 @@ class ProbeSettings:
     view_spacing_m: float = 2.0
     """Between these the robot drives so far [m], > 0."""
     confirmed_lead: float = 15.0
-    """A pose is confirmed that the labels prefer to all others by this log-likelihood [nat], > 0."""
+    """A pose is confirmed that the labels prefer to all others by so many nats, > 0."""
     found_lead: float = 25.0
     """The robot is thought to be where they prefer it to be by this [nat], >= confirmed_lead."""
     period_s: float = 1.0
@@ -216,8 +216,8 @@ class Probe:
 def _apart(T: Array, T_from: Array, metres: float) -> npt.NDArray[np.bool_]:
     """Which of poses (N, 4, 4) are further from one than that, or head another way."""
     far = np.linalg.norm((T - T_from)[:, :2, 3], axis=1) > metres
-    turned: npt.NDArray[np.bool_] = T[:, :3, 0] @ T_from[:3, 0] < np.cos(_APART_RAD)
-    return far | turned
+    turned = T[:, :3, 0] @ T_from[:3, 0] < np.cos(_APART_RAD)
+    return np.asarray(far | turned)
 
 
 def _beyond_chance(table: EvidenceTable, grid: Grid) -> npt.NDArray[np.float32]:
@@ -296,7 +296,7 @@ class _Places:
         ready = np.ones(len(near), bool)
         for view in {view.mount.frame_id: view for view in views}.values():
             ready &= self._select([keys[k] for k in near], T[near], view)
-        return T[near[ready]]
+        return np.asarray(T[near[ready]])
 
     def seen_by(self, view: View) -> _Seen:
         """What a view's camera should see from the places that are ready for it."""

@@ -12,9 +12,11 @@ from fgsn_ros.recordings.camera_files import read_camera
 from fgsn_ros.recordings.folder_recording import (
     FolderRecording,
     PoseFiles,
+    folder_images,
     folder_recording,
     read_stamps,
 )
+from fgsn_ros.recordings.image_names import in_name_order, stamps_of_names
 from fgsn_ros.recordings.recording import RecordingSettings
 
 CAMERA_FILE = "camera.yaml"
@@ -29,8 +31,9 @@ def is_image_folder(path: Path) -> bool:
 def open_image_folder(path: Path, settings: RecordingSettings) -> FolderRecording:
     """Open a folder of images, in it or in its subfolder `images`, with a camera.yaml.
 
-    Stamps [s] come from times.txt (one a line, in the order of the image names) or else from the
-    image names (1305031102.175304.png). Poses come from `settings.poses` or poses.txt, TUM text.
+    Stamps [s] come from times.txt (one a line, in the order of the numbers in the image names) or
+    else from the names (1305031102.175304.png); those since 1970 may be in milli-, micro- or
+    nanoseconds. Poses come from `settings.poses` or poses.txt, TUM text.
 
     camera.yaml is that of ROS's camera_calibration, Kalibr or ORB-SLAM (see `read_camera`) and may
     add the mounting, T_base_camera. With the mounting, poses are of base_link in a map whose z
@@ -41,27 +44,31 @@ def open_image_folder(path: Path, settings: RecordingSettings) -> FolderRecordin
     Raises:
         RecordingError: a file is missing or cannot be used.
     """
-    images = _images(path, settings)
+    images = folder_images(path, _CAMERA_NAME, *_images(path, settings))
     camera, mounting = read_camera(path / CAMERA_FILE)
     mount = CameraMount(camera, T_BASE_OPTICAL if mounting is None else mounting, _CAMERA_NAME)
     poses_file = settings.poses
     if poses_file is None and (path / "poses.txt").is_file():
         poses_file = path / "poses.txt"
     pose_files = PoseFiles(poses_file, mounting is None, None, settings.max_pose_gap_s)
-    return folder_recording(path, mount, images, pose_files, settings)
+    return folder_recording(images, mount, pose_files, settings)
 
 
 def _images(
     path: Path, settings: RecordingSettings
 ) -> tuple[NDArray[np.float64], tuple[Path, ...]]:
     folder = path / "images" if (path / "images").is_dir() else path
-    files = sorted(file for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    files = in_name_order(
+        file
+        for file in folder.iterdir()
+        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
+    )
     if not files:
         raise RecordingError(f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)})")
     if (path / "times.txt").is_file():
         stamps = read_stamps(path / "times.txt")
     else:
-        stamps = np.array([_stamp_of_name(file) for file in files])
+        stamps = stamps_of_names(files)
     if len(stamps) != len(files):
         raise RecordingError(
             f"{path / 'times.txt'} has {len(stamps)} stamps for {len(files)} images"
@@ -71,15 +78,3 @@ def _images(
     if last >= len(files) or not files[chosen]:
         raise RecordingError(f"{folder} holds images 0 to {len(files) - 1}; choose among them")
     return stamps[chosen], tuple(files[chosen])
-
-
-def _stamp_of_name(file: Path) -> float:
-    try:
-        stamp = float(file.stem)
-    except ValueError:
-        stamp = np.nan
-    if not np.isfinite(stamp):
-        raise RecordingError(
-            f"{file} has no stamp in its name; write stamps in seconds, one a line, to times.txt"
-        )
-    return stamp

@@ -49,7 +49,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9])
 def test_a_truncated_bag_is_refused(tmp_path, drive, storage, share, refused, write_drive) -> None:
     write_drive(tmp_path / "drive", drive, storage)
     file = next(f for f in (tmp_path / "drive").iterdir() if f.suffix != ".yaml")
@@ -210,12 +210,6 @@ def test_odometry_before_the_driver_is_initialised_is_left_out_however_much(
     odometry = open_recording(write_edited(tmp_path / "drive", drive, edit)).odometry
     np.testing.assert_allclose(odometry.stamps, stamps[15:], rtol=0, atol=1e-6)
     assert "15 before the first usable pose" in caplog.text
-
-
-def test_images_that_go_back_in_time_are_refused(tmp_path, drive, refused, write_edited) -> None:
-    topic = "/camera/image/compressed"
-    edit = changed_pose(topic, [drive.start + 0.5], late)
-    assert topic in refused(write_edited(tmp_path / "drive", drive, edit))
 
 
 def test_a_damaged_image_is_refused_with_its_time(tmp_path, drive, refused, write_edited) -> None:
