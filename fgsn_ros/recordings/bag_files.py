@@ -124,9 +124,9 @@ def _message(record: Record) -> Message | None:
     channel, data = record.channel, record.data
     if data is None or (len(data) > _MAX_OTHER_BYTES and channel.msgtype not in _IMAGES):
         return None
-    if bytes(data[:4]) == ZSTD_START:  # rosbag2 compressed the message alone
-        data = expanded(data, "zstd", MAX_MESSAGE_BYTES)
     try:
+        if bytes(data[:4]) == ZSTD_START:  # rosbag2 compressed the message alone
+            data = expanded(data, "zstd", MAX_MESSAGE_BYTES)
         if channel.encoding == "ros1":
             return ros1_typestore().deserialize_ros1(data, channel.msgtype)
         return TYPESTORE.deserialize_cdr(data, channel.msgtype)

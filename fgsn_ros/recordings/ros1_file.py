@@ -167,6 +167,7 @@ def _chunk_records(file: BoundedFile, offset: int) -> Iterator[tuple[_Header, me
     at = 0
     while at + 8 <= len(data):
         (length,) = struct.unpack_from("<I", data, at)
+        file.count_record()
         header = _header(data[at + 4 : at + 4 + length])
         at += 4 + length
         (length,) = struct.unpack_from("<I", data, at)
