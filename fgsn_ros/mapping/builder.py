@@ -18,7 +18,7 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.lookahead import read_ahead
 from fgsn_ros.mapping.blocks import Blocks, LabelledView, LabelledViews
 from fgsn_ros.mapping.labelling import VotingRules, cast_votes, winners
-from fgsn_ros.mapping.map_files import MapWriter, load_map
+from fgsn_ros.mapping.map_files import MAP_FOLDER, MapWriter, load_map
 from fgsn_ros.mapping.map_records import (
     FloatArray,
     MapPoints,
@@ -114,7 +114,7 @@ def write_map(
         MapError: no point could be triangulated, or none passed the label tests.
         OutputError: the folder exists (without overwrite) or cannot be written.
     """
-    with whole_folder(folder, overwrite) as temporary:
+    with whole_folder(folder, MAP_FOLDER, overwrite) as temporary:
         _write(temporary, recording, segmenter, settings or MapSettings())
     return load_map(folder)
 
@@ -140,6 +140,7 @@ def _write(folder: Path, recording: Recording, segmenter: Segmenter, settings: M
         drive = _Drive(recording, segmenter, settings, blocks, views)
         for tracks in read_ahead(drive.tracks(), 2):
             blocks.add(drive.reconstruction.points(tracks))
+        drive.reconstruction.warn_of_failures(recording.name)
         if blocks.point_count == 0:
             raise MapError(
                 f"{recording.name}: no point could be triangulated from "

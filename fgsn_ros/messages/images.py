@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 
 from fgsn_ros.errors import CameraError, RecordingError
 from fgsn_ros.geometry.cameras import Camera
-from fgsn_ros.messages.types import Message, MessageTypes
+from fgsn_ros.messages.encoded_images import MOST_PIXELS, decode
+from fgsn_ros.messages.types import Message, MessageTypes, frame_name
 
-MAX_PIXELS = 100_000_000
-"""Of an image; a larger one is taken as damaged."""
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg")
 
 _PNG_START, _PNG_END = b"\x89PNG", b"IEND"
@@ -80,11 +79,11 @@ def decode_image(data: bytes, source: str) -> NDArray[np.uint8]:
     cut_jpeg = data.startswith(_JPEG_START) and _JPEG_END not in data[2:]
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
-    except cv2.error:  # a header that asks for more than there can be
-        bgr = None
-    if bgr is None or cut_png or cut_jpeg:
-        raise RecordingError(f"{source} is damaged: it cannot be decoded as an image")
+        if cut_png or cut_jpeg:
+            raise ValueError("it cannot be decoded as an image")
+        bgr = decode(data, flags)
+    except ValueError as error:
+        raise RecordingError(f"{source} is damaged: {error}") from error
     return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
 
 
@@ -99,7 +98,8 @@ def check_size(image: NDArray[np.uint8], camera: Camera, source: str) -> None:
         raise UnreadableImage(
             source,
             f"{width}x{height} but its camera is {camera.width}x{camera.height}; "
-            "use the calibration of these images",
+            "use the calibration of these images (binning and region of interest of camera_info "
+            "count, REP 104)",
         )
 
 
@@ -154,7 +154,7 @@ def _as_compressed(image: NDArray[np.uint8], form: str, source: str) -> NDArray[
 
 
 def _raw(message: Message, source: str) -> NDArray[np.uint8]:
-    if int(message.width) * int(message.height) > MAX_PIXELS:
+    if int(message.width) * int(message.height) > MOST_PIXELS:
         raise UnreadableImage(source, f"damaged: {message.width}x{message.height} pixels")
     if message.encoding in _PLANAR:
         return _of_planes(message, source)
@@ -229,20 +229,38 @@ def _printable(text: str) -> str:
 def camera_of(info: Message, rectified: bool, topic: str) -> Camera:
     """Camera of a CameraInfo (ROS 1 or 2), for its raw or its rectified images.
 
+    Size and matrix are those of the whole sensor; the images show its region of interest, `binning`
+    of whose pixels make one of theirs (REP 104).
+
     Raises:
-        RecordingError: the calibration is empty or of an unknown model.
+        RecordingError: the calibration is empty, absurd, or of an unknown model.
     """
     # ROS 1 wrote these fields in capitals.
     d, k, p = (getattr(info, name, getattr(info, name.upper(), ())) for name in "dkp")
     model, coefficients = info.distortion_model, [float(c) for c in d]
     matrix = [float(value) for value in k]
     if rectified:
-        model, coefficients = "plumb_bob", []
+        model, coefficients = "", []
         matrix = [float(p[i]) for i in (0, 1, 2, 4, 5, 6, 8, 9, 10)]
     try:
-        return Camera.from_camera_info(info.width, info.height, model, coefficients, matrix)
+        sensor = Camera.from_camera_info(info.width, info.height, model, coefficients, matrix)
+        roi = info.roi
+        if roi.width and roi.height:
+            sensor = sensor.cropped(roi.x_offset, roi.y_offset, roi.width, roi.height)
+        return sensor.binned(max(info.binning_x, 1), max(info.binning_y, 1))
     except CameraError as error:
         raise RecordingError(f"{topic}: {error}") from error
+
+
+def is_calibrated(info: Message) -> bool:
+    """Whether a CameraInfo holds a calibration; a driver's first may be empty."""
+    k = info.k if hasattr(info, "k") else info.K
+    return bool(info.width and info.height and k[0] != 0.0 and k[4] != 0.0)
+
+
+def camera_frame(info: Message, image: Message) -> str:
+    """The optical frame of a camera: its CameraInfo's, or its images' where that names none."""
+    return frame_name(info.header.frame_id) or frame_name(image.header.frame_id)
 
 
 def make_camera_info(types: MessageTypes, header: Message, camera: Camera) -> Message:

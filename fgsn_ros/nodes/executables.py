@@ -1,13 +1,16 @@
 """The processes around the nodes: entry points, start, spin, end.
 
 Errors become one line and an exit code. What the nodes import, ROS first, takes seconds and may be
-interrupted too: so it is imported inside.
+interrupted too: so it is imported inside. An interrupt is an end like any other: no exception,
+which could come out anywhere, and no waiting for a thread that is at work.
 """
 
 import importlib
+import os
 import re
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -30,11 +33,15 @@ def localization_node() -> int:
 
 
 def _interruptible(name: str) -> int:
-    try:
-        return int(importlib.import_module(f"fgsn_ros.nodes.{name}").main())
-    except KeyboardInterrupt:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        return 0  # as when it is told to end later
+    # Nothing is there yet that would need an end, and an import need not survive an exception.
+    signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+    code = int(importlib.import_module(f"fgsn_ros.nodes.{name}").main())
+    at_work = [one for one in threading.enumerate() if one is not threading.main_thread()]
+    if any(one.daemon for one in at_work):  # within compiled code it cannot be told to end
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 def run(make_node: Callable[[], "Node"], name: str) -> int:
@@ -45,14 +52,22 @@ def run(make_node: Callable[[], "Node"], name: str) -> int:
     import rclpy
     from rclpy.executors import ExternalShutdownException
 
+    interrupted = threading.Event()
+    # ROS's own handler, made in its init, shuts the context down and then calls this one.
+    signal.signal(signal.SIGINT, lambda *_: interrupted.set())
     try:
         _start_ros()
-        _spin(make_node())
+        _spin(make_node(), interrupted)
     except FgsnError as error:
+        if interrupted.is_set():
+            return 0
         print(f"{name}: error: {' '.join(str(error).split())}", file=sys.stderr)
         return EXIT_ERROR
-    except (KeyboardInterrupt, ExternalShutdownException):
+    except ExternalShutdownException:
         pass  # how a node is told to end
+    except Exception:
+        if not interrupted.is_set():  # else the context went while the node was being made
+            raise
     finally:
         rclpy.try_shutdown()
     return 0
@@ -72,15 +87,15 @@ def _start_ros() -> None:
         raise SettingsError(re.sub(r", at \S+", "", str(error))) from error
 
 
-def _spin(node: "Node") -> None:
+def _spin(node: "Node", interrupted: threading.Event) -> None:
     """Run a node's callbacks, one at a time; destroys the node at the end."""
     from rclpy.executors import SingleThreadedExecutor
 
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     try:
-        executor.spin()
+        if not interrupted.is_set():
+            executor.spin()
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the end takes its time, once is enough
         executor.shutdown(timeout_sec=0.0)
         node.destroy_node()

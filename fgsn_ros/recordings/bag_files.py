@@ -16,9 +16,10 @@ from tqdm import tqdm
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
-from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.geometry.trajectory import Trajectory, recorded_trajectory
 from fgsn_ros.left_out import MAX_SHARE, LeftOut
 from fgsn_ros.messages.definitions import is_of_ros
+from fgsn_ros.messages.images import is_calibrated
 from fgsn_ros.messages.poses import pose_row, valid_rows
 from fgsn_ros.messages.types import TYPESTORE, Message, frame_name, ros1_typestore, stamp_of
 from fgsn_ros.recordings.bag_paths import bag_files, message_count, open_storage, way_out
@@ -81,7 +82,7 @@ def _check_whole(path: Path, count: int, cut_off: str) -> None:
 
 def read_messages(
     path: Path, topics: Collection[Topic]
-) -> Iterator[tuple[str, float, Message | None]]:
+) -> Generator[tuple[str, float, Message | None], None, None]:
     """Messages of topics in the order of recording, one by one: topic, time of recording [s].
 
     Nothing is read of other topics, and nothing but fields is taken from the bag: the types are
@@ -233,31 +234,14 @@ class OdometryTopic:
     rows: list[list[float]] = field(default_factory=list)
     """x y z qx qy qz qw"""
 
-    def trajectory(self, path: Path) -> Trajectory:
-        """The poses in order; a message that repeats the stamp before it is dropped.
+    def trajectory(self, path: Path, max_gap_s: float | None = None) -> Trajectory:
+        """The poses in order; for what is left out, and `max_gap_s`, see `recorded_trajectory`.
 
         Raises:
-            RecordingError: a pose is not finite, or time goes backwards.
+            RecordingError: too many poses cannot be used.
         """
-        stamps = np.array(self.stamps)
-        rows = np.array(self.rows, np.float64)
-        invalid = np.flatnonzero(~valid_rows(rows))
-        if len(invalid):
-            raise RecordingError(
-                f"{path}: {self.name} holds a pose at {stamps[invalid[0]]:.6f} s that is not "
-                "finite (NaN) or has no rotation; repair or cut the recording"
-            )
-        steps = np.diff(stamps, prepend=-np.inf)
-        if (steps < 0.0).any():
-            i = int(np.flatnonzero(steps < 0.0)[0])
-            raise RecordingError(
-                f"{path}: time goes backwards on {self.name}, from {stamps[i - 1]:.6f} to "
-                f"{stamps[i]:.6f} s; cut the recording there"
-            )
-        kept = steps > 0.0
-        if not kept.all():
-            _log.warning("%s: %d messages of %s repeat a stamp", path, (~kept).sum(), self.name)
-        return Trajectory(stamps[kept], poses.from_quaternion(rows[:, :3], rows[:, 3:])[kept])
+        source = f"{path}: {self.name}"
+        return recorded_trajectory(self.stamps, np.array(self.rows), source, max_gap_s)
 
 
 @dataclass
@@ -267,7 +251,7 @@ class BagScan:
     odometry: dict[str, OdometryTopic] = field(default_factory=dict)
     """by topic"""
     camera_infos: dict[str, Message] = field(default_factory=dict)
-    """first CameraInfo by topic"""
+    """first CameraInfo by topic that is calibrated, or else the last"""
     transforms: StaticTransforms = field(default_factory=StaticTransforms)
 
 
@@ -298,7 +282,8 @@ def scan_bag(path: Path, topics: Mapping[str, Topic], camera_infos: Collection[s
             latched = name.endswith("tf_static")
             scan.transforms.add(message, latched)
         else:
-            scan.camera_infos.setdefault(name, message)
+            if not is_calibrated(scan.camera_infos.setdefault(name, message)):
+                scan.camera_infos[name] = message
     for of_topic in left_out.values():
         of_topic.close()
     scan.transforms.say_invalid(str(path))

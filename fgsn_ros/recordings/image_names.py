@@ -67,11 +67,14 @@ def stamps_of_names(files: Sequence[Path]) -> NDArray[np.float64]:
 def in_seconds(stamps: NDArray[np.float64], source: str) -> NDArray[np.float64]:
     """Stamps in seconds of such since 1970 in milli-, micro- or nanoseconds, which is said.
 
-    Numbers that are no time from 2000 to 2100 in any of these units are taken as seconds.
+    Numbers (F,), NaN where there is none, that are no time from 2000 to 2100 in any of these units
+    are taken as seconds.
     """
     for scale, unit in _UNITS.items():
         scaled = stamps / scale
-        if len(stamps) and scaled.min() > _FIRST_S and scaled.max() < _LAST_S:
-            _log.warning("%s: stamps such as %.0f are taken as %s", source, stamps[0], unit)
+        known = scaled[np.isfinite(scaled)]
+        if len(known) and known.min() > _FIRST_S and known.max() < _LAST_S:
+            example = known[0] * scale
+            _log.warning("%s: stamps such as %.0f are taken as %s", source, example, unit)
             return scaled
     return stamps

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from fgsn_ros.errors import RecordingError
+from fgsn_ros.errors import CameraError, RecordingError
 from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount
 from fgsn_ros.messages.images import IMAGE_SUFFIXES
 from fgsn_ros.recordings.folder_recording import (
@@ -17,9 +17,10 @@ from fgsn_ros.recordings.folder_recording import (
     folder_images,
     folder_recording,
     read_image,
-    read_numbers,
+    read_stamps,
 )
 from fgsn_ros.recordings.recording import RecordingSettings
+from fgsn_ros.text_files import read_text
 
 _CAMERAS = ("image_2", "image_0")  # colour before grey
 _SIZES, _LOOKED_AT = 3, 20  # images whose size is asked for, and those tried until they are found
@@ -43,7 +44,7 @@ def open_kitti(path: Path, settings: RecordingSettings) -> FolderRecording:
     """
     images, times = _images(path, settings)
     mount = _mount(path / "calib.txt", images.camera_name, images.files)
-    pose_files = PoseFiles(_pose_file(path, settings), of_camera=True, times=times)
+    pose_files = PoseFiles(_pose_file(path, settings), True, times, settings.max_pose_gap_s)
     return folder_recording(images, mount, pose_files, settings)
 
 
@@ -59,7 +60,7 @@ def open_kitti_images(path: Path, settings: RecordingSettings) -> FolderImages:
 def _images(path: Path, settings: RecordingSettings) -> tuple[FolderImages, NDArray[np.float64]]:
     """The images, and the stamps of all frame numbers [s]."""
     folder = next(path / name for name in _CAMERAS if (path / name).is_dir())
-    times = read_numbers(path / "times.txt", 1)[:, 0]
+    times = read_stamps(path / "times.txt")
     numbers, files = _frame_range(folder, settings)
     if numbers[-1] >= len(times):
         raise RecordingError(
@@ -93,8 +94,10 @@ def _mount(calibration: Path, camera_name: str, files: Sequence[Path]) -> Camera
     """Camera of the projection matrix P = K [I | t] that takes camera 0's points to pixels."""
     P = _projection(calibration, camera_name.removeprefix("image_"))
     height, width = _size(files)
-    fx, fy, cx, cy = (float(value) for value in (P[0, 0], P[1, 1], P[0, 2], P[1, 2]))
-    camera = Camera(width, height, fx, fy, cx, cy)
+    try:
+        camera = Camera.from_camera_info(width, height, "", (), P[:, :3].ravel().tolist())
+    except CameraError as error:
+        raise RecordingError(f"{calibration}: {error}") from error
     T_base_camera = T_BASE_OPTICAL.copy()
     T_base_camera[:3, 3] = T_BASE_OPTICAL[:3, :3] @ -np.linalg.solve(P[:, :3], P[:, 3])
     return CameraMount(camera, T_base_camera, camera_name)
@@ -118,14 +121,15 @@ def _size(files: Sequence[Path]) -> tuple[int, int]:
 
 def _projection(calibration: Path, number: str) -> NDArray[np.float64]:
     try:
-        lines = calibration.read_text().splitlines()
+        lines = read_text(calibration).splitlines()
         line = next(line for line in lines if line.startswith(f"P{number}:"))
         P = np.array(line.split()[1:], dtype=np.float64).reshape(3, 4)
-    except (OSError, UnicodeDecodeError, ValueError, StopIteration) as error:
+    except (OSError, ValueError, StopIteration) as error:
         raise RecordingError(
             f"{calibration} lacks the camera matrix 'P{number}: <12 numbers>'"
         ) from error
-    if not np.isfinite(P).all() or P[0, 0] <= 0.0 or P[1, 1] <= 0.0 or P[2, 2] != 1.0:
+    lower = P[1, 0], P[2, 0], P[2, 1], P[2, 2] - 1.0
+    if not np.isfinite(P).all() or P[0, 0] <= 0.0 or P[1, 1] <= 0.0 or any(lower):
         raise RecordingError(f"{calibration}: P{number} is no projection matrix")
     return P
 

@@ -55,7 +55,9 @@ def _bags_in(folder: Path) -> str:
     return f"; name one of the bags in it: {names}" if names else ""
 
 
-def read_reference(path: Path, recording: Recording) -> Trajectory:
+def read_reference(
+    path: Path, recording: Recording, max_pose_gap_s: float | None = None
+) -> Trajectory:
     """Read a reference trajectory T_map_base (TUM text) to evaluate a recording against.
 
     Where the recording's own pose files hold poses of the camera (KITTI), so does this file, and
@@ -64,7 +66,7 @@ def read_reference(path: Path, recording: Recording) -> Trajectory:
     Raises:
         RecordingError: the file cannot be read.
     """
-    trajectory = read_tum(path)
+    trajectory = read_tum(path, max_pose_gap_s)
     if isinstance(recording, FolderRecording) and recording.poses_of_camera:
         return turned_to_base(trajectory)
     return trajectory

@@ -2,6 +2,7 @@
 
 import heapq
 import logging
+import math
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -14,8 +15,8 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory, read_tum
 from fgsn_ros.left_out import LeftOut
-from fgsn_ros.messages.images import camera_of, check_size, image_of
-from fgsn_ros.messages.types import Message, frame_name, stamp_of
+from fgsn_ros.messages.images import camera_frame, camera_of, check_size, image_of
+from fgsn_ros.messages.types import Message, stamp_of
 from fgsn_ros.recordings.bag_files import (
     CAMERA_INFO,
     COMPRESSED,
@@ -261,17 +262,17 @@ def _ground_truth(
 ) -> Trajectory | None:
     """T_map_base, carried over from the topic's own child frame where it is another."""
     if settings.poses is not None:
-        return read_tum(settings.poses)
+        return read_tum(settings.poses, settings.max_pose_gap_s)
     if topic is None:
         return None
-    trajectory = topic.trajectory(path)
+    trajectory = topic.trajectory(path, settings.max_pose_gap_s)
     T_child_base = scan.transforms.lookup(topic.child_frame or base, base)
     if T_child_base is None:
         raise RecordingError(
             f"{path}: the poses of {topic.name} are of {topic.child_frame}, which has no static "
             f"transform to {base}; record /tf_static"
         )
-    return Trajectory(trajectory.stamps, poses.compose(trajectory.poses, T_child_base))
+    return trajectory.with_poses(poses.compose(trajectory.poses, T_child_base))
 
 
 def _odometry(
@@ -281,10 +282,11 @@ def _odometry(
     settings: RecordingSettings,
 ) -> tuple[Trajectory | None, str]:
     if not settings.derive_odometry:
-        return None if topic is None else topic.trajectory(path), RECORDED_ODOMETRY
+        # The localizer has a policy of its own for the gaps of odometry.
+        return None if topic is None else topic.trajectory(path, math.inf), RECORDED_ODOMETRY
     source = ground_truth
     if settings.odometry_poses is not None:
-        source = read_tum(settings.odometry_poses)
+        source = read_tum(settings.odometry_poses, settings.max_pose_gap_s)
     return derived_from(source, settings.odometry_noise, settings.seed, None, str(path))
 
 
@@ -295,7 +297,9 @@ def _mount(
     if info is None:
         raise RecordingError(f"{path} has no message on {info_topic}")
     camera = camera_of(info, camera_topic.rectified, f"{path}: {info_topic}")
-    frame = frame_name(info.header.frame_id)
+    with closing(read_messages(path, [camera_topic.topic])) as messages:
+        image = next((message for _, _, message in messages if message is not None), info)
+    frame = camera_frame(info, image)
     T_base_camera = scan.transforms.lookup(base, frame)
     if T_base_camera is None:
         raise RecordingError(

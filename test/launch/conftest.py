@@ -109,12 +109,14 @@ class Ros:
 
     def interrupt(self, process: Any) -> None:
         """Send SIGINT."""
+        self.signal(process, signal.SIGINT)
+
+    def signal(self, process: Any, number: signal.Signals) -> None:
+        """Send a signal."""
         from launch.events import matches_action
         from launch.events.process import SignalProcess
 
-        self._emit(
-            SignalProcess(signal_number=signal.SIGINT, process_matcher=matches_action(process))
-        )
+        self._emit(SignalProcess(signal_number=number, process_matcher=matches_action(process)))
 
     def close(self) -> None:
         """End every process and the node."""

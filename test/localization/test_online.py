@@ -12,9 +12,8 @@ from fgsn_ros.localization.online import (
     MAX_WAITING,
     OnlineLocalizer,
     OnlineSettings,
-    Tracking,
-    TrackingSettings,
 )
+from fgsn_ros.localization.tracking import Tracking, TrackingSettings, TrackingStatus
 
 FAST = LocalizerSettings(
     particles=400, initial_particles=1200, measurement=MeasurementSettings(points=800)
@@ -198,12 +197,27 @@ def test_odometry_with_nan_is_refused_and_does_no_harm(drive, caplog):
     assert online.initialized
 
 
-def test_odometry_that_was_reset_withholds_the_pose(drive):
+@pytest.mark.parametrize("pause_s", [0.02, 1.6])
+def test_odometry_that_was_reset_needs_no_person(drive, caplog, pause_s):
     online = online_localizer(drive)
     online.initialize(home(drive))
-    play(online, messages(drive, 1.0))
-    online.add_odometry(drive.stamps[0] + 1.02, poses.from_planar(500.0, 0.0, 0.0))
-    assert online.T_map_odom is None
+    queue = messages(drive, 4.0)
+    before = drive.stamps[0] + 1.0
+    play(online, [m for m in queue if m[0] <= before])
+    assert online.status == TrackingStatus.TRACKING
+    after = before + pause_s
+    T_new_old = poses.invert(drive.odometry.at(after))
+    rest = [m if m[1] else (*m[:3], T_new_old @ m[3]) for m in queue if m[0] >= after - 1e-9]
+    first = next(k for k, message in enumerate(rest) if not message[1])
+    assert play(online, rest[: first + 1]) == []
+    assert online.counts["odometry resets"] == 1
+    assert "was reset" in caplog.text
+    assert online.status != TrackingStatus.TRACKING
+    known = SimpleNamespace(stamp=before, T_map_base=online.pose_now.T_map_base)
+    assert errors(drive, [known])[0] < 0.5  # it goes on from where it was
+    estimates = play(online, rest[first + 1 :])
+    assert errors(drive, estimates)[-5:].max() < 0.4
+    assert online.status == TrackingStatus.TRACKING
 
 
 def test_labels_wait_for_their_cameras_mounting_for_a_while(drive):

@@ -144,11 +144,12 @@ def test_images_of_another_size_are_left_out_up_to_a_share(
     [
         ("calib.txt", "P1: 1 2 3\n", "P0"),
         ("calib.txt", "P0: " + "0 " * 12, "P0"),
+        ("calib.txt", "P0: 1 0 0 0 0 1 1 0 0 1 1 0", "P0"),
+        ("calib.txt", "P0: 1e300 0 0 0 0 1 1 0 0 0 1 0", "absurd"),
         ("times.txt", "0.0\n0.1\n", "frame 7"),
-        ("times.txt", "0.0\nnan\n", "line 2"),
         ("times.txt", "0.0\n0.9\n" + "0.5\n" * 8, "with the stamp of the one before"),
         ("../../poses/42.txt", "1 0 0 0 0 1 0 0 0 0 1 0\n", "1 poses"),
-        ("../../poses/42.txt", "1 0 0 0 0 1 0 0 0 0 1 nan\n", "line 1"),
+        ("../../poses/42.txt", "1 0 0 0 0 1 0 0 0 0 1 nan\n" * 10, "not finite"),
         ("../../poses/42.txt", "0 0 0 0 0 1 0 0 0 0 1 1\n" * 10, "rotation"),
     ],
 )
@@ -157,6 +158,31 @@ def test_a_damaged_kitti_file_is_named(kitti_folder: Path, name, content, said) 
     message = refused(kitti_folder)
     assert said in message
     assert Path(name).stem in message or "stamps of images" in message
+
+
+def test_one_damaged_stamp_and_pose_cost_their_frame_and_pose_alone(
+    kitti_folder, kitti_poses, caplog
+) -> None:
+    times = (kitti_folder / "times.txt").read_text().splitlines()
+    (kitti_folder / "times.txt").write_text("\n".join([*times[:6], "0.x", *times[7:]]))
+    poses_file = kitti_folder / "../../poses/42.txt"
+    rows = poses_file.read_text().splitlines()
+    rows[4] = rows[4].rsplit(maxsplit=4)[0]  # cut
+    poses_file.write_text("\n".join(rows))
+    recording = open_recording(kitti_folder)
+    assert [path.stem for path in recording.images.files] == [
+        "000003",
+        "000004",
+        "000005",
+        "000007",
+    ]
+    truth = kitti_poses(np.array([0, 1, 2, 3, 5, 7, 8, 9]))
+    np.testing.assert_allclose(
+        recording.ground_truth.stamps, [0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9]
+    )
+    np.testing.assert_allclose(recording.ground_truth.poses[:, 0, 3], truth[:, 2, 3], atol=1e-6)
+    assert "1 of 5 stamps of images: 1 without a stamp (first: 000006.png)" in caplog.text
+    assert "2 of 10 poses" in caplog.text
 
 
 def test_the_colour_camera_keeps_its_offset_from_camera_0(kitti_folder: Path) -> None:
@@ -260,6 +286,18 @@ def test_an_image_folder_takes_times_and_a_range(image_folder: Path) -> None:
 def test_a_wrong_camera_file_is_refused(image_folder: Path, change: dict[str, object]) -> None:
     write_camera(image_folder, change)
     assert "camera" in refused(image_folder)
+
+
+def test_a_mounting_whose_quaternion_is_no_rotation_is_refused(image_folder: Path) -> None:
+    mounting = {"translation": [1.0, 0.0, 1.5], "q_xyzw": [-0.5, 0.5, -0.5, 0.0]}
+    write_camera(image_folder, {"T_base_camera": mounting})
+    assert "length of a quaternion is 0.866" in refused(image_folder)
+
+
+def test_stamps_in_nanoseconds_are_refused(image_folder: Path) -> None:
+    folder = image_folder
+    (folder / "times.txt").write_text("".join(f"17000000{i}00000000000\n" for i in range(4)))
+    assert "write seconds" in refused(folder)
 
 
 def test_an_image_without_a_stamp_is_refused(image_folder: Path) -> None:

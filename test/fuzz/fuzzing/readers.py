@@ -1,0 +1,660 @@
+"""All that the package reads from outside, with valid inputs and the damages that suit them."""
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import cv2
+import numpy as np
+import yaml
+
+from fgsn_ros import cli
+from fgsn_ros.config import load_yaml, override
+from fgsn_ros.correspondences.files import (
+    Correspondence,
+    CorrespondenceFolder,
+    read_correspondence,
+    read_correspondence_header,
+    write_correspondence,
+)
+from fgsn_ros.correspondences.images import ImageCache
+from fgsn_ros.correspondences.sets import read_correspondence_sets
+from fgsn_ros.errors import SettingsError
+from fgsn_ros.evaluation.label_folders import count_pairs, open_label_folder, pair_images
+from fgsn_ros.evaluation.report import evaluation_table, summarize
+from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.trajectory import read_tum
+from fgsn_ros.localization.initial_pose import InitialPose, load_pose, save_pose
+from fgsn_ros.mapping.map_files import load_map, save_map
+from fgsn_ros.mapping.semantic_map import SemanticMap
+from fgsn_ros.messages.images import camera_of, decode_image, image_of
+from fgsn_ros.messages.types import TYPESTORE
+from fgsn_ros.recordings.open import open_recording
+from fgsn_ros.recordings.recording import Recording, RecordingSettings
+from fgsn_ros.recordings.video import VideoWriter, open_video
+from fgsn_ros.segmentation.labels import LabelSet, read_label_set, write_label_set
+from fuzzing import formats, mutators, recordings
+from fuzzing.oracle import Files, Reader
+
+K = 5
+
+
+def each_file(mutate: formats.Mutator) -> Callable[[Random, Files, list[Files]], Files]:
+    """Damages one file of an input."""
+
+    def mutated(rng: Random, files: Files, seeds: list[Files]) -> Files:
+        name = rng.choice(list(files))
+        other = rng.choice(list(rng.choice(seeds).values()))
+        return files | {name: mutate(rng, files[name], other)}
+
+    return mutated
+
+
+def made(write: Callable[[Path], Any]) -> Files:
+    """What a writer of the package writes into a folder."""
+    with tempfile.TemporaryDirectory() as scratch:
+        write(Path(scratch))
+        return recordings.files_of(Path(scratch))
+
+
+# ---- recordings
+
+
+def play(path: Path, settings: RecordingSettings) -> None:
+    """Read all of a recording, as `map` and `localize` do."""
+    recording: Recording = open_recording(path, settings)
+    for mount in recording.cameras.values():
+        grid = np.mgrid[0:16:4, 0:12:4].reshape(2, -1).T.astype(np.float64)
+        rays, valid = mount.camera.unproject(grid)
+        mount.camera.project(rays[valid])
+    for trajectory in (recording.odometry, recording.ground_truth):
+        if trajectory is not None:
+            trajectory.at(trajectory.stamps[0])
+    for frame in recording.frames():
+        assert frame.image.dtype == np.uint8
+
+
+def play_bag(folder: Path) -> None:
+    """Read a bag of one or two cameras."""
+    found = {path.name: path for path in folder.iterdir()}
+    if "two.mcap" in found:
+        play(found["two.mcap"], RecordingSettings(image_topics=("/a/image", "/b/image")))
+    else:
+        (path,) = found.values()
+        play(path, RecordingSettings())
+
+
+def play_folder(folder: Path) -> None:
+    """Read a KITTI or image folder, odometry derived from its poses."""
+    play(folder, RecordingSettings(derive_odometry=True))
+
+
+def read_trajectories(folder: Path) -> None:
+    """Read and compare two trajectories, as `evaluate` does."""
+    estimate, reference = read_tum(folder / "estimate.tum"), read_tum(folder / "reference.tum")
+    evaluation_table(summarize(estimate, reference, None, {}, 0.0))
+
+
+def read_encoded(folder: Path) -> None:
+    """Decode an image as those of folders and of CompressedImages are."""
+    decode_image((folder / "image").read_bytes(), str(folder / "image"))
+
+
+@cache
+def encoded_images() -> list[Files]:
+    """An image in each format that OpenCV writes."""
+    colour = recordings.image(0)
+    found = []
+    for suffix in (".png", ".jpg", ".bmp", ".webp", ".tif", ".ppm", ".pgm", ".gif", ".ras",
+                   ".hdr", ".pfm", ".avif"):  # fmt: skip
+        pixels = colour[..., 0] if suffix == ".pgm" else colour
+        floats = np.float32(pixels) if suffix in (".hdr", ".pfm") else pixels
+        with contextlib.suppress(cv2.error):
+            found.append({"image": cv2.imencode(suffix, floats)[1].tobytes()})
+    large = np.tile(colour, (8, 8, 1))
+    found.append({"image": cv2.imencode(".jp2", large)[1].tobytes()})
+    deep = colour.astype(np.uint16) * 256
+    found += [{"image": cv2.imencode(s, deep)[1].tobytes()} for s in (".png", ".tif")]
+    progressive = cv2.imencode(".jpg", colour, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1]
+    return [*found, {"image": progressive.tobytes()}]
+
+
+@cache
+def image_messages() -> list[Files]:
+    """Images and calibrations as messages' bytes."""
+    names = {
+        "sensor_msgs/msg/Image",
+        "sensor_msgs/msg/CompressedImage",
+        "sensor_msgs/msg/CameraInfo",
+    }
+    chosen = [m for _, _, m in recordings.messages() if m.__msgtype__ in names][:6]
+    return [{m.__msgtype__.rpartition("/")[2]: recordings.cdr(m)} for m in chosen]
+
+
+def mutated_image_message(rng: Random, files: Files, _: list[Files]) -> Files:
+    """A message with other values, or damaged bytes."""
+    ((name, content),) = files.items()
+    message = TYPESTORE.deserialize_cdr(content, f"sensor_msgs/msg/{name}")
+    if name == "CompressedImage" and rng.random() < 0.5:
+        other = rng.choice(encoded_images())["image"]
+        data = formats.mutated_image(rng, other)
+        header, kinds = message.header, ("jpeg", "png", "bayer_rggb8; png compressed ", "h264", "",
+                                         "rgb8; jpeg compressed bgr8", "16UC1; compressedDepth",
+                                         "mono16; png compressed ")  # fmt: skip
+        changed = type(message)(header, rng.choice(kinds), np.frombuffer(data, np.uint8))
+        return {name: recordings.cdr(changed)}
+    return {name: recordings.damaged_payload(rng, message, content)}
+
+
+def read_message(folder: Path) -> None:
+    """Read a message as from a node's subscription: its type is right, its values may be any."""
+    (path,) = folder.iterdir()
+    try:
+        message: Any = TYPESTORE.deserialize_cdr(path.read_bytes(), f"sensor_msgs/msg/{path.name}")
+    except Exception:  # where middleware would drop it
+        return
+    if path.name == "CameraInfo":
+        for rectified in (False, True):
+            camera = camera_of(message, rectified, "/camera_info")
+            camera.project(np.array([[0.1, 0.2, 1.0], [5.0, 0.0, 1e-9]]))
+            camera.unproject(np.array([[0.0, 1.0], [1e5, 3.0]]))
+    else:
+        image_of(message, "/image")
+
+
+@cache
+def videos() -> list[Files]:
+    """A short video."""
+
+    def write(folder: Path) -> None:
+        writer = VideoWriter(folder / "video.mp4")
+        for number in range(6):
+            writer.add(0.1 * number, np.ascontiguousarray(recordings.image(number)))
+        writer.close()
+
+    return [made(write)]
+
+
+def read_video(folder: Path) -> None:
+    """Decode a video."""
+    for _, image in open_video(folder / "video.mp4").frames():
+        assert image.ndim == 3
+
+
+# ---- maps, poses, labels
+
+
+@cache
+def maps() -> list[Files]:
+    """Maps of this version and of the first one."""
+    rng = np.random.default_rng(0)
+    count, keyframes = 40, 3
+    directions = rng.normal(size=(count, 3))
+    near = rng.uniform(1.0, 20.0, count)
+    shares = rng.random((keyframes, K))
+    arrays = dict(
+        points=rng.uniform(-30.0, 30.0, (count, 3)),
+        labels=rng.integers(0, K, count),
+        confidence=rng.random(count),
+        directions=directions / np.linalg.norm(directions, axis=1, keepdims=True),
+        min_range=near,
+        max_range=near + 5.0,
+        keyframe_poses=poses.exp(rng.normal(size=(keyframes, 6))),
+        keyframe_histograms=shares / shares.sum(axis=1, keepdims=True),
+    )
+    semantic_map = SemanticMap.from_points(**arrays, fingerprint="ab" * 32, tile_size_m=10.0)
+    new = made(lambda folder: save_map(folder / "map", semantic_map))
+
+    def write_first(folder: Path) -> None:
+        (folder / "map").mkdir()
+        kinds = {"points": "f4", "labels": "u2", "confidence": "f4", "directions": "f4"}
+        for name, array in arrays.items():
+            np.save(folder / f"map/{name}.npy", array.astype(kinds.get(name, "f4")))
+        meta = f'{{"format": "fgsn_ros semantic map", "version": 1, "label_count": {K}, '
+        meta += '"fingerprint": "ab", "tile_size_m": 10.0, "point_count": 40, "keyframe_count": 3}'
+        (folder / "map/meta.json").write_text(meta)
+
+    return [new, made(write_first)]
+
+
+def mutated_map(rng: Random, files: Files, seeds: list[Files]) -> Files:
+    """A map with a damaged file, or without it."""
+    name = rng.choice(list(files))
+    if rng.random() < 0.03:
+        return {other: content for other, content in files.items() if other != name}
+    mutate = mutators.mutated_json if name.endswith(".json") else formats.mutated_npy
+    return files | {name: mutate(rng, files[name], rng.choice(list(files.values())))}
+
+
+def read_map(folder: Path) -> None:
+    """Read all of a map."""
+    semantic_map = load_map(folder / "map")
+    semantic_map.points_near(np.array([1.0, 2.0, 0.0]), 20.0)
+    semantic_map.some_keyframe_poses(2)
+    semantic_map.keyframes_within(np.array([-5.0, -5.0]), np.array([5.0, 5.0]))
+    semantic_map.all_points()
+
+
+@cache
+def saved_poses() -> list[Files]:
+    """A saved pose."""
+    pose = InitialPose.around(poses.from_planar(1.0, 2.0, 0.3), 0.5, 0.1)
+    return [made(lambda folder: save_pose(folder / "pose.json", pose, "map 1"))]
+
+
+@cache
+def label_sets() -> list[Files]:
+    """The labels of classes and of clusters."""
+    names = tuple(f"class {index}" for index in range(K))
+    sets = (LabelSet("semantic", K, 4, names, "ab"), LabelSet("fgsn", K, 4, None, "ab"))
+    return [made(lambda folder, s=s: write_label_set(folder, s)) for s in sets]
+
+
+@cache
+def label_folders() -> list[Files]:
+    """Label images and class images: of 8 bits, of 16, with a palette's kind of header."""
+    rng = np.random.default_rng(0)
+    found = []
+    for kind in (np.uint8, np.uint16):
+        ids = rng.integers(0, K, (12, 16)).astype(kind)
+        classes = recordings.png(ids.astype(np.uint8))
+        found.append({"labels/a.png": recordings.png(ids), "classes/a.png": classes})
+    return found
+
+
+def compare_labels(folder: Path) -> None:
+    """Compare label images with class images, as `evaluate segmentation` does."""
+    labels = open_label_folder(folder / "labels")
+    count_pairs(pair_images(labels.root, folder / "classes"))
+    cache = ImageCache(100, 8)
+    cache.classes(folder / "classes/a.png")
+    cache.colour(folder / "labels/a.png")
+
+
+# ---- checkpoints
+
+
+@cache
+def checkpoint_files() -> list[Files]:
+    """A checkpoint's arrays and settings; its network is as small as the format allows."""
+    import json
+
+    from safetensors.numpy import save
+
+    from fgsn_ros.segmentation.checkpoint import _fingerprint
+
+    rng = np.random.default_rng(0)
+    weights = {
+        "classifier.weight": rng.normal(size=(K, 4, 1, 1)).astype(np.float32),
+        "stem.0.weight": rng.normal(size=(4, 3, 3, 3)).astype(np.float32),
+    }
+    arrays = {f"network.{name}": array for name, array in weights.items()}
+    arrays["statistics.log_ratio"] = rng.normal(size=(K, K)).astype(np.float32)
+    arrays["statistics.stationary"] = rng.random(K).astype(np.float32)
+    header = {
+        "format_version": 1,
+        "architecture": "lraspp_mobilenet_v3_large",
+        "kind": "semantic",
+        "label_count": K,
+        "mean": [0.4, 0.4, 0.4],
+        "std": [0.2, 0.2, 0.2],
+        "training": {"seed": 3, "nested": {"a": [1, 2]}},
+        "label_names": [f"class {i}" for i in range(K)],
+        "fingerprint": _fingerprint(weights),
+    }
+    return [{"network.safetensors": save(arrays, {"fgsn": json.dumps(header)})}]
+
+
+def read_checkpoint(folder: Path) -> None:
+    """Read a checkpoint, its statistics, and make its network."""
+    from fgsn_ros.segmentation.checkpoint import load_checkpoint, read_label_statistics
+
+    (path,) = folder.iterdir()
+    read_label_statistics(path)
+    load_checkpoint(path)
+
+
+def build_checkpoint(folder: Path) -> None:
+    """Read a checkpoint as `map` does: its network too."""
+    from fgsn_ros.segmentation.networks.start_weights import initial_network
+
+    (path,) = folder.iterdir()
+    initial_network(None, K, path, _generator())
+
+
+def _generator() -> Any:
+    import torch
+
+    return torch.Generator().manual_seed(0)
+
+
+@cache
+def onnx_files() -> list[Files]:
+    """An exported network without a graph: its metadata."""
+    import base64
+    import json
+
+    from safetensors import safe_open
+
+    from fgsn_ros.segmentation.onnx_file import with_metadata
+
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, "a.safetensors")
+        path.write_bytes(checkpoint_files()[0]["network.safetensors"])
+        with safe_open(path, framework="np") as file:
+            header = json.loads(file.metadata()["fgsn"])
+            arrays = {
+                name: base64.b64encode(file.get_tensor(name).tobytes()).decode()
+                for name in ("statistics.log_ratio", "statistics.stationary")
+            }
+    found = []
+    for size in ((None, None, None), (120, 160, 4)):
+        grid = dict(zip(("height", "width", "stride"), size, strict=True))
+        metadata = {"fgsn": json.dumps(header | grid), **arrays}
+        found.append({"network.onnx": with_metadata(b"", metadata)})
+    return found
+
+
+@cache
+def weight_files() -> list[Files]:
+    """Weights as other programs store them."""
+    import torch
+
+    tensors = {"conv1.weight": torch.ones(2, 3, 3, 3), "bn1.weight": torch.ones(2)}
+    contents: list[Any] = [tensors, {"state_dict": tensors, "epoch": 3}, {"model": tensors}]
+    contents.append({f"module.{name}": tensor for name, tensor in tensors.items()})
+    return [{"weights.pth": _saved(content)} for content in contents]
+
+
+def _saved(content: Any, **options: Any) -> bytes:
+    import torch
+
+    made = io.BytesIO()
+    torch.save(content, made, **options)
+    return made.getvalue()
+
+
+def mutated_weights(rng: Random, files: Files, seeds: list[Files]) -> Files:
+    """A weight file of other content, or damaged in its archive."""
+    if rng.random() < 0.5:
+        other = rng.choice(seeds)["weights.pth"]
+        return {"weights.pth": formats.mutated_zip(rng, files["weights.pth"], other)}
+    content = _odd_weights(rng)
+    return {"weights.pth": _saved(content, _use_new_zipfile_serialization=rng.random() < 0.9)}
+
+
+def _odd_weights(rng: Random) -> Any:
+    import collections
+
+    import torch
+
+    makers: tuple[Callable[[], Any], ...] = (
+        lambda: torch.ones(2).to_sparse(),
+        lambda: torch.eye(3).to_sparse_csr(),
+        lambda: torch.empty(2, device="meta"),
+        lambda: torch.ones(3, dtype=torch.bfloat16),
+        lambda: torch.ones(3).to(torch.float8_e4m3fn),
+        lambda: torch.ones(3, dtype=torch.complex64),
+        lambda: torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8),
+        lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+        lambda: torch.ones(1).expand(2 ** rng.choice((10, 29, 40))),
+        lambda: torch.tensor([1.0, float("nan")]),
+        lambda: torch.ones(0),
+        lambda: torch.tensor(1.0),
+        lambda: torch.nn.Parameter(torch.ones(2)),
+        lambda: torch.ones(2, 3).t(),
+        lambda: torch.ones(2, requires_grad=True),
+        lambda: 1.5,
+        lambda: None,
+        lambda: "x" * 1000,
+        lambda: [torch.ones(2)],
+        lambda: {"a": torch.ones(2)},
+        lambda: collections.OrderedDict(a=torch.ones(1)),
+        lambda: np.float64(1.0),
+        lambda: 10**400,
+    )
+    names = (
+        "conv1.weight",
+        "bn1.weight",
+        "classifier.weight",
+        "",
+        "\x1b[2J",
+        "A" * 100_000,
+        "module.x",
+    )
+    odd = {rng.choice(names): rng.choice(makers)() for _ in range(rng.choice((1, 2, 4)))}
+    if rng.random() < 0.05:
+        odd[rng.choice((3, None, (1, 2)))] = rng.choice(makers)()
+    if rng.random() < 0.1:
+        return rng.choice((odd, [odd], rng.choice(makers)()))
+    wrapping = rng.choice((None, None, "state_dict", "model", "model_state_dict"))
+    return odd if wrapping is None else {wrapping: odd}
+
+
+# ---- correspondences
+
+
+@cache
+def correspondence_files() -> list[Files]:
+    """A correspondence."""
+    points = np.random.default_rng(0).uniform(0, 10, (6, 2))
+    content = Correspondence("run1/a.png", "run2/b.png", points, points + 1.0, np.zeros(6))
+    return [made(lambda folder: write_correspondence(folder / "c.mat", content))]
+
+
+def mutated_correspondence(rng: Random, files: Files, seeds: list[Files]) -> Files:
+    """A correspondence file of other content, or damaged."""
+    if rng.random() < 0.5:
+        return {"c.mat": mutators.mutated_bytes(rng, files["c.mat"], files["c.mat"])}
+    return {"c.mat": odd_hdf5(rng, files["c.mat"])}
+
+
+def odd_hdf5(rng: Random, content: bytes) -> bytes:
+    """The file with a field that is of another type, size, storage, or elsewhere."""
+    import h5py
+
+    stored = io.BytesIO(content)
+    with h5py.File(stored, "r+") as file:
+        name = rng.choice(list(file))
+        values = file[name][()]
+        del file[name]
+        kind = rng.randrange(16)
+        if kind == 0:
+            file[name] = rng.choice(
+                ("a.png", b"a.png", 1.5, np.bytes_(b"x" * 300), np.void(b"xyz"))
+            )
+        elif kind < 5:
+            file[name] = formats.array_of(rng, values)
+        elif kind == 5:
+            shape = rng.choice(
+                ((2**33, 1), (2**31, 2), (1, 2**33), (2**20, 2**20), (50_000_000, 2))
+            )
+            options = rng.choice(
+                ({}, {"chunks": (1, 1)}, {"chunks": (1000, 2), "compression": "gzip"})
+            )
+            options = {} if options and min(shape) < 2 and options["chunks"][1] == 2 else options
+            file.create_dataset(name, shape, values.dtype, **options, fillvalue=97)
+        elif kind == 6:
+            large = np.full((rng.choice((2_000_000, 300_000)), 1), 97, values.dtype)
+            file.create_dataset(name, data=large, compression="gzip", chunks=large.shape)
+        elif kind == 7:
+            file.create_dataset(name, (8,), "f8", external=[("/etc/passwd", 0, 64)])
+        elif kind == 8:
+            layout = h5py.VirtualLayout((4, 2), "f8")
+            layout[:] = h5py.VirtualSource("/etc/passwd", "x", (4, 2))
+            file.create_virtual_dataset(name, layout)
+        elif kind == 9:
+            links = (h5py.ExternalLink("/etc/passwd", "/x"), h5py.SoftLink(f"/{name}"))
+            file[name] = rng.choice((*links, h5py.SoftLink("/nowhere"), h5py.SoftLink("/pt_i")))
+        elif kind == 10:
+            file.create_group(name)
+        elif kind == 11:
+            strings = h5py.string_dtype()
+            file.create_dataset(name, data=["a" * rng.choice((1, 10_000))] * 3, dtype=strings)
+        elif kind == 12:
+            file.create_dataset(name, (4, 2), np.dtype((np.float64, (rng.choice((2, 1000)),))))
+        elif kind == 13:
+            file[name] = np.zeros(4, np.dtype([("a", "f8"), ("b", "i4")]))
+        elif kind == 14:
+            file[name] = h5py.Empty("f8")
+        else:
+            packed = {"compression": rng.choice(("gzip", "lzf"))}
+            kinds = (packed, {"fletcher32": True}, packed | {"shuffle": True, "fletcher32": True})
+            file.create_dataset(name, data=values, chunks=values.shape, **rng.choice(kinds))
+    return stored.getvalue()
+
+
+def read_pair(folder: Path) -> None:
+    """Read a correspondence file, whole and its header."""
+    read_correspondence_header(folder / "c.mat")
+    read_correspondence(folder / "c.mat")
+
+
+@cache
+def set_files() -> list[Files]:
+    """A file that describes correspondence sets, and the folders and lists that it names."""
+    described = {
+        "correspondences": "data",
+        "images": "images",
+        "train_list": "train.txt",
+        "validation_list": "train.txt",
+    }
+    others = {"data/c.mat": correspondence_files()[0]["c.mat"], "train.txt": b"c\nc.mat\n"}
+    others["images/run1/a.png"] = others["images/run2/b.png"] = b"-"
+    contents = (described, [described], [described, described])
+    return [{"sets.yaml": yaml.safe_dump(c).encode(), **others} for c in contents]
+
+
+def mutated_sets(rng: Random, files: Files, seeds: list[Files]) -> Files:
+    """Sets with another description or list."""
+    if rng.random() < 0.8:
+        other = rng.choice(seeds)["sets.yaml"]
+        return files | {"sets.yaml": mutators.mutated_yaml(rng, files["sets.yaml"], other)}
+    return files | {"train.txt": mutators.mutated_text(rng, files["train.txt"])}
+
+
+def read_sets(folder: Path) -> None:
+    """Read sets and index their pairs."""
+    from fgsn_ros.correspondences.sets import training_pairs
+
+    for pair in training_pairs(read_correspondence_sets(folder / "sets.yaml")):
+        assert len(pair.weights) == len(pair.reference_points)
+
+
+def read_lists(folder: Path) -> None:
+    """Read class names and lists of files."""
+    listed = CorrespondenceFolder(folder)
+    listed.class_names()
+    listed.train_files()
+
+
+# ---- settings
+
+_COMMANDS = ("localize", "map", "train", "simulate drive", "segment", "correspondences")
+
+
+@cache
+def settings_files() -> list[Files]:
+    """Settings of commands."""
+    contents = (
+        {"recording": {"first": 1, "image_topics": ["/a"], "odometry_noise": {"scale_error": 0.1}},
+         "start": {"pose": [1.0, 2.0, 0.0, 0.1], "std_m": 2.0}, "overwrite": True},
+        {"recording": {"poses": "a.tum", "derive_odometry": True, "odometry_poses": "b.tum"},
+         "output": "out", "checkpoint": "c.safetensors"},
+        {"data": "a", "label_count": 20, "iterations": 3, "objective": "semantic"},
+        {"output": "a", "storage": "mcap", "classes": True, "overwrite": False},
+    )  # fmt: skip
+    return [{"settings.yaml": yaml.safe_dump(content).encode()} for content in contents]
+
+
+def read_settings(folder: Path) -> None:
+    """Read the settings of each command that may be meant."""
+    values, errors = load_yaml(folder / "settings.yaml"), []
+    for default in command_defaults():
+        try:
+            override(default, values, "settings.yaml")
+        except SettingsError as error:
+            errors.append(error)
+    if len(errors) == len(_COMMANDS):
+        raise errors[0]
+
+
+@cache
+def command_defaults() -> list[Any]:
+    """Settings of commands, as they are without a file."""
+    return [cli._default(cli._settings(name), None) for name in _COMMANDS]
+
+
+READERS = {
+    reader.name: reader
+    for reader in (
+        Reader("mcap", recordings.mcap_files, each_file(formats.mutated_mcap), play_bag, 2),
+        Reader("mcap_fields", recordings.mcap_files, recordings.mutated_fields, play_bag, 2),
+        Reader(
+            "mcap_definitions", recordings.mcap_files, recordings.mutated_definitions, play_bag, 1
+        ),
+        Reader(
+            "db3",
+            lambda: recordings.written_bags("sqlite3"),
+            recordings.mutated_database,
+            play_bag,
+            1,
+        ),
+        Reader("ros1", recordings.ros1_files, recordings.mutated_ros1, play_bag, 1),
+        Reader("image_folder", recordings.image_folders, recordings.mutated_folder, play_folder, 2),
+        Reader("kitti", recordings.kitti_folders, recordings.mutated_folder, play_folder, 2),
+        Reader("message", image_messages, mutated_image_message, read_message, 5),
+        Reader("image", encoded_images, each_file(formats.mutated_image), read_encoded, 5),
+        Reader("video", videos, each_file(mutators.mutated_bytes), read_video, 1),
+        Reader(
+            "trajectory",
+            lambda: [
+                {"estimate.tum": recordings.tum_text(8), "reference.tum": recordings.tum_text(8)}
+            ],
+            each_file(mutators.mutated_text),
+            read_trajectories,
+            2,
+        ),
+        Reader("map", maps, mutated_map, read_map, 3),
+        Reader(
+            "saved_pose",
+            saved_poses,
+            each_file(mutators.mutated_json),
+            lambda folder: load_pose(folder / "pose.json", "map 1"),
+            4,
+        ),
+        Reader(
+            "label_set",
+            label_sets,
+            each_file(mutators.mutated_json),
+            lambda folder: read_label_set(folder / "labels.json"),
+            3,
+        ),
+        Reader("label_images", label_folders, each_file(formats.mutated_image), compare_labels, 3),
+        Reader(
+            "safetensors",
+            checkpoint_files,
+            each_file(formats.mutated_safetensors),
+            read_checkpoint,
+            4,
+        ),
+        Reader("onnx", onnx_files, each_file(formats.mutated_onnx), read_checkpoint, 3),
+        Reader("weights", weight_files, mutated_weights, build_checkpoint, 1),
+        Reader("correspondence", correspondence_files, mutated_correspondence, read_pair, 3),
+        Reader("sets", set_files, mutated_sets, read_sets, 2),
+        Reader(
+            "lists",
+            lambda: [{"classes.txt": b"road\nsky\n", "corr_train.txt": b"a.mat\nb.mat\n"}],
+            each_file(mutators.mutated_text),
+            read_lists,
+            1,
+        ),
+        Reader("settings", settings_files, each_file(mutators.mutated_yaml), read_settings, 2),
+    )
+}
+"""By name."""
