@@ -63,6 +63,12 @@ class Record:
     """None: larger than MAX_MESSAGE_BYTES"""
 
 
+def ros2_name(msgtype: str) -> str:
+    """nav_msgs/msg/Odometry of a name that may be nav_msgs/Odometry, as ROS 1 has it."""
+    package, _, kind = msgtype.partition("/")
+    return msgtype if "/" in kind or not kind else f"{package}/msg/{kind}"
+
+
 class Storage(Protocol):
     """A file of a bag."""
 

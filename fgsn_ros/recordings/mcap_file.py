@@ -18,6 +18,7 @@ from fgsn_ros.recordings.bag_storage import (
     Chunk,
     Record,
     in_time_order,
+    ros2_name,
 )
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -74,7 +75,7 @@ class _Contents:
             definition = text if encoding in _TEXT_SCHEMAS else ""
             topic, encoding = fields.text(), fields.text()
             self.channels.setdefault(
-                number, Channel(topic, _ros2_name(name), encoding, definition, 0)
+                number, Channel(topic, ros2_name(name), encoding, definition, 0)
             )
 
     def counted(self) -> dict[int, Channel]:
@@ -304,9 +305,3 @@ class _Fields:
 
     def text(self) -> str:
         return bytes(self.bytes()).decode()
-
-
-def _ros2_name(name: str) -> str:
-    """nav_msgs/msg/Odometry of a name that may be nav_msgs/Odometry, as ROS 1 has it."""
-    package, _, kind = name.partition("/")
-    return name if "/" in kind or not kind else f"{package}/msg/{kind}"
