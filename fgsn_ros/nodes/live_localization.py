@@ -108,6 +108,8 @@ class LiveLocalization:
         """Stop listening; the particles stay."""
         self.active = False
         self._save_pose()
+        if self._node.context.ok():
+            self._publishers.publish_status("inactive")
         self._overlays.deactivate()
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
@@ -186,7 +188,7 @@ class LiveLocalization:
             self._log.warning("saved_pose", str(error))
 
     def _tell_status(self) -> None:
-        self._publishers.publish_status(self._diagnostics.tracking_status())
+        self._publishers.publish_status(self._diagnostics.tracking_status().value)
 
     def _take_labels(self, name: str, message: Image) -> None:
         stamp = stamp_of(message)
@@ -242,9 +244,10 @@ class LiveLocalization:
             self.online.counts["refused messages"] += 1
             self._log.warning("odometry", f"odometry: {error}")
             return
-        jumps = self.online.counts["time jumps"]
+        jumps, before = self.online.counts["time jumps"], self.online.odometry_span
         estimates = self.online.add_odometry(stamp_of(message), T_odom_base)
-        self._diagnostics.odometry_came_at = self._node.get_clock().now().nanoseconds * 1e-9
+        if self.online.odometry_span != before:
+            self._diagnostics.odometry_came_at = self._node.get_clock().now().nanoseconds * 1e-9
         if self.online.counts["time jumps"] > jumps:
             self._publishers.restart()
         self._publish(estimates)

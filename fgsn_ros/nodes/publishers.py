@@ -19,7 +19,6 @@ from fgsn_ros.evaluation.match_picture import draw_match
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.localization.localizer import Estimate
 from fgsn_ros.localization.online import OnlineLocalizer
-from fgsn_ros.localization.tracking import TrackingStatus
 from fgsn_ros.mapping.map_records import MapPoints
 from fgsn_ros.mapping.semantic_map import SemanticMap, ShownPoints
 from fgsn_ros.messages.clouds import make_particle_cloud, make_point_cloud
@@ -71,7 +70,7 @@ class LocalizationPublishers:
         self._pose = self._publisher(PoseWithCovarianceStamped, "pose", LATCHED_QOS)
         self._quality = self._publisher(Float32, "quality", QUALITY_QOS)
         self._status = self._publisher(String, "status", LATCHED_QOS)
-        self._said_status: TrackingStatus | None = None
+        self._said_status = ""
         self._particles = self._publisher(PoseArray, "particles", PARTICLES_QOS)
         self._weights = self._publisher(PointCloud2, "particle_weights", PARTICLES_QOS)
         self._map_points = self._publisher(PointCloud2, "map_points", LATCHED_QOS)
@@ -112,11 +111,11 @@ class LocalizationPublishers:
         self._reckoned.clear()
         self._T_map_odom_at_start = None
 
-    def publish_status(self, status: TrackingStatus) -> None:
+    def publish_status(self, status: str) -> None:
         """Publish how far the pose can be relied on, when that changes."""
         if status != self._said_status:
             self._said_status = status
-            self._status.publish(String(data=status.value))
+            self._status.publish(String(data=status))
 
     def publish(self, estimate: Estimate, online: OnlineLocalizer) -> None:
         """Publish an estimate, the particles that it came from, and the paths."""

@@ -11,6 +11,7 @@ from launch.actions import GroupAction, SetEnvironmentVariable
 from launch_ros.actions import Node
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from robot import Robot
 from world import World, node_of
 
 from fgsn_ros.nodes.bond import topics_of
@@ -170,6 +171,19 @@ def test_it_answers_while_it_gets_ready(ros: Any, world: World, tmp_path: Path, 
     assert asking.state() == State.PRIMARY_STATE_INACTIVE
     ros.interrupt(node)
     assert ros.exit_code(node) == 0
+
+
+def test_nothing_is_left_to_compile_for_the_first_labels(
+    ros: Any, world: World, tmp_path: Path
+) -> None:
+    node = node_of("warm", world)
+    ros.start(uncompiled(node, tmp_path))
+    robot = Robot(ros, "warm", node)
+    robot.until_said("active")
+    compiled = {path.name for path in tmp_path.rglob("*.nbc")}
+    assert compiled
+    robot.ready(world).start()
+    assert {path.name for path in tmp_path.rglob("*.nbc")} == compiled
 
 
 def test_an_interrupt_while_it_gets_ready_ends_it_at_once(
