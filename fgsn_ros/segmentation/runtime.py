@@ -208,6 +208,7 @@ def onnx_session(path: Path, graph: bytes, runtime: Runtime, size: tuple[int, ..
     """
     import onnxruntime
 
+    onnxruntime.set_default_logger_severity(3)  # errors; of what it cannot write into the home, too
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = runtime.threads or core_count()
     options.log_severity_level = 3  # errors
