@@ -170,7 +170,12 @@ def test_one_damaged_stamp_and_pose_cost_their_frame_and_pose_alone(
     rows[4] = rows[4].rsplit(maxsplit=4)[0]  # cut
     poses_file.write_text("\n".join(rows))
     recording = open_recording(kitti_folder)
-    assert [path.stem for path in recording.images.files] == ["000003", "000004", "000005", "000007"]
+    assert [path.stem for path in recording.images.files] == [
+        "000003",
+        "000004",
+        "000005",
+        "000007",
+    ]
     truth = kitti_poses(np.array([0, 1, 2, 3, 5, 7, 8, 9]))
     np.testing.assert_allclose(
         recording.ground_truth.stamps, [0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9]
