@@ -14,7 +14,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from glob import escape
@@ -269,8 +269,10 @@ def _exists(path: Path) -> OutputError:
 
 def _try_to_write(path: Path, target: Path) -> None:
     with _errors_named(path):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        trial = target.with_name(f".{secrets.token_hex(4)}{_PART}")
+        with suppress(FileNotFoundError):  # the error of a name that is too long
+            target.lstat()
+        there = next(parent for parent in target.parents if parent.exists())
+        trial = there / f".{secrets.token_hex(4)}{_PART}"
         trial.mkdir()
         trial.rmdir()
 

@@ -286,7 +286,7 @@ def test_an_output_is_refused_before_the_work(tmp_path: Path) -> None:
         check_file(tmp_path / "file")
     check_file(tmp_path / "file", overwrite=True)
     check_folder(tmp_path / "new" / "map", LAYOUT)
-    assert os.listdir(tmp_path / "new") == []
+    assert os.listdir(tmp_path) == ["file"]
 
 
 def test_a_file_within_a_folder_is_named_where_it_would_have_been(tmp_path: Path) -> None:

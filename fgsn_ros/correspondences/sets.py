@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from fgsn_ros.config import user_path
 from fgsn_ros.correspondences.files import (
     TRAIN_LIST,
     VALIDATION_LIST,
@@ -149,11 +150,12 @@ def _described(content: object, source: Path) -> CorrespondenceSet:
 def _placed(name: str, source: Path) -> Path:
     """A path that a YAML file names, relative to it."""
     try:
-        path = source.parent / Path(name).expanduser()
+        path = source.parent / user_path(name)
         path.exists()
-    except (OSError, RuntimeError) as error:  # longer than any, or of no user
-        reason = getattr(error, "strerror", error)
-        raise TrainingError(f"{source} names the path {name}: {reason}; correct it") from error
+    except OSError as error:  # longer than any
+        raise TrainingError(
+            f"{source} names the path {name}: {error.strerror}; correct it"
+        ) from error
     return path
 
 

@@ -32,7 +32,7 @@ from fgsn_ros.mapping.map_records import (
 from fgsn_ros.mapping.semantic_map import SemanticMap, identity_of
 from fgsn_ros.outputs import Layout, whole_file, whole_folder
 from fgsn_ros.segmentation.labels import palette
-from fgsn_ros.text_files import read_text
+from fgsn_ros.text_files import open_file, read_text
 
 FORMAT = "fgsn_ros semantic map"
 VERSION = 2
@@ -273,6 +273,7 @@ def _read_on(descriptor: int, data: bytearray, size: int, offset: int) -> bytear
 
 def _read_array(path: Path) -> NDArray[Any]:
     """The array of a .npy file, of any shape; what is wrong with it raises almost anything."""
+    open_file(path).close()
     mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # for its header and size alone
     values = np.fromfile(path, mapped.dtype, mapped.size, offset=mapped.offset)
     shaped: NDArray[Any] = values.reshape(
@@ -288,6 +289,7 @@ def _mapped_array(path: Path, dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
         MapError: the file is missing, damaged or shorter than its header says, or of another dtype.
     """
     try:
+        open_file(path).close()
         with np.errstate(all="ignore"):
             loaded: Any = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:

@@ -27,6 +27,7 @@ from fgsn_ros.outputs import whole_file
 from fgsn_ros.segmentation.architectures import ARCHITECTURES
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelSet
 from fgsn_ros.segmentation.onnx_file import metadata_of, with_metadata
+from fgsn_ros.text_files import open_file
 
 if TYPE_CHECKING:
     from fgsn_ros.segmentation.networks import FgsnNetwork
@@ -266,6 +267,7 @@ def is_checkpoint(path: Path) -> bool:
     if path.suffix != ".safetensors":
         return path.suffix == ".onnx"
     try:
+        open_file(path).close()
         with safe_open(path, framework="np") as file:
             return _HEADER in (file.metadata() or {})
     except (OSError, SafetensorError):
@@ -277,6 +279,7 @@ def _read_safetensors(
 ) -> tuple[dict[str, Any], Arrays]:
     """Header, checked, and arrays; `only` the named ones that are there."""
     try:
+        open_file(path).close()
         with safe_open(path, framework="np") as file:
             header = parse_json((file.metadata() or {})[_HEADER], only_finite=False)
             names = [name for name in file.keys() if only is None or name in only]  # noqa: SIM118
@@ -310,9 +313,10 @@ def _stored_network(path: Path, header: dict[str, Any], arrays: Arrays) -> Store
 def _read_onnx(path: Path) -> tuple[bytes, dict[str, Any], Arrays]:
     """The file, its header, checked, and its statistics."""
     try:
-        if path.stat().st_size > _LARGEST_ONNX:
+        with open_file(path) as opened:
+            file = opened.read(_LARGEST_ONNX + 1)
+        if len(file) > _LARGEST_ONNX:
             raise ValueError("it is larger than any ONNX file")
-        file = path.read_bytes()
         metadata = metadata_of(file)
         header = parse_json(metadata[_HEADER], only_finite=False)
         arrays = {

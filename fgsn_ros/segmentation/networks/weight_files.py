@@ -20,6 +20,7 @@ from torch import Tensor
 
 from fgsn_ros.errors import CheckpointError, one_line
 from fgsn_ros.segmentation.checkpoint import require_checkpoint
+from fgsn_ros.text_files import open_file
 
 _WRAPPINGS = (
     *("state_dict", "model_state_dict", "model", "net", "network", "weights", "params", "module"),
@@ -148,7 +149,7 @@ def _load(path: Path) -> object:
 
 def _head(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             head = file.read(64)
     except OSError as error:
         raise CheckpointError(f"cannot read weights {path}: {error.strerror}") from error
