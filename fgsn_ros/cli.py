@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from fgsn_ros.caches import provide
+from fgsn_ros.commands.paths import check_inputs
 from fgsn_ros.config import load_yaml, missing_module, override, require
 from fgsn_ros.errors import FgsnError, Stopped
 from fgsn_ros.terminal import (
@@ -161,6 +162,10 @@ def _attempt(arguments: list[str]) -> tuple[str, int]:
         return message, EXIT_ERROR
     except ModuleNotFoundError as error:
         return f"error: {missing_module(error.name or str(error))}", EXIT_ERROR
+    except ValueError as error:
+        if "null byte" not in str(error):
+            raise
+        return "error: a path holds a NUL character", EXIT_ERROR
     except BrokenPipeError:
         return "", EXIT_ERROR  # whoever read the output has left
     except OSError as error:
@@ -197,7 +202,9 @@ def _run(arguments: list[str]) -> None:
 
         say(help_page(name, _default(_settings(name), None), COMMANDS[name].common.split()))
         return
-    _parse(name, flags).run()
+    command = _parse(name, flags)
+    check_inputs(command)
+    command.run()
 
 
 def _version() -> str:

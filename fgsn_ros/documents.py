@@ -57,7 +57,7 @@ def parse_json(text: str | bytes, only_finite: bool = True) -> Any:
         raise ValueError("it is nested too deep") from error
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """SafeLoader with bounds."""
 
     def __init__(self, stream: str) -> None:

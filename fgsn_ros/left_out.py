@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from types import TracebackType
 
 from fgsn_ros.errors import FgsnError, RecordingError
 
@@ -16,7 +17,8 @@ _log = logging.getLogger(__name__)
 class LeftOut:
     """What of an input is left out, by reason.
 
-    Those who read add every item to it, good or bad, and call `close` after the last one.
+    Those who read add every item to it, good or bad, and call `close` after the last one; as a
+    context it does so itself, and of a reader that stops early only says what was left out so far.
     """
 
     def __init__(
@@ -74,6 +76,23 @@ class LeftOut:
         self._check(total)
         if total and not self._good:
             raise self._error(f"{self._in_words(total)}; nothing is left")
+        self._say(total)
+
+    def __enter__(self) -> "LeftOut":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        elif issubclass(kind, GeneratorExit):
+            self._say(self._good + self.counts.total())
+
+    def _say(self, total: int) -> None:
         if self.counts:
             _log.warning("%s are left out", self._in_words(total))
 

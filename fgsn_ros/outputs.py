@@ -14,7 +14,7 @@ import secrets
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from glob import escape
@@ -77,9 +77,10 @@ def check_file(path: Path, overwrite: bool = False, inputs: Iterable[Path] = ())
     Raises:
         OutputError: it exists (without `overwrite`), is an input, or cannot be written.
     """
-    target = _target(path)
-    _refuse_inputs(path, target, inputs)
+    target, sources = _target(path), list(inputs)
+    _refuse_inputs(path, target, sources)
     _refuse_file(path, target, overwrite)
+    _refuse_within(path, target, sources)
     _try_to_write(path, target)
 
 
@@ -92,9 +93,10 @@ def check_folder(
         OutputError: it exists (without `overwrite`), is an input or holds one, holds what this
             package did not write, or cannot be written.
     """
-    target = _target(path)
-    _refuse_inputs(path, target, inputs)
+    target, sources = _target(path), list(inputs)
+    _refuse_inputs(path, target, sources)
     _refuse_folder(path, target, layout, overwrite)
+    _refuse_within(path, target, sources)
     _try_to_write(path, target)
 
 
@@ -139,8 +141,10 @@ def whole_file(path: Path, overwrite: bool = True) -> Iterator[Path]:
         name = f".{target.stem}-{secrets.token_hex(4)}{target.suffix}"
         temporary = target.with_name(name)
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666))
+        mode = temporary.stat().st_mode
         try:
             yield temporary
+            temporary.chmod(mode)  # some writers put a private file in its place
             # those within a folder that is being written are put on the disk with it
             at_once = not any(parent.suffix == _PART for parent in target.parents)
             if at_once:
@@ -206,14 +210,18 @@ def _target(path: Path) -> Path:
     return target
 
 
-def _refuse_inputs(path: Path, target: Path, inputs: Iterable[Path]) -> None:
-    """Refuse to replace an input, a folder that holds one, or a file of one."""
-    inputs = list(inputs)
+def _refuse_inputs(path: Path, target: Path, inputs: list[Path]) -> None:
+    """Refuse to replace an input, or a folder that holds one."""
     check_no_input(path, inputs)
     for given in inputs:
-        source = Path(os.path.realpath(given))
-        if target in source.parents:
+        if target in Path(os.path.realpath(given)).parents:
             raise OutputError(f"{path} holds the input {given}; choose another output")
+
+
+def _refuse_within(path: Path, target: Path, inputs: list[Path]) -> None:
+    """Refuse to replace a file of an input, or to add to one that is whole, as a bag is."""
+    for given in inputs:
+        source = Path(os.path.realpath(given))
         if source in target.parents and (target.is_file() or _is_unit(source)):
             raise OutputError(f"{path} lies within the input {given}; choose another output")
 
@@ -261,8 +269,10 @@ def _exists(path: Path) -> OutputError:
 
 def _try_to_write(path: Path, target: Path) -> None:
     with _errors_named(path):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        trial = target.with_name(f".{secrets.token_hex(4)}{_PART}")
+        with suppress(FileNotFoundError):  # the error of a name that is too long
+            target.lstat()
+        there = next(parent for parent in target.parents if parent.exists())
+        trial = there / f".{secrets.token_hex(4)}{_PART}"
         trial.mkdir()
         trial.rmdir()
 

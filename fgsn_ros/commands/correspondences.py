@@ -16,7 +16,8 @@ from fgsn_ros.correspondences.within_drive import (
 )
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.outputs import check_folder
-from fgsn_ros.recordings.bag_files import is_bag, read_topics
+from fgsn_ros.recordings.bag_files import read_topics
+from fgsn_ros.recordings.bag_paths import is_bag
 from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.recordings.recording import Recording, RecordingSettings
 from fgsn_ros.terminal import say

@@ -10,6 +10,7 @@ import tyro
 from fgsn_ros.commands.paths import inputs_of
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.evaluation.label_folders import (
+    MOST_CLASSES,
     LabelFolder,
     count_pairs,
     open_label_folder,
@@ -108,6 +109,10 @@ def _metrics(table: Contingency, folder: LabelFolder, names: tuple[str, ...] | N
         )
     if kind == "fgsn" or labels > count:
         return cluster_metrics(table.counts[:count])
+    if count > MOST_CLASSES:
+        raise RecordingError(
+            f"{count} classes are named; more than {MOST_CLASSES} are not compared"
+        )
     return class_metrics(table.confusion(count), names)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from fgsn_ros.config import user_path
 from fgsn_ros.correspondences.files import (
     TRAIN_LIST,
     VALIDATION_LIST,
@@ -124,7 +125,7 @@ def _lists(files: Path) -> tuple[Path, Path]:
 
 def _entry(entry: object, source: Path) -> CorrespondenceSet:
     if isinstance(entry, str):
-        return read_correspondence_set(source.parent / Path(entry).expanduser())
+        return read_correspondence_set(_placed(entry, source))
     return _described(entry, source)
 
 
@@ -138,12 +139,32 @@ def _described(content: object, source: Path) -> CorrespondenceSet:
     if unknown or missing:
         wrong = f"does not know {unknown[0]}" if unknown else f"lacks {missing[0]}"
         raise TrainingError(f"{source} {wrong}; a correspondence set has {known}")
-    paths = {name: source.parent / Path(value).expanduser() for name, value in content.items()}
+    paths = {name: _placed(value, source) for name, value in content.items()}
     for name in _REQUIRED:
         if not paths[name].is_dir():
             raise TrainingError(f"{source}: {name}: there is no folder {paths[name]}")
     lists = dict(zip(_OPTIONAL, _lists(paths["correspondences"]), strict=True))
     return CorrespondenceSet(**(lists | paths))
+
+
+def _placed(name: str, source: Path) -> Path:
+    """A path that a YAML file names, relative to it."""
+    try:
+        path = source.parent / user_path(name)
+        path.exists()
+    except OSError as error:  # longer than any
+        raise TrainingError(
+            f"{source} names the path {name}: {error.strerror}; correct it"
+        ) from error
+    return path
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a path that a file names is one of a file; one that is none is missing."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
 
 
 def _yaml(path: Path) -> object:
@@ -164,7 +185,7 @@ def _listed(folder: Path, list_path: Path) -> list[Path]:
     lacking = []
     for name in read_list(list_path):
         whole = name if name.endswith(".mat") else f"{name}.mat"
-        found = next((p for p in (folder / whole, folder / Path(whole).name) if p.is_file()), None)
+        found = next((p for p in (folder / whole, folder / Path(whole).name) if _is_file(p)), None)
         if found is None:
             lacking.append(name)
         else:
@@ -286,7 +307,7 @@ class References:
 def _existing(image: Path, file: Path) -> Path:
     """The image's path, or that of the same image with another suffix."""
     for suffix in (image.suffix, *_OTHER_SUFFIXES.get(image.suffix.lower(), ())):
-        if image.with_suffix(suffix).is_file():
+        if _is_file(image.with_suffix(suffix)):
             return image.with_suffix(suffix)
     raise TrainingError(f"{file} names image {image}, which is missing; restore it")
 

@@ -4,7 +4,8 @@ Pixel (0, 0) is the centre of the top-left pixel.
 """
 
 import dataclasses
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -21,6 +22,9 @@ T_BASE_OPTICAL = np.array(
 )
 """Optical axes (x right, y down, z forward) in body axes (x forward, y left, z up), REP-103."""
 
+_STEEPEST_DEG = 65.0
+"""Elevation of an optical axis beyond which it is no camera's that is to see streets."""
+_log = logging.getLogger(__name__)
 _LARGEST_SIZE = 65_535  # pixels, JPEG's limit
 _FOCAL_SHARES = 1e-3, 1e4  # of the image's size, wide enough for a crop of a telephoto's image
 
@@ -164,6 +168,30 @@ class Camera:
         """Camera of the whole image resized to width x height pixels."""
         return self._resized((width, height), width / self.width, height / self.height)
 
+    def cropped(self, left: int, top: int, width: int, height: int) -> "Camera":
+        """Camera of a part of the image, from pixel (left, top) on.
+
+        Raises:
+            CameraError: the part leaves the image.
+        """
+        if left + width > self.width or top + height > self.height:
+            raise CameraError(
+                f"the region of interest, {width} x {height} pixels from {left}, {top} on, leaves "
+                f"the sensor of {self.width} x {self.height} pixels"
+            )
+        return dataclasses.replace(
+            self, width=int(width), height=int(height), cx=self.cx - left, cy=self.cy - top
+        )
+
+    def binned(self, across: int, down: int) -> "Camera":
+        """Camera of an image whose pixels are `across` x `down` of this one's each.
+
+        Raises:
+            CameraError: no pixel is left.
+        """
+        size = self.width // across, self.height // down
+        return self._resized(size, 1.0 / across, 1.0 / down)
+
     def undistorted(self) -> "Camera":
         """The pinhole camera with the same matrix and no distortion."""
         return dataclasses.replace(self, distortion_model="plumb_bob", distortion=())
@@ -197,3 +225,26 @@ class CameraMount:
     """(4, 4), the camera's optical frame (z forward, y down) in base_link [m]"""
     frame_id: str
     """name of the optical frame"""
+
+    @property
+    def doubt(self) -> str:
+        """What looks wrong with the mounting, in words; empty where nothing does.
+
+        A frame with body axes (x ahead, z up), which some drivers and simulators publish in the
+        place of the optical one, has its optical axis, z, point at the sky.
+        """
+        up = float(self.T_base_camera[2, 2])
+        if abs(up) < np.sin(np.radians(_STEEPEST_DEG)):
+            return ""
+        at, steep = "sky" if up > 0.0 else "ground", np.degrees(np.arcsin(min(abs(up), 1.0)))
+        return (
+            f"the optical axis of {self.frame_id} points at the {at} ({steep:.0f} deg); is it no "
+            "optical frame (z ahead, x right, y down)?"
+        )
+
+
+def warn_of_mounts(mounts: Mapping[str, CameraMount]) -> None:
+    """Say which cameras by name look wrongly mounted."""
+    for name, mount in mounts.items():
+        if mount.doubt:
+            _log.warning("%s: %s", name, mount.doubt)

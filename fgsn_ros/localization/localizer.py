@@ -16,7 +16,11 @@ from fgsn_ros.geometry.arrays import Array, host
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.localization.device import DeviceName, StepTimes, available, random_numbers, wait
 from fgsn_ros.localization.initial_pose import InitialPose
-from fgsn_ros.localization.measurement import LabelMeasurement, MeasurementSettings
+from fgsn_ros.localization.measurement import (
+    FrameLikelihood,
+    LabelMeasurement,
+    MeasurementSettings,
+)
 from fgsn_ros.localization.motion import MotionSettings, motion_model
 from fgsn_ros.localization.odometry_buffer import Doubt, Gap, OdometryBuffer
 from fgsn_ros.localization.particle_filter import (
@@ -27,12 +31,14 @@ from fgsn_ros.localization.particle_filter import (
     mean_and_covariance,
     update,
 )
+from fgsn_ros.localization.probing import Comparison, Probe, ProbeSettings, View
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 
-
+APART_M, APART_SIGMAS = 2.5, 3.0
+"""A pose so far from the estimate [m] and beyond so many of its deviations is another."""
 STEP_S = 1.0
-"""Without labels, particles are moved in steps of this [s]: noise follows the way, not the chord."""
+"""Without labels, particles are moved in such steps [s]: noise follows the way, not the chord."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +61,8 @@ class LocalizerSettings:
     """Weight of the labels."""
     filter: FilterSettings = field(default_factory=FilterSettings)
     """Resampling and layers."""
+    probe: ProbeSettings = field(default_factory=ProbeSettings)
+    """Comparison with other poses on the map."""
     odometry_memory_s: float = 10.0
     """Label maps may arrive this late [s], > 0."""
     max_speed_m_s: float = 70.0
@@ -63,7 +71,7 @@ class LocalizerSettings:
     """Odometry that pauses for longer leaves a gap, in which the robot may have done what its speed
     allows [s], > 0."""
     reach_m: float = 100.0
-    """The robot is looked for so far at most from where it was, after a gap or a restart [m], > 0."""
+    """After a gap or a restart the robot is looked for so far from where it was [m], > 0."""
     random_seed: int = 0
     """Seed of every random number drawn, >= 0."""
 
@@ -143,6 +151,8 @@ class Localizer:
         self._settled = False
         self.skipped: Counter[str] = Counter()
         """Label maps that were not weighed, by reason."""
+        self.views = 0
+        """Label maps so far that poses can be compared by."""
         self._times = StepTimes(partial(wait, self._device))
 
     @property
@@ -172,6 +182,8 @@ class Localizer:
         self._measurement = LabelMeasurement(
             self._map, self._log_ratio, mounts, settings.measurement
         )
+        selection = settings.measurement.selection
+        self._probe = Probe(self._map, selection, self._measurement.table)
         self.odometry.limit(
             settings.odometry_memory_s + STEP_S,
             settings.max_speed_m_s,
@@ -219,9 +231,7 @@ class Localizer:
             LocalizationError: no initial pose was given.
         """
         current, stamp = self._require_particles(), self._stamp
-        draws = random_numbers(
-            self._device, np.random.default_rng([self._settings.random_seed, 1])
-        )
+        draws = random_numbers(self._device, np.random.default_rng([self._settings.random_seed, 1]))
         certain = states = current.states
         for end, doubt in self._steps(stamp, self.odometry.last):
             moved = self._moved(stamp, end)
@@ -272,6 +282,7 @@ class Localizer:
     def reset(self) -> None:
         """Forget odometry and particles, as when time starts anew."""
         self.odometry.clear()
+        self._probe.forget()
         self._particles = None
 
     def warm_up(self) -> None:
@@ -291,6 +302,8 @@ class Localizer:
             LocalizationError: NaN, or time going backwards.
         """
         gap = self.odometry.add(stamp, T_odom_base)
+        if gap is not None:
+            self._probe.forget()
         if self._particles is not None:
             # Before labels would be too late the particles wait for them; then they move on.
             latest = stamp - self._settings.odometry_memory_s
@@ -358,6 +371,7 @@ class Localizer:
             self._history.descend(current.ancestors)
             self._settled = False
             self._measurement.restart()
+            self._probe.forget()
         states = self._motion.propagate(current.states, moved, self._draws)
         if doubt is not None:
             states = self._motion.stray(states, doubt, self._draws)
@@ -407,6 +421,8 @@ class Localizer:
             if stamp < self._stamp:
                 at_labels, _ = mean_and_covariance(poses_at(current), current.weights)
             match = likelihood.match(at_labels)
+        with self._times.timed("probe"):
+            self._view(stamp, camera, likelihood)
         with self._times.timed("resample"):
             self._particles = self._resampled(current, covariance)
             self._history.descend(self._particles.ancestors)
@@ -424,6 +440,29 @@ class Localizer:
             match_quality=match.quality,
             unlabelled_share=float((label_map.labels == UNLABELLED).mean()),
         )
+
+    def _view(self, stamp: float, camera: str, likelihood: FrameLikelihood) -> None:
+        """Keep a label map to compare poses by; one that came late has nothing new to say."""
+        if stamp < self._stamp:
+            return
+        view = View(
+            stamp,
+            self.odometry.at(stamp),
+            self._measurement.mounts[camera],
+            likelihood.pinhole,
+            likelihood.grid,
+            self._settings.measurement.independent_points,
+        )
+        self.views += self._probe.add(view, self._settings.probe)
+
+    def compare(self) -> Comparison | None:
+        """The pose at `stamp` beside others on the map's roads; None if there are none."""
+        with self._times.timed("probe"):
+            T_map_base, covariance = self.pose
+            sigma = float(np.sqrt(covariance[0, 0] + covariance[1, 1]))
+            apart = max(APART_M, APART_SIGMAS * sigma)
+            T_odom_base = self.odometry.at(self._stamp)
+            return self._probe.compare(T_map_base, T_odom_base, apart, self._settings.reach_m)
 
     def _resampled(self, current: ParticleSet, covariance: Array) -> ParticleSet:
         """Resampled if the weights are uneven, or once to fewer when the pose has settled."""

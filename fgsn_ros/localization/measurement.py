@@ -178,9 +178,9 @@ class FrameLikelihood:
         """`power` (beta) scales the sum; `threads` as in `MeasurementSettings`."""
         self.power = power
         self.selected = selected
-        self._pinhole = pinhole
+        self.pinhole = pinhole
         self._T_base_camera = T_base_camera
-        self._grid = grid
+        self.grid = grid
         self._table = table
         self._size_share = size_share
         self._threads = threads
@@ -201,7 +201,7 @@ class FrameLikelihood:
     def _evidence(self) -> kernel.Evidence:
         relative = replace(self.selected, points=self.selected.points - self._origin)
         return kernel.Evidence(
-            relative, self._size_share, self._table.values, self._grid, self._threads
+            relative, self._size_share, self._table.values, self.grid, self._threads
         )
 
     def sent_to(self, device: Any) -> "DeviceEvidence":
@@ -210,13 +210,13 @@ class FrameLikelihood:
             from fgsn_ros.localization.gpu_kernel import DeviceEvidence  # where there is a GPU
 
             T_camera_base = poses.invert(self._T_base_camera)
-            base_to_grid = self._pinhole.camera.matrix @ T_camera_base[:3]
+            base_to_grid = self.pinhole.camera.matrix @ T_camera_base[:3]
             self._sent = DeviceEvidence(
                 self.selected,
                 self._origin,
                 self._size_share,
                 self._table,
-                self._grid,
+                self.grid,
                 base_to_grid,
                 device,
             )
@@ -226,8 +226,8 @@ class FrameLikelihood:
         """How the labels fit at one pose (4, 4)."""
         projection = self._projections(T_map_base[None])[0]
         homogeneous = projection[:, :3] @ self._points.T + projection[:, 3:]
-        cells, inside = kernel.project_to_cells(homogeneous, self._grid.shape)
-        observed = self._grid.ravel()[np.where(inside, cells, 0)]
+        cells, inside = kernel.project_to_cells(homogeneous, self.grid.shape)
+        observed = self.grid.ravel()[np.where(inside, cells, 0)]
         seen = inside & (observed < self._table.label_count)
         if not seen.any():
             return Match(0, 0.0, float("nan"))
@@ -239,7 +239,7 @@ class FrameLikelihood:
 
     def _projections(self, T_map_base: Array) -> Array:
         T_map_camera = poses.compose(T_map_base, self._T_base_camera)
-        return self._pinhole.projections(T_map_camera, self._origin)
+        return self.pinhole.projections(T_map_camera, self._origin)
 
     def _score_range(self, labels: npt.NDArray[np.int32]) -> tuple[float, float]:
         """Mean log-ratio of points (M,) expected by chance, and if the pose is right.
@@ -248,7 +248,7 @@ class FrameLikelihood:
         it, h(o); else as often as h(o) exp(log_ratio(o, m)), normalised.
         """
         label_count = self._table.label_count
-        occurs = np.bincount(self._grid.ravel(), minlength=label_count + 1)[:label_count]
+        occurs = np.bincount(self.grid.ravel(), minlength=label_count + 1)[:label_count]
         points = np.bincount(labels, minlength=label_count)
         present = np.flatnonzero(points)
         ratios = self._table.values[:-1, present].astype(np.float64)
@@ -275,7 +275,7 @@ class LabelMeasurement:
             LocalizationError: the statistics do not fit the map.
         """
         self._settings = settings
-        self._table = EvidenceTable(log_ratio, settings.outlier_share)
+        self._table = self.table = EvidenceTable(log_ratio, settings.outlier_share)
         if self._table.label_count != semantic_map.label_count:
             raise LocalizationError(
                 f"label statistics for {self._table.label_count} labels do not fit a map of "

@@ -29,6 +29,9 @@ Refusal = Callable[[LocalizationError], None]
 MAX_WAITING = 20
 """Label maps that wait for odometry or a mounting; the oldest are dropped."""
 
+FOUND_STD = 0.8, 0.06
+"""A pose found by comparison is known so well: x and y [m], heading [rad]."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -105,6 +108,7 @@ class OnlineLocalizer:
         self._initial: InitialPose | None = None
         self._saved: tuple[SavedPose, float | None] | None = None
         self._anchored_at = self._newest_labels = -np.inf
+        self._compared_at, self._compared_views = -np.inf, 0
         self._waiting: list[_Waiting] = []
         self._T_map_odom: Array | None = None
 
@@ -231,9 +235,7 @@ class OnlineLocalizer:
             self._saved = saved, now
             return
         stamp, settings = odometry.last, self.settings
-        known = saved.carried_on(
-            stamp, odometry.at(stamp), now, settings.motion, settings.reach_m
-        )
+        known = saved.carried_on(stamp, odometry.at(stamp), now, settings.motion, settings.reach_m)
         self.initialize(known)
 
     def initialize(self, initial: InitialPose) -> None:
@@ -335,14 +337,40 @@ class OnlineLocalizer:
             return []
         if estimate is None:
             within = self._localizer.odometry.gap_at(labels.stamp) is not None
-            reason = "labels within a gap in odometry" if within else "labels out of odometry's memory"
+            reason = (
+                "labels within a gap in odometry" if within else "labels out of odometry's memory"
+            )
             self.counts[reason] += 1
             return []
         if estimate.labels_stamp < estimate.stamp:
             self.counts["late labels"] += 1
         self.tracking.add(estimate)
         self._anchor(estimate.stamp, estimate.T_map_base)
+        self._judge(estimate)
         return [estimate]
+
+    def _judge(self, estimate: Estimate) -> None:
+        """Compare the pose with others, at each new view until it is confirmed, then at times."""
+        settings, tracking = self.settings.probe, self.tracking
+        passed = estimate.stamp - self._compared_at
+        new = self._localizer.views > self._compared_views
+        if not new or (tracking.confirmed and passed < settings.period_s):
+            return
+        self._compared_at, self._compared_views = estimate.stamp, self._localizer.views
+        comparison = self._localizer.compare()
+        if tracking.compare(estimate, comparison, settings) and comparison is not None:
+            self._go_on_at(comparison.T_map_other, estimate)
+
+    def _go_on_at(self, T_map_base: Array, estimate: Estimate) -> None:
+        """Start where the labels say that the robot is."""
+        self.counts["found elsewhere"] += 1
+        metres = float(np.linalg.norm((T_map_base - estimate.T_map_base)[:2, 3]))
+        _log.warning(
+            "at %.3f s the labels fit %.1f m from the pose far better: localizing from there",
+            estimate.stamp,
+            metres,
+        )
+        self.initialize(InitialPose.around(T_map_base, *FOUND_STD, estimate.stamp))
 
     def _anchor(self, stamp: float, T_map_base: Array) -> None:
         self._T_map_odom = poses.compose(T_map_base, poses.invert(self.T_odom_base(stamp)))

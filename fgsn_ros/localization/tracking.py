@@ -7,6 +7,9 @@ import numpy as np
 
 from fgsn_ros.config import require
 from fgsn_ros.localization.localizer import Estimate
+from fgsn_ros.localization.probing import Comparison, ProbeSettings
+
+_BEATEN_TWICE = 2
 
 
 class TrackingStatus(str, Enum):
@@ -54,7 +57,9 @@ class Tracking:
 
     The quality is the `match_quality` of the estimates, clipped to [0, 1] (0 where no map point is
     visible) and smoothed over time: 0 if the labels fit the pose no better than by chance, 1 if as
-    well as held-out correspondences promise.
+    well as held-out correspondences promise. It tells that labels and map agree, not that the pose
+    is right: on the next street they may agree as well. That is told by comparisons with other
+    poses (see `probing`), which confirm a pose, or say where the robot is instead.
     """
 
     def __init__(self, settings: TrackingSettings) -> None:
@@ -66,14 +71,18 @@ class Tracking:
         self.quality: float | None = None
         """In [0, 1]; None before the first estimate."""
         self.lost = False
-        """Whether there was no good estimate for `lost_after_s`."""
-        self.confirmed = False
-        """Whether labels have confirmed the pose since it was last in doubt."""
+        """Whether no estimate was good, or others fitted better, for `lost_after_s`."""
+        self.comparison: Comparison | None = None
+        """The newest."""
         self._stamp = self._good_at = -np.inf
+        self.doubt()
 
     def doubt(self) -> None:
         """The robot may be elsewhere, as after a gap in odometry: labels must confirm the pose."""
         self.confirmed = False
+        """Whether labels have confirmed the pose since it was last in doubt."""
+        self._inferior_since: float | None = None
+        self._beaten = 0
 
     def add(self, estimate: Estimate) -> None:
         """Take an estimate into account."""
@@ -85,11 +94,43 @@ class Tracking:
             kept = float(np.exp(-passed / self.settings.quality_time_s))
             self.quality = kept * self.quality + (1.0 - kept) * now
         self._stamp = estimate.stamp
-        spread = float(np.sqrt(estimate.covariance[0, 0] + estimate.covariance[1, 1]))
-        if self.quality >= self.settings.lost_quality and spread <= self.settings.lost_std_m:
+        if self._is_good(estimate):
             self._good_at = estimate.stamp
-            self.confirmed = True
-        self.lost = estimate.stamp - self._good_at > self.settings.lost_after_s
+        since = self._good_at
+        if self._inferior_since is not None:
+            since = min(since, self._inferior_since)
+        self.lost = estimate.stamp - since > self.settings.lost_after_s
+
+    def compare(
+        self, estimate: Estimate, comparison: Comparison | None, settings: ProbeSettings
+    ) -> bool:
+        """Take a comparison of an estimate with other poses into account; whether one is right.
+
+        A pose that was confirmed must be beaten twice: in a row of look-alikes, or behind a lorry,
+        another may fit better for once. Without others on the map a good estimate confirms itself.
+        """
+        self.comparison = comparison
+        if comparison is None or comparison.lead >= settings.confirmed_lead:
+            self._beaten, self._inferior_since = 0, None
+            self.confirmed |= self._is_good(estimate)
+            return False
+        beaten = comparison.other_lead >= settings.found_lead
+        inferior = comparison.lead <= -settings.confirmed_lead
+        self._beaten = self._beaten + 1 if beaten or inferior else 0
+        if self.confirmed:
+            if self._beaten < _BEATEN_TWICE:
+                return False
+            self.confirmed = False
+        if comparison.lead > 0.0:
+            self._inferior_since = None
+        elif self._inferior_since is None:
+            self._inferior_since = estimate.stamp
+        return beaten
+
+    def _is_good(self, estimate: Estimate) -> bool:
+        assert self.quality is not None  # an estimate was added
+        spread = float(np.sqrt(estimate.covariance[0, 0] + estimate.covariance[1, 1]))
+        return self.quality >= self.settings.lost_quality and spread <= self.settings.lost_std_m
 
     def status_at(self, stamp: float) -> TrackingStatus:
         """The status of a pose at a time [s], from its estimates until then."""

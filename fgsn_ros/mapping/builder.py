@@ -140,6 +140,7 @@ def _write(folder: Path, recording: Recording, segmenter: Segmenter, settings: M
         drive = _Drive(recording, segmenter, settings, blocks, views)
         for tracks in read_ahead(drive.tracks(), 2):
             blocks.add(drive.reconstruction.points(tracks))
+        drive.reconstruction.warn_of_failures(recording.name)
         if blocks.point_count == 0:
             raise MapError(
                 f"{recording.name}: no point could be triangulated from "

@@ -32,7 +32,7 @@ from fgsn_ros.mapping.map_records import (
 from fgsn_ros.mapping.semantic_map import SemanticMap, identity_of
 from fgsn_ros.outputs import Layout, whole_file, whole_folder
 from fgsn_ros.segmentation.labels import palette
-from fgsn_ros.text_files import read_text
+from fgsn_ros.text_files import open_file, read_text
 
 FORMAT = "fgsn_ros semantic map"
 VERSION = 2
@@ -141,8 +141,8 @@ def load_map(folder: Path) -> SemanticMap:
         return SemanticMap(
             points,
             keyframes,
-            mapped_array(folder / "tile_keys.npy", np.dtype("<i8")),
-            mapped_array(folder / "tiles.npy", TILE),
+            StoredRows(folder / "tile_keys.npy", np.dtype("<i8"))[:],
+            StoredRows(folder / "tiles.npy", TILE)[:],
             meta["tile_size_m"],
             meta["label_count"],
             meta["fingerprint"],
@@ -157,7 +157,7 @@ def _load_first_version(folder: Path, meta: dict[str, Any]) -> SemanticMap:
     names = ("points", "labels", "confidence", "directions", "min_range", "max_range")
     try:
         arrays = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            name: _read_array(folder / f"{name}.npy")
             for name in (*names, "keyframe_poses", "keyframe_histograms")
         }
         return SemanticMap.from_points(
@@ -235,7 +235,7 @@ class StoredRows:
         Raises:
             MapError: it is missing, damaged, or holds other records than of the dtype.
         """
-        mapped = mapped_array(path, dtype)
+        mapped = _mapped_array(path, dtype)
         self._path = path
         self._offset, self._count = mapped.offset, len(mapped)
         self.dtype = dtype
@@ -271,13 +271,25 @@ def _read_on(descriptor: int, data: bytearray, size: int, offset: int) -> bytear
     return data
 
 
-def mapped_array(path: Path, dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
-    """The one-dimensional array of a .npy file, memory-mapped.
+def _read_array(path: Path) -> NDArray[Any]:
+    """The array of a .npy file, of any shape; what is wrong with it raises almost anything."""
+    open_file(path).close()
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # for its header and size alone
+    values = np.fromfile(path, mapped.dtype, mapped.size, offset=mapped.offset)
+    shaped: NDArray[Any] = values.reshape(
+        mapped.shape, order="C" if mapped.flags.c_contiguous else "F"
+    )
+    return shaped
+
+
+def _mapped_array(path: Path, dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
+    """The one-dimensional array of a .npy file, memory-mapped, not yet read: see `StoredRows`.
 
     Raises:
         MapError: the file is missing, damaged or shorter than its header says, or of another dtype.
     """
     try:
+        open_file(path).close()
         with np.errstate(all="ignore"):
             loaded: Any = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:

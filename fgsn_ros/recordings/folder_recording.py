@@ -9,12 +9,15 @@ from numpy.typing import NDArray
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
-from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, CameraMount
+from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount
 from fgsn_ros.geometry.clocks import check_seconds
 from fgsn_ros.geometry.number_rows import column_count, read_rows
 from fgsn_ros.geometry.trajectory import Trajectory, read_tum, recorded_trajectory
 from fgsn_ros.left_out import LeftOut
-from fgsn_ros.messages.images import check_size, decode_image
+from fgsn_ros.messages.encoded_images import read_image_file
+from fgsn_ros.messages.images import UnreadableImage, check_size, decode_image
+from fgsn_ros.recordings.image_names import in_seconds
+from fgsn_ros.recordings.image_order import in_stamp_order
 from fgsn_ros.recordings.odometry import derived_from
 from fgsn_ros.recordings.recording import RECORDED_ODOMETRY, Frame, RecordingSettings
 
@@ -22,15 +25,75 @@ _KITTI_COLUMNS = 12
 
 
 @dataclass(frozen=True)
-class FolderRecording:
-    """A recorded drive (see `Recording`) of one camera whose frames are image files."""
+class FolderImages:
+    """Image files with stamps (see `RecordedImages`), of one camera."""
 
-    name: str
-    cameras: Mapping[str, CameraMount]
+    path: Path
+    camera_name: str
     stamps: NDArray[np.float64]
     """(F,) strictly increasing stamps of the frames [s]"""
     files: tuple[Path, ...]
     """the frames' image files"""
+
+    @property
+    def camera_names(self) -> tuple[str]:
+        """Name of the camera."""
+        return (self.camera_name,)
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames, with those that are left out."""
+        return len(self.files)
+
+    def frames(self, camera: Camera | None = None) -> Iterator[Frame]:
+        """Frames in order; of `camera`'s size if one is given.
+
+        Raises:
+            RecordingError: too many images are damaged or of another size.
+        """
+        with LeftOut(str(self.path), "images", len(self.files)) as left_out:
+            for stamp, path in zip(self.stamps, self.files, strict=True):
+                try:
+                    image = read_image(path)
+                    if camera is not None:
+                        check_size(image, camera, str(path))
+                except RecordingError as error:
+                    left_out.drop(getattr(error, "reason", "damaged"), path.name)
+                    continue
+                left_out.keep()
+                yield Frame(float(stamp), self.camera_name, image)
+
+
+def folder_images(
+    path: Path, camera_name: str, stamps: NDArray[np.float64], files: tuple[Path, ...]
+) -> FolderImages:
+    """Image files in the order of their stamps [s], (F,); NaN where there is none.
+
+    Raises:
+        RecordingError: too many stamps are missing, go backwards or repeat the one before.
+    """
+    with LeftOut(str(path), "stamps of images", len(files)) as left_out:
+        known = np.isfinite(stamps)
+        for i in np.flatnonzero(~known).tolist():
+            left_out.drop("without a stamp", files[i].name)
+        given = zip(stamps.tolist(), known, files, strict=True)
+        items = ((stamp, 0, file) for stamp, is_known, file in given if is_known)
+        ordered = list(in_stamp_order(items, left_out))
+        left_out.keep(len(ordered))
+    return FolderImages(
+        path,
+        camera_name,
+        np.array([stamp for stamp, _ in ordered]),
+        tuple(file for _, file in ordered),
+    )
+
+
+@dataclass(frozen=True)
+class FolderRecording:
+    """A recorded drive (see `Recording`) of one camera whose frames are image files."""
+
+    images: FolderImages
+    cameras: Mapping[str, CameraMount]
     ground_truth: Trajectory | None
     """T_map_base"""
     odometry: Trajectory | None
@@ -40,70 +103,43 @@ class FolderRecording:
     """whether pose files of this folder hold camera poses, which are turned to base_link's"""
 
     @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.images.path.resolve().name
+
+    @property
     def frame_count(self) -> int:
-        """Number of frames."""
-        return len(self.files)
+        """Number of frames, with those that are left out."""
+        return self.images.frame_count
 
     def frames(self) -> Iterator[Frame]:
-        """Frames in order, decoded one by one.
-
-        Raises:
-            RecordingError: an image is damaged or of another size than its camera's.
-        """
-        (name, mount) = next(iter(self.cameras.items()))
-        for stamp, path in zip(self.stamps, self.files, strict=True):
-            image = read_image(path)
-            check_size(image, mount.camera, str(path))
-            yield Frame(float(stamp), name, image)
+        """Frames in order, decoded one by one (see `Recording`)."""
+        return self.images.frames(self.cameras[self.images.camera_name].camera)
 
 
 def folder_recording(
-    path: Path,
-    mount: CameraMount,
-    frames: tuple[NDArray[np.float64], tuple[Path, ...]],
-    pose_files: "PoseFiles",
-    settings: RecordingSettings,
+    images: FolderImages, mount: CameraMount, pose_files: "PoseFiles", settings: RecordingSettings
 ) -> FolderRecording:
     """The recording of image files with stamps, its poses read and its odometry derived.
 
     Raises:
-        RecordingError: stamps do not increase, or a pose file cannot be used.
+        RecordingError: a pose file cannot be used.
     """
-    stamps, files = _with_stamps(path, *frames)
-    backwards = np.flatnonzero(np.diff(stamps) <= 0.0)
-    if len(backwards):
-        late = files[int(backwards[0]) + 1]
-        raise RecordingError(f"time goes backwards in the images at {late}; correct its stamp")
     ground_truth = pose_files.read(pose_files.ground_truth)
     odometry, origin = None, RECORDED_ODOMETRY
     if settings.derive_odometry:
         source = pose_files.read(settings.odometry_poses) or ground_truth
         odometry, origin = derived_from(
-            source, settings.odometry_noise, settings.seed, stamps, str(path)
+            source, settings.odometry_noise, settings.seed, images.stamps, str(images.path)
         )
     return FolderRecording(
-        path.resolve().name,
-        {mount.frame_id: mount},
-        stamps,
-        files,
+        images,
+        {images.camera_name: mount},
         ground_truth,
         odometry,
         origin,
         pose_files.of_camera,
     )
-
-
-def _with_stamps(
-    path: Path, stamps: NDArray[np.float64], files: tuple[Path, ...]
-) -> tuple[NDArray[np.float64], tuple[Path, ...]]:
-    """Without the files whose stamp is damaged (NaN), which are said."""
-    known = np.isfinite(stamps)
-    left_out = LeftOut(str(path), "images")
-    left_out.keep(int(known.sum()))
-    for i in np.flatnonzero(~known).tolist():
-        left_out.drop("without a stamp", files[i].name)
-    left_out.close()
-    return stamps[known], tuple(file for file, kept in zip(files, known, strict=True) if kept)
 
 
 @dataclass(frozen=True)
@@ -137,9 +173,9 @@ def read_image(path: Path) -> NDArray[np.uint8]:
         RecordingError: the file cannot be read or decoded.
     """
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise RecordingError(f"cannot read the image {path}: {error.strerror}") from error
+        data = read_image_file(path)
+    except (OSError, ValueError) as error:
+        raise UnreadableImage(str(path), f"not readable: {error}") from error
     return decode_image(data, str(path))
 
 
@@ -195,11 +231,12 @@ def turned_to_base(camera_poses: Trajectory) -> Trajectory:
 
 
 def read_stamps(path: Path) -> NDArray[np.float64]:
-    """Stamps (N,) [s] of a file with one a line; NaN where a line is damaged.
+    """Stamps (N,) [s] of a file with one a line (see `in_seconds`); NaN where a line is damaged.
 
     Raises:
         RecordingError: the file cannot be read, is empty, of another form, or not in seconds.
     """
     stamps = read_rows(path, 1, "a stamp [s]").values[:, 0]
+    stamps = in_seconds(np.where(np.isfinite(stamps), stamps, np.nan), str(path))
     check_seconds(stamps, str(path))
-    return np.where(np.isfinite(stamps), stamps, np.nan)
+    return stamps

@@ -1,16 +1,20 @@
 """KITTI odometry sequence folders (Geiger et al., CVPR 2012)."""
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fgsn_ros.errors import RecordingError
+from fgsn_ros.errors import CameraError, RecordingError
 from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount
 from fgsn_ros.messages.images import IMAGE_SUFFIXES
 from fgsn_ros.recordings.folder_recording import (
+    FolderImages,
     FolderRecording,
     PoseFiles,
+    folder_images,
     folder_recording,
     read_image,
     read_stamps,
@@ -19,6 +23,7 @@ from fgsn_ros.recordings.recording import RecordingSettings
 from fgsn_ros.text_files import read_text
 
 _CAMERAS = ("image_2", "image_0")  # colour before grey
+_SIZES, _LOOKED_AT = 3, 20  # images whose size is asked for, and those tried until they are found
 
 
 def is_kitti(path: Path) -> bool:
@@ -37,6 +42,23 @@ def open_kitti(path: Path, settings: RecordingSettings) -> FolderRecording:
     Raises:
         RecordingError: a frame of the range is missing (named), or a file cannot be used.
     """
+    images, times = _images(path, settings)
+    mount = _mount(path / "calib.txt", images.camera_name, images.files)
+    pose_files = PoseFiles(_pose_file(path, settings), True, times, settings.max_pose_gap_s)
+    return folder_recording(images, mount, pose_files, settings)
+
+
+def open_kitti_images(path: Path, settings: RecordingSettings) -> FolderImages:
+    """The images alone, with times.txt; calib.txt and poses are not read.
+
+    Raises:
+        RecordingError: a frame of the range is missing (named), or times.txt cannot be used.
+    """
+    return _images(path, settings)[0]
+
+
+def _images(path: Path, settings: RecordingSettings) -> tuple[FolderImages, NDArray[np.float64]]:
+    """The images, and the stamps of all frame numbers [s]."""
     folder = next(path / name for name in _CAMERAS if (path / name).is_dir())
     times = read_stamps(path / "times.txt")
     numbers, files = _frame_range(folder, settings)
@@ -44,14 +66,10 @@ def open_kitti(path: Path, settings: RecordingSettings) -> FolderRecording:
         raise RecordingError(
             f"{path / 'times.txt'} has {len(times)} stamps, none for frame {numbers[-1]}"
         )
-    mount = _mount(path / "calib.txt", folder.name, files[0])
-    pose_files = PoseFiles(_pose_file(path, settings), True, times, settings.max_pose_gap_s)
-    return folder_recording(path, mount, (times[numbers], files), pose_files, settings)
+    return folder_images(path, folder.name, times[numbers.start : numbers.stop], files), times
 
 
-def _frame_range(
-    folder: Path, settings: RecordingSettings
-) -> tuple[NDArray[np.int64], tuple[Path, ...]]:
+def _frame_range(folder: Path, settings: RecordingSettings) -> tuple[range, tuple[Path, ...]]:
     """Frame numbers and files from the first to the last asked for, none missing."""
     found = {
         int(path.stem): path
@@ -69,19 +87,36 @@ def _frame_range(
             f"frame {missing} is missing in {folder}; it holds frames within {min(found)} to "
             f"{max(found)}; choose a range without gaps by 'first' and 'last'"
         )
-    return np.array(wanted, dtype=np.int64), tuple(found[number] for number in wanted)
+    return wanted, tuple(found[number] for number in wanted)
 
 
-def _mount(calibration: Path, camera_name: str, first_image: Path) -> CameraMount:
+def _mount(calibration: Path, camera_name: str, files: Sequence[Path]) -> CameraMount:
     """Camera of the projection matrix P = K [I | t] that takes camera 0's points to pixels."""
     P = _projection(calibration, camera_name.removeprefix("image_"))
-    # The size is not in calib.txt: all images must be as large as the first.
-    height, width = read_image(first_image).shape[:2]
-    fx, fy, cx, cy = (float(value) for value in (P[0, 0], P[1, 1], P[0, 2], P[1, 2]))
-    camera = Camera(width, height, fx, fy, cx, cy)
+    height, width = _size(files)
+    try:
+        camera = Camera.from_camera_info(width, height, "", (), P[:, :3].ravel().tolist())
+    except CameraError as error:
+        raise RecordingError(f"{calibration}: {error}") from error
     T_base_camera = T_BASE_OPTICAL.copy()
     T_base_camera[:3, 3] = T_BASE_OPTICAL[:3, :3] @ -np.linalg.solve(P[:, :3], P[:, 3])
     return CameraMount(camera, T_base_camera, camera_name)
+
+
+def _size(files: Sequence[Path]) -> tuple[int, int]:
+    """(H, W) of the images, which calib.txt does not say: that of most of some."""
+    sizes: Counter[tuple[int, int]] = Counter()
+    for file in dict.fromkeys((files[0], files[-1], *files[1:_LOOKED_AT])):
+        try:
+            height, width = read_image(file).shape[:2]
+        except RecordingError:
+            continue
+        sizes[height, width] += 1
+        if sizes.total() == _SIZES:
+            break
+    if not sizes:
+        raise RecordingError(f"{files[0]} and those after it are damaged: no image can be decoded")
+    return sizes.most_common(1)[0][0]
 
 
 def _projection(calibration: Path, number: str) -> NDArray[np.float64]:
@@ -93,7 +128,8 @@ def _projection(calibration: Path, number: str) -> NDArray[np.float64]:
         raise RecordingError(
             f"{calibration} lacks the camera matrix 'P{number}: <12 numbers>'"
         ) from error
-    if not np.isfinite(P).all() or P[0, 0] <= 0.0 or P[1, 1] <= 0.0 or P[2, 2] != 1.0:
+    lower = P[1, 0], P[2, 0], P[2, 1], P[2, 2] - 1.0
+    if not np.isfinite(P).all() or P[0, 0] <= 0.0 or P[1, 1] <= 0.0 or any(lower):
         raise RecordingError(f"{calibration}: P{number} is no projection matrix")
     return P
 

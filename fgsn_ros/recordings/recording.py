@@ -1,6 +1,6 @@
 """The one interface over recorded drives, and how to open them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +29,27 @@ class Frame:
     """RGB, (H, W, 3)"""
 
 
+class RecordedImages(Protocol):
+    """The images of a recorded drive, for which nothing else of it is read."""
+
+    @property
+    def camera_names(self) -> Collection[str]:
+        """Names of the cameras."""
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames, those included that `frames` leaves out."""
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames of all cameras ordered by stamp, read and decoded one by one.
+
+        A frame that is damaged, late or repeats a stamp is left out, counted and said.
+
+        Raises:
+            RecordingError: too many frames are bad.
+        """
+
+
 class Recording(Protocol):
     """A recorded drive; every pose is of base_link (x forward, y left, z up)."""
 
@@ -54,14 +75,16 @@ class Recording(Protocol):
 
     @property
     def frame_count(self) -> int:
-        """Number of frames that `frames` yields."""
+        """Number of frames, those included that `frames` leaves out."""
 
     def frames(self) -> Iterator[Frame]:
         """Frames of all cameras ordered by stamp, read and decoded one by one.
 
+        A frame that is damaged, late, repeats a stamp or is of another size than its camera's is
+        left out, counted and said.
+
         Raises:
-            RecordingError: an image is damaged, of another size than its camera's, or older than
-                the one before.
+            RecordingError: too many frames are bad.
         """
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -146,10 +146,11 @@ def shrunk(image: NDArray[np.uint8], factor: int) -> NDArray[np.uint8]:
         return image
     height, width = image.shape[:2]
     below, right = -height % factor, -width % factor
+    padded: NDArray[Any] = image
     if below or right:
-        image = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)
-    size = image.shape[1] // factor, image.shape[0] // factor
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+        padded = cv2.copyMakeBorder(image, 0, below, 0, right, cv2.BORDER_REPLICATE)
+    size = padded.shape[1] // factor, padded.shape[0] // factor
+    return np.asarray(cv2.resize(padded, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 class _Labels(Protocol):

@@ -76,14 +76,14 @@ def _check_output(settings: TrainSettings) -> None:
 
 
 def _learn(settings: TrainSettings, processes: Processes) -> None:
-    if processes.first:
-        settings.output.mkdir(parents=True, exist_ok=True)
     objective = _OBJECTIVES[settings.objective](settings, processes)
     generator = torch.Generator().manual_seed(settings.seed)
     network, mean, std = initial_network(
         settings.architecture, objective.label_count, settings.init, generator
     )
     _require_statistics(settings, network)
+    if processes.first:
+        settings.output.mkdir(parents=True, exist_ok=True)
     network = network.to(processes.device).to(memory_format=torch.channels_last)
     with RunFiles(settings, processes.first) as files:
         TrainingLoop(settings, objective, Model(network, mean, std), files, processes).run()

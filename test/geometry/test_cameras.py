@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fgsn_ros.errors import CameraError
-from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount, warn_of_mounts
 
 SIZE = (640, 360)
 MATRIX = (402.0, 396.0, 312.3, 187.9)
@@ -299,3 +300,26 @@ def test_a_camera_without_pixels_is_refused():
         Camera(10**400, 360, *MATRIX)
     with pytest.raises(CameraError, match="stride"):
         CAMERAS["pinhole"].at_stride(0)
+
+
+@pytest.mark.parametrize(
+    ("rpy_deg", "axes", "doubt"),
+    [
+        ((0, 0, 0), T_BASE_OPTICAL, ""),
+        ((0, 40, 90), T_BASE_OPTICAL, ""),
+        ((180, -60, 0), T_BASE_OPTICAL, ""),
+        ((0, -90, 0), T_BASE_OPTICAL, "the sky (90 deg)"),
+        ((0, 90, 0), T_BASE_OPTICAL, "the ground (90 deg)"),
+        ((0, 0, 0), np.eye(4), "the sky (90 deg)"),
+        ((0, 0, 135), np.eye(4), "the sky (90 deg)"),
+        ((0, 20, 0), np.eye(4), "the sky (70 deg)"),
+        ((180, 0, 0), np.eye(4), "the ground (90 deg)"),
+    ],
+)
+def test_an_optical_axis_up_or_down_is_doubted(rpy_deg, axes, doubt, caplog):
+    T = poses.from_xyz_rpy([1.0, 0.0, 1.5], np.radians(rpy_deg)) @ axes
+    mount = CameraMount(CAMERAS["pinhole"], T, "camera_link")
+    assert doubt in mount.doubt
+    assert bool(mount.doubt) == bool(doubt)
+    warn_of_mounts({"front": mount})
+    assert ("front: the optical axis of camera_link" in caplog.text) == bool(doubt)

@@ -77,6 +77,18 @@ def test_a_file_that_shrinks_after_opening_is_an_error_and_no_crash(folder):
         m.points_near(np.zeros(3), 1e3)
 
 
+@pytest.mark.parametrize("name", ARRAYS)
+def test_a_map_that_is_emptied_while_it_is_used_is_an_error_or_unharmed(folder, name):
+    m = load_map(folder)
+    (folder / f"{name}.npy").write_bytes(b"")
+    if name in ("points", "keyframes"):
+        with pytest.raises(MapError, match="cut short"):
+            _ = m.keyframes_within(*BOX) if name == "keyframes" else m.points_near(np.zeros(3), 1e3)
+    else:
+        assert len(m.points_near(np.zeros(3), 1e3)) == len(m)
+        assert len(m.keyframes_within(*BOX)) == len(m.keyframes)
+
+
 def test_tiles_may_be_written_in_any_order(tmp_path, make_map):
     m = make_map()
     tmp_path.joinpath("map").mkdir()

@@ -1,11 +1,15 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.messages.images import (
+    camera_frame,
     camera_of,
     image_of,
+    is_calibrated,
     make_camera_info,
     make_image,
     make_jpeg,
@@ -125,3 +129,70 @@ def test_camera_info_gives_the_camera_back(sent) -> None:
         assert camera_of(message, False, "test") == wanted
         assert camera_of(message, True, "test") == wanted.undistorted()
         assert (stamp_of(message), message.header.frame_id) == (12.25, "camera_optical")
+
+
+def sensor_info(**changes):
+    """CameraInfo of a sensor of 128 x 96 pixels."""
+    sensor = Camera(128, 96, 120.0, 122.0, 63.5, 47.5, "plumb_bob", (-0.1, 0.01, 1e-4, 2e-4, 0.0))
+    info = make_camera_info(BAG_TYPES, HEADER, sensor)
+    region = {name: changes.pop(name) for name in REGION if name in changes}
+    info.roi = dataclasses.replace(info.roi, **region)
+    return dataclasses.replace(info, **changes)
+
+
+REGION = ("x_offset", "y_offset", "width", "height")
+PART = {"x_offset": 20, "y_offset": 10, "width": 64, "height": 48}
+
+
+@pytest.mark.parametrize(
+    ("changes", "size", "first"),
+    [
+        ({}, (128, 96), (0.0, 0.0)),
+        ({"binning_x": 1, "binning_y": 1}, (128, 96), (0.0, 0.0)),
+        ({"binning_x": 2, "binning_y": 2}, (64, 48), (0.5, 0.5)),
+        ({"binning_x": 4, "binning_y": 2}, (32, 48), (1.5, 0.5)),
+        ({"binning_x": 2}, (64, 96), (0.5, 0.0)),
+        (PART, (64, 48), (20.0, 10.0)),
+        (PART | {"binning_x": 2, "binning_y": 2}, (32, 24), (20.5, 10.5)),
+        (PART | {"width": 65, "binning_x": 2, "binning_y": 2}, (32, 24), (20.5, 10.5)),
+    ],
+)
+@pytest.mark.parametrize("rectified", [True, False])
+def test_binning_and_region_of_interest_are_those_of_rep_104(
+    changes, size, first, rectified, sent
+) -> None:
+    """The first pixel of the image is seen along the ray of the middle of its sensor pixels."""
+    sensor = camera_of(sensor_info(), rectified, "topic")
+    camera = camera_of(sent(sensor_info(**changes)), rectified, "topic")
+    assert (camera.width, camera.height) == size
+    rays, _ = sensor.unproject([first])
+    np.testing.assert_allclose(camera.unproject([[0.0, 0.0]])[0], rays, atol=1e-12)
+    bins = max(changes.get("binning_x", 1), 1), max(changes.get("binning_y", 1), 1)
+    rays, _ = sensor.unproject([np.add(first, np.multiply(bins, (7, 5)))])
+    np.testing.assert_allclose(camera.unproject([[7.0, 5.0]])[0], rays, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        (PART | {"width": 120}, "120 x 48 pixels from 20, 10 on, leaves the sensor of 128 x 96"),
+        ({"binning_x": 200}, "0 x 96"),
+        ({"k": np.zeros(9)}, "calibrate"),
+        ({"d": np.full(5, 1e308)}, "1e[+]308 is absurd"),
+        ({"d": np.full(5, np.nan)}, "nan is absurd"),
+    ],
+)
+def test_a_camera_info_that_makes_no_camera_is_refused_with_its_topic(changes, said, sent) -> None:
+    with pytest.raises(RecordingError, match=rf"^topic: .*{said}"):
+        camera_of(sent(sensor_info(**changes)), False, "topic")
+
+
+def test_an_empty_camera_info_is_not_calibrated_and_an_empty_frame_is_the_images(sent) -> None:
+    info, image = sent(sensor_info()), sent(image_message("rgb8", made_image()))
+    assert is_calibrated(info)
+    assert not is_calibrated(sent(sensor_info(k=np.zeros(9))))
+    assert not is_calibrated(dataclasses.replace(sensor_info(), width=0))
+    image.header.frame_id = "/of_image"
+    assert camera_frame(info, image) == "camera_optical"
+    info.header.frame_id = ""
+    assert camera_frame(info, image) == "of_image"

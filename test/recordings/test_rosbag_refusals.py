@@ -49,7 +49,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
 
 
 @pytest.mark.parametrize("storage", STORAGES)
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.7, 0.9])
 def test_a_truncated_bag_is_refused(tmp_path, drive, storage, share, refused, write_drive) -> None:
     write_drive(tmp_path / "drive", drive, storage)
     file = next(f for f in (tmp_path / "drive").iterdir() if f.suffix != ".yaml")
@@ -130,6 +130,22 @@ def test_an_uncalibrated_camera_is_refused(tmp_path, drive, refused, write_edite
     assert "/camera/camera_info" in refused(write_edited(tmp_path / "drive", drive, edit))
 
 
+def test_the_first_calibrated_camera_info_counts_and_an_empty_frame_is_the_images(
+    tmp_path, drive, write_edited
+) -> None:
+    def edit(topic, stamp, message):
+        if topic != "/camera/camera_info":
+            return [(stamp, message)]
+        header = dataclasses.replace(message.header, frame_id="")
+        message = dataclasses.replace(message, header=header)
+        return [(stamp, dataclasses.replace(message, k=np.zeros(9), width=0)), (stamp, message)]
+
+    recording = open_recording(write_edited(tmp_path / "drive", drive, edit))
+    mount, wanted = recording.cameras["camera"], drive.cameras["camera"]
+    assert (mount.camera, mount.frame_id) == (wanted.camera, wanted.frame_id)
+    np.testing.assert_allclose(mount.T_base_camera, wanted.T_base_camera, atol=1e-9)
+
+
 def changed_pose(topic, stamps, change):
     """Edit that changes the messages of a topic recorded at some stamps."""
 
@@ -194,12 +210,6 @@ def test_odometry_before_the_driver_is_initialised_is_left_out_however_much(
     odometry = open_recording(write_edited(tmp_path / "drive", drive, edit)).odometry
     np.testing.assert_allclose(odometry.stamps, stamps[15:], rtol=0, atol=1e-6)
     assert "15 before the first usable pose" in caplog.text
-
-
-def test_images_that_go_back_in_time_are_refused(tmp_path, drive, refused, write_edited) -> None:
-    topic = "/camera/image/compressed"
-    edit = changed_pose(topic, [drive.start + 0.5], late)
-    assert topic in refused(write_edited(tmp_path / "drive", drive, edit))
 
 
 def test_a_damaged_image_is_refused_with_its_time(tmp_path, drive, refused, write_edited) -> None:

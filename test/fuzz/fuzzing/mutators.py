@@ -150,7 +150,7 @@ def _number_text(rng: Random, data: bytearray, _: bytes) -> None:
     found = list(re.finditer(rb"-?\d+(\.\d+)?([eE][-+]?\d+)?", data[:65536]))
     if found:
         match = rng.choice(found)
-        data[match.start() : match.end()] = rng.choice(NUMBERS + ("", "-1", "65535")).encode()
+        data[match.start() : match.end()] = rng.choice((*NUMBERS, "", "-1", "65535")).encode()
 
 
 _OF_BYTES = (_flip, _set, _integer, _integer, _float, _cut, _remove, _insert, _fill, _repeat)

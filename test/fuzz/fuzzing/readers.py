@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 
 from fgsn_ros import cli
+from fgsn_ros.config import load_yaml, override
 from fgsn_ros.correspondences.files import (
     Correspondence,
     CorrespondenceFolder,
@@ -23,6 +24,7 @@ from fgsn_ros.correspondences.files import (
 )
 from fgsn_ros.correspondences.images import ImageCache
 from fgsn_ros.correspondences.sets import read_correspondence_sets
+from fgsn_ros.errors import SettingsError
 from fgsn_ros.evaluation.label_folders import count_pairs, open_label_folder, pair_images
 from fgsn_ros.evaluation.report import evaluation_table, summarize
 from fgsn_ros.geometry import poses
@@ -501,10 +503,9 @@ def odd_hdf5(rng: Random, content: bytes) -> bytes:
         elif kind == 14:
             file[name] = h5py.Empty("f8")
         else:
-            file.create_dataset(name, data=values, **rng.choice(
-                ({"compression": "gzip", "chunks": values.shape}, {"compression": "lzf"},
-                 {"fletcher32": True, "chunks": values.shape}, {"shuffle": True, "chunks": values.shape})
-            ))  # fmt: skip
+            packed = {"compression": rng.choice(("gzip", "lzf"))}
+            kinds = (packed, {"fletcher32": True}, packed | {"shuffle": True, "fletcher32": True})
+            file.create_dataset(name, data=values, chunks=values.shape, **rng.choice(kinds))
     return stored.getvalue()
 
 
@@ -573,14 +574,20 @@ def settings_files() -> list[Files]:
 
 def read_settings(folder: Path) -> None:
     """Read the settings of each command that may be meant."""
-    errors: list[Exception] = []
-    for name in _COMMANDS:
+    values, errors = load_yaml(folder / "settings.yaml"), []
+    for default in command_defaults():
         try:
-            cli._default(cli._settings(name), folder / "settings.yaml")
-        except cli.FgsnError as error:
+            override(default, values, "settings.yaml")
+        except SettingsError as error:
             errors.append(error)
     if len(errors) == len(_COMMANDS):
         raise errors[0]
+
+
+@cache
+def command_defaults() -> list[Any]:
+    """Settings of commands, as they are without a file."""
+    return [cli._default(cli._settings(name), None) for name in _COMMANDS]
 
 
 READERS = {
