@@ -12,9 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
-
-from fgsn_ros.errors import FgsnError, SettingsError
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -22,26 +20,24 @@ if TYPE_CHECKING:
 EXIT_ERROR = 2
 
 
-def segmentation_node() -> int:
+def segmentation_node() -> NoReturn:
     """Run the segmentation node."""
-    return _interruptible("segmentation_node")
+    _run_and_end("segmentation_node")
 
 
-def localization_node() -> int:
+def localization_node() -> NoReturn:
     """Run the localization node."""
-    return _interruptible("localization_node")
+    _run_and_end("localization_node")
 
 
-def _interruptible(name: str) -> int:
+def _run_and_end(name: str) -> NoReturn:
     # Nothing is there yet that would need an end, and an import need not survive an exception.
     signal.signal(signal.SIGINT, lambda *_: os._exit(0))
     code = int(importlib.import_module(f"fgsn_ros.nodes.{name}").main())
-    at_work = [one for one in threading.enumerate() if one is not threading.main_thread()]
-    if any(one.daemon for one in at_work):  # within compiled code it cannot be told to end
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
-    return code
+    # The interpreter's own end would take half a second, and wait for threads in compiled code.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 def run(make_node: Callable[[], "Node"], name: str) -> int:
@@ -51,6 +47,8 @@ def run(make_node: Callable[[], "Node"], name: str) -> int:
     """
     import rclpy
     from rclpy.executors import ExternalShutdownException
+
+    from fgsn_ros.errors import FgsnError
 
     interrupted = threading.Event()
     # ROS's own handler, made in its init, shuts the context down and then calls this one.
@@ -70,6 +68,7 @@ def run(make_node: Callable[[], "Node"], name: str) -> int:
             raise
     finally:
         rclpy.try_shutdown()
+        rclpy.get_default_context()._logging_fini()  # what is not yet in the log file
     return 0
 
 
@@ -80,6 +79,8 @@ def _start_ros() -> None:
         SettingsError: they, or a parameter file that they name, cannot be parsed.
     """
     import rclpy
+
+    from fgsn_ros.errors import SettingsError
 
     try:
         rclpy.init()

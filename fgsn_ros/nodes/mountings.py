@@ -1,5 +1,6 @@
 """Where the cameras are on the robot, as /tf and /tf_static tell it."""
 
+import time
 from collections import Counter
 from collections.abc import Callable
 
@@ -15,31 +16,39 @@ from fgsn_ros.messages.images import camera_of
 from fgsn_ros.messages.types import frame_name, make_time
 from fgsn_ros.nodes.ros_messages import ROS_TYPES, matrix_of
 
+LEFT_OVER_S = 1.0
+"""After time went back, transforms of the old time may come for so long [s]."""
+
 
 class LoopingListener(TransformListener):
     """Fills a buffer with transforms, and empties it when their time goes back: a bag that loops.
 
     A buffer refuses what is much older than what it has. It cannot be emptied by another topic's
     time: transforms from before the jump, still under way, would fill it again. Of one frame they
-    come in order, so the first that goes back is the first of the new time. Static ones stay.
+    come in order, so the first that goes back is the first of the new time; those of other frames
+    that are still of the old are left out for a moment. Static ones stay.
     """
 
     def __init__(self, buffer: Buffer, node: Node, time_jump_s: Callable[[], float]) -> None:
         self._newest: dict[str, float] = {}
+        self._time, self._settled_at = float("inf"), float("-inf")
         self._time_jump_s = time_jump_s
         super().__init__(buffer, node)
 
     def callback(self, data: TFMessage) -> None:
         """Take transforms over."""
+        jump_s = self._time_jump_s()
         for transform in data.transforms:
             stamp, frame = transform.header.stamp, transform.child_frame_id
             seconds = stamp.sec + 1e-9 * stamp.nanosec
-            newest = self._newest.get(frame, seconds)
-            if seconds < newest - self._time_jump_s():
+            if seconds < self._newest.get(frame, seconds) - jump_s:
                 self.buffer.clear()
                 self._newest.clear()
-                newest = seconds
-            self._newest[frame] = max(newest, seconds)
+                self._time, self._settled_at = seconds, time.monotonic() + LEFT_OVER_S
+            elif seconds > self._time + jump_s and time.monotonic() < self._settled_at:
+                continue
+            self._time = max(self._time, seconds)
+            self._newest[frame] = max(self._newest.get(frame, seconds), seconds)
             self.buffer.set_transform(transform, "default_authority")
 
 
@@ -53,6 +62,7 @@ class CameraMountings:
         self._base_frame_id = base_frame_id
         self._cameras: dict[str, tuple[Camera, str]] = {}
         self._frames: dict[str, str] = {}
+        self._doubted: set[str] = set()
         self.failures: Counter[str] = Counter()
         """Transforms that were asked for in vain, by the names of their frames."""
         self.uncalibrated: dict[str, str] = {}
@@ -93,9 +103,13 @@ class CameraMountings:
         at = Time.from_msg(make_time(ROS_TYPES, stamp))
         try:
             transform = self._buffer.lookup_transform(self._base_frame_id, frame_id, at)
-            return CameraMount(camera, matrix_of(transform.transform), frame_id)
+            mount = CameraMount(camera, matrix_of(transform.transform), frame_id)
         except (TransformException, FgsnError):
             self.failures[
                 f"no transform from {self._base_frame_id} to {frame_id or '(empty)'}"
             ] += 1
             return None
+        if mount.doubt and name not in self._doubted:
+            self._doubted.add(name)
+            self._node.get_logger().warning(f"{name}: {mount.doubt}")
+        return mount

@@ -99,8 +99,15 @@ class Ros:
 
     def stderr(self, process: Any) -> str:
         """What a process has written to stderr."""
-        events = self.output[process]
-        return "".join(event.text.decode() for event in events if event.from_stderr)
+        return "".join(e.text.decode() for e in self._events(process) if e.from_stderr)
+
+    def said(self, process: Any, text: str) -> bool:
+        """Whether a process has written a text."""
+        return any(text in event.text.decode() for event in self._events(process))
+
+    def _events(self, process: Any) -> Any:
+        known = isinstance(process, str) or process in self.processes.processes()
+        return self.output[process] if known else []
 
     def _said(self) -> str:
         """The end of what each process has written to stderr."""
