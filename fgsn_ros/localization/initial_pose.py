@@ -122,8 +122,9 @@ class SavedPose:
         x, y, z, roll, pitch, yaw = motion.std(moved)
         along = max(x, y) ** 2 + (motion.scale * metres) ** 2 + (yaw * metres) ** 2 / 3.0
         added = np.array([along, along, z**2, roll**2, pitch**2, yaw**2])
-        grown: Array = swing @ self.pose.covariance @ swing.T + np.diag(added)
-        return 0.5 * (grown + grown.T)
+        grown = swing @ self.pose.covariance @ swing.T + np.diag(added)
+        symmetric: Array = 0.5 * (grown + grown.T)
+        return symmetric
 
 
 def save_pose(path: Path, saved: SavedPose, map_identity: str) -> None:

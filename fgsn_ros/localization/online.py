@@ -235,9 +235,7 @@ class OnlineLocalizer:
             self._saved = saved, now
             return
         stamp, settings = odometry.last, self.settings
-        known = saved.carried_on(
-            stamp, odometry.at(stamp), now, settings.motion, settings.reach_m
-        )
+        known = saved.carried_on(stamp, odometry.at(stamp), now, settings.motion, settings.reach_m)
         self.initialize(known)
 
     def initialize(self, initial: InitialPose) -> None:
@@ -339,8 +337,8 @@ class OnlineLocalizer:
             return []
         if estimate is None:
             within = self._localizer.odometry.gap_at(labels.stamp) is not None
-            reason = "labels within a gap in odometry" if within else "labels out of odometry's memory"
-            self.counts[reason] += 1
+            where = "within a gap in odometry" if within else "out of odometry's memory"
+            self.counts[f"labels {where}"] += 1
             return []
         if estimate.labels_stamp < estimate.stamp:
             self.counts["late labels"] += 1
@@ -353,7 +351,8 @@ class OnlineLocalizer:
         """Compare the pose with others, at each new view until it is confirmed, then at times."""
         settings, tracking = self.settings.probe, self.tracking
         passed = estimate.stamp - self._compared_at
-        new = self._localizer.views > self._compared_views
+        incomplete = tracking.comparison is not None and not tracking.comparison.complete
+        new = self._localizer.views > self._compared_views or incomplete
         if not new or (tracking.confirmed and passed < settings.period_s):
             return
         self._compared_at, self._compared_views = estimate.stamp, self._localizer.views

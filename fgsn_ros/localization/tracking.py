@@ -110,12 +110,15 @@ class Tracking:
         another may fit better for once. Without others on the map a good estimate confirms itself.
         """
         self.comparison = comparison
-        if comparison is None or comparison.lead >= settings.confirmed_lead:
-            self._beaten, self._inferior_since = 0, None
-            self.confirmed |= self._is_good(estimate)
+        if comparison is not None and not comparison.complete:
             return False
-        beaten = comparison.other_lead >= settings.found_lead
-        inferior = comparison.lead <= -settings.confirmed_lead
+        if comparison is None or comparison.lead >= settings.lead:
+            self._beaten, self._inferior_since = 0, None
+            enough = comparison is None or comparison.views >= settings.confirmed_views
+            self.confirmed |= enough and self._is_good(estimate)
+            return False
+        beaten = comparison.other_lead >= settings.lead
+        inferior = comparison.lead <= -settings.lead
         self._beaten = self._beaten + 1 if beaten or inferior else 0
         if self.confirmed:
             if self._beaten < _BEATEN_TWICE:

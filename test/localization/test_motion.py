@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from fgsn_ros.errors import LocalizationError, SettingsError
+from fgsn_ros.errors import SettingsError
 from fgsn_ros.geometry import poses
 from fgsn_ros.localization.motion import (
     MotionSettings,
