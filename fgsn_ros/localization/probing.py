@@ -66,9 +66,9 @@ class ProbeSettings:
     """Label maps that poses are compared by, the newest, >= 1."""
     view_spacing_m: float = 2.0
     """Between these the robot drives so far [m], > 0."""
-    confirmed_views: int = 3
-    """A pose is confirmed by so many label maps at least, 1 to views: a single one may fit by
-    chance. A robot that stands has one."""
+    least_views: int = 3
+    """Nothing is decided by fewer, 1 to views: a single label map may fit elsewhere by chance. A
+    robot that stands has one."""
     lead: float = 25.0
     """A pose that labels prefer to all others by this log-likelihood [nat] is right, > 0."""
     period_s: float = 2.0
@@ -77,9 +77,7 @@ class ProbeSettings:
     def __post_init__(self) -> None:
         require(self.views >= 1, "probe: views must be at least 1")
         require(self.view_spacing_m > 0.0, "probe: view_spacing_m must be above 0")
-        require(
-            1 <= self.confirmed_views <= self.views, "probe: confirmed_views must be in 1 to views"
-        )
+        require(1 <= self.least_views <= self.views, "probe: least_views must be in 1 to views")
         require(self.lead > 0.0, "probe: lead must be above 0")
         require(self.period_s > 0.0, "probe: period_s must be above 0")
 
