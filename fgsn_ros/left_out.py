@@ -76,7 +76,13 @@ class LeftOut:
         self._check(total)
         if total and not self._good:
             raise self._error(f"{self._in_words(total)}; nothing is left")
-        self._say(total)
+        self.say()
+
+    def say(self) -> None:
+        """Say in one line what was left out so far, whatever its share."""
+        if self.counts:
+            total = self._good + self.counts.total()
+            _log.warning("%s are left out", self._in_words(total))
 
     def __enter__(self) -> "LeftOut":
         return self
@@ -90,11 +96,7 @@ class LeftOut:
         if kind is None:
             self.close()
         elif issubclass(kind, GeneratorExit):
-            self._say(self._good + self.counts.total())
-
-    def _say(self, total: int) -> None:
-        if self.counts:
-            _log.warning("%s are left out", self._in_words(total))
+            self.say()
 
     def _check(self, total: int) -> None:
         if self.counts.total() > max(MAX_SHARE * total, FEW):

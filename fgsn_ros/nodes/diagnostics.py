@@ -8,6 +8,7 @@ from rclpy.clock import Clock, ClockType
 from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 
+from fgsn_ros.errors import one_line
 from fgsn_ros.localization.localizer import Estimate
 from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.localization.tracking import TrackingStatus
@@ -50,11 +51,11 @@ class ThrottledLog:
 
     def warning(self, kind: str, text: str) -> None:
         """Say a warning in one line, unless one of its kind was said a moment ago."""
-        self._of(kind).warning(" ".join(text.split()), throttle_duration_sec=PERIOD_S)
+        self._of(kind).warning(one_line(text), throttle_duration_sec=PERIOD_S)
 
     def error(self, kind: str, text: str) -> None:
         """Say an error likewise."""
-        self._of(kind).error(" ".join(text.split()), throttle_duration_sec=PERIOD_S)
+        self._of(kind).error(one_line(text), throttle_duration_sec=PERIOD_S)
 
     def _of(self, kind: str) -> RcutilsLogger:
         return self._loggers.setdefault(kind, self._node.get_logger().get_child(kind))

@@ -36,7 +36,7 @@ from rclpy.node import Node
 from std_srvs.srv import Empty
 
 from fgsn_ros.config import require
-from fgsn_ros.errors import FgsnError, LocalizationError
+from fgsn_ros.errors import FgsnError, LocalizationError, one_line
 from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.online import OnlineLocalizer, OnlineSettings
 from fgsn_ros.localization.tracking import TrackingSettings
@@ -208,7 +208,7 @@ class _ToNodeLog(logging.Handler):
         self._throttled = ThrottledLog(node)
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = " ".join(record.getMessage().split())
+        text = one_line(record.getMessage())
         if record.levelno >= logging.ERROR:
             self._throttled.error(record.module, text)
         else:

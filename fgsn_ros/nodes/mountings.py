@@ -62,6 +62,7 @@ class CameraMountings:
         self._base_frame_id = base_frame_id
         self._cameras: dict[str, tuple[Camera, str]] = {}
         self._frames: dict[str, str] = {}
+        self._doubted: set[str] = set()
         self.failures: Counter[str] = Counter()
         """Transforms that were asked for in vain, by the names of their frames."""
         self.uncalibrated: dict[str, str] = {}
@@ -102,9 +103,13 @@ class CameraMountings:
         at = Time.from_msg(make_time(ROS_TYPES, stamp))
         try:
             transform = self._buffer.lookup_transform(self._base_frame_id, frame_id, at)
-            return CameraMount(camera, matrix_of(transform.transform), frame_id)
+            mount = CameraMount(camera, matrix_of(transform.transform), frame_id)
         except (TransformException, FgsnError):
             self.failures[
                 f"no transform from {self._base_frame_id} to {frame_id or '(empty)'}"
             ] += 1
             return None
+        if mount.doubt and name not in self._doubted:
+            self._doubted.add(name)
+            self._node.get_logger().warning(f"{name}: {mount.doubt}")
+        return mount

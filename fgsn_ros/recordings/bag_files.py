@@ -125,9 +125,9 @@ def _message(record: Record) -> Message | None:
     channel, data = record.channel, record.data
     if data is None or (len(data) > _MAX_OTHER_BYTES and channel.msgtype not in _IMAGES):
         return None
-    if bytes(data[:4]) == ZSTD_START:  # rosbag2 compressed the message alone
-        data = expanded(data, "zstd", MAX_MESSAGE_BYTES)
     try:
+        if bytes(data[:4]) == ZSTD_START:  # rosbag2 compressed the message alone
+            data = expanded(data, "zstd", MAX_MESSAGE_BYTES)
         if channel.encoding == "ros1":
             return ros1_typestore().deserialize_ros1(data, channel.msgtype)
         return TYPESTORE.deserialize_cdr(data, channel.msgtype)
@@ -233,6 +233,8 @@ class OdometryTopic:
     stamps: list[float] = field(default_factory=list)
     rows: list[list[float]] = field(default_factory=list)
     """x y z qx qy qz qw"""
+    messages: LeftOut | None = None
+    """what of the topic could not be read"""
 
     def trajectory(self, path: Path, max_gap_s: float | None = None) -> Trajectory:
         """The poses in order; for what is left out, and `max_gap_s`, see `recorded_trajectory`.
@@ -240,6 +242,8 @@ class OdometryTopic:
         Raises:
             RecordingError: too many poses cannot be used.
         """
+        if self.messages is not None:
+            self.messages.close()
         source = f"{path}: {self.name}"
         return recorded_trajectory(self.stamps, np.array(self.rows), source, max_gap_s)
 
@@ -255,8 +259,19 @@ class BagScan:
     transforms: StaticTransforms = field(default_factory=StaticTransforms)
 
 
-def scan_bag(path: Path, topics: Mapping[str, Topic], camera_infos: Collection[str]) -> BagScan:
+def scan_bag(
+    path: Path,
+    topics: Mapping[str, Topic],
+    camera_infos: Collection[str],
+    odometry: Collection[str] | None = None,
+) -> BagScan:
     """Read odometry, the named camera_info topics and transforms in one pass.
+
+    Args:
+        path: The bag.
+        topics: Its topics.
+        camera_infos: Topics of CameraInfo to read.
+        odometry: Topics of odometry to read; None reads all.
 
     Raises:
         RecordingError: the bag is damaged.
@@ -265,7 +280,9 @@ def scan_bag(path: Path, topics: Mapping[str, Topic], camera_infos: Collection[s
     wanted = {
         topic.name: topic
         for topic in topics.values()
-        if topic.msgtype in (ODOMETRY, *TRANSFORMS) or topic.name in camera_infos
+        if topic.msgtype in TRANSFORMS
+        or (topic.msgtype == ODOMETRY and (odometry is None or topic.name in odometry))
+        or topic.name in camera_infos
     }
     total = sum(topic.count for topic in wanted.values())
     left_out = {name: LeftOut(str(path), f"messages of {name}") for name in wanted}
@@ -284,8 +301,11 @@ def scan_bag(path: Path, topics: Mapping[str, Topic], camera_infos: Collection[s
         else:
             if not is_calibrated(scan.camera_infos.setdefault(name, message)):
                 scan.camera_infos[name] = message
-    for of_topic in left_out.values():
-        of_topic.close()
+    for name, of_topic in left_out.items():
+        if name in scan.odometry:  # counts where the topic is used
+            scan.odometry[name].messages = of_topic
+        else:
+            of_topic.say()
     scan.transforms.say_invalid(str(path))
     return scan
 

@@ -16,12 +16,13 @@ from typing import Any, Protocol
 import lz4.frame
 from backports import zstd
 
-MAX_MESSAGE_BYTES = 256 * 2**20
+MAX_MESSAGE_BYTES = 128 * 2**20
 """A larger message is none that is used here."""
-MAX_CHUNK_BYTES = 256 * 2**20
-_MAX_OPEN_BYTES = 512 * 2**20
+MAX_CHUNK_BYTES = 128 * 2**20
+_MAX_OPEN_BYTES = 384 * 2**20
 _MAX_RATIO = 1000
-_ALWAYS_BYTES = 2**30  # however small the file is
+_ALWAYS_RECORDS = 300_000
+_ALWAYS_BYTES = 2**29  # however small the file is
 
 ZSTD_START = b"\x28\xb5\x2f\xfd"
 
@@ -62,6 +63,12 @@ class Record:
     """None: larger than MAX_MESSAGE_BYTES"""
 
 
+def ros2_name(msgtype: str) -> str:
+    """nav_msgs/msg/Odometry of a name that may be nav_msgs/Odometry, as ROS 1 has it."""
+    package, _, kind = msgtype.partition("/")
+    return msgtype if "/" in kind or not kind else f"{package}/msg/{kind}"
+
+
 class Storage(Protocol):
     """A file of a bag."""
 
@@ -87,6 +94,7 @@ class BoundedFile:
         self._file: io.BufferedReader = path.open("rb")
         self.size = os.fstat(self._file.fileno()).st_size
         self._left = max(_ALWAYS_BYTES, _MAX_RATIO * self.size)
+        self._records_left = max(_ALWAYS_RECORDS, self.size)
 
     def read(self, offset: int, size: int) -> bytes:
         """The bytes there.
@@ -114,6 +122,16 @@ class BoundedFile:
         if self._left < 0:
             raise BagError(f"its chunks unpack to more than {_MAX_RATIO} times the file's size")
         return unpacked(data, compression, size)
+
+    def count_record(self) -> None:
+        """Count a record of a chunk.
+
+        Raises:
+            BagError: there are more than the file has bytes.
+        """
+        self._records_left -= 1
+        if self._records_left < 0:
+            raise BagError("its chunks hold more records than the file has bytes")
 
     def close(self) -> None:
         """Close the file."""

@@ -18,6 +18,7 @@ from fgsn_ros.recordings.bag_storage import (
     Chunk,
     Record,
     in_time_order,
+    ros2_name,
 )
 
 MAGIC = b"\x89MCAP0\r\n"
@@ -58,6 +59,8 @@ class _Contents:
     """by offset"""
     has_loose: bool = False
     """messages outside of chunks"""
+    lacks_schema: bool = False
+    """a channel's schema is not there"""
 
     def add(self, kind: int, body: memoryview) -> None:
         """Add a schema or channel record."""
@@ -68,10 +71,11 @@ class _Contents:
         elif kind == _CHANNEL:
             number, schema = fields.number("<H"), fields.number("<H")
             name, encoding, text = self.schemas.get(schema, ("", "", ""))
+            self.lacks_schema |= schema not in (0, *self.schemas)
             definition = text if encoding in _TEXT_SCHEMAS else ""
             topic, encoding = fields.text(), fields.text()
             self.channels.setdefault(
-                number, Channel(topic, _ros2_name(name), encoding, definition, 0)
+                number, Channel(topic, ros2_name(name), encoding, definition, 0)
             )
 
     def counted(self) -> dict[int, Channel]:
@@ -161,7 +165,8 @@ class McapFile:
                 messages, chunk_count, contents.counts = _statistics(body)
         contents.has_loose = not chunk_count
         complete = messages == contents.counts.total() and chunk_count == len(contents.chunks)
-        return contents if complete and contents.channels else None
+        described = contents.counts.keys() <= contents.channels.keys() and contents.channels
+        return contents if complete and described and not contents.lacks_schema else None
 
     def _scan(self) -> _Contents:
         """What the records say, as far as they are whole."""
@@ -182,7 +187,7 @@ class McapFile:
     def _scan_chunk(self, contents: _Contents, offset: int) -> None:
         """Add a chunk; its times are those of its messages."""
         data, found, start_ns = _chunk_data(self._file, offset), Counter[int](), 2**64
-        for kind, body in _records_of(memoryview(data)):
+        for kind, body in _chunk_records(self._file, data):
             if kind == _MESSAGE:
                 number, _, time_ns, _ = _MESSAGE_HEAD.unpack_from(body)
                 found[number] += 1
@@ -218,7 +223,8 @@ class _ChunkReader:
         if kind != _CHUNK:
             raise BagError(f"its index names a chunk at byte {self.offset}, where there is none")
         channels, head = self.channels, _MESSAGE_HEAD
-        for kind, body in _records_of(memoryview(_chunk_data(self.file, self.offset + 9))):
+        data = _chunk_data(self.file, self.offset + _RECORD.size)
+        for kind, body in _chunk_records(self.file, data):
             if kind == _MESSAGE:
                 number, _, time_ns, _ = head.unpack_from(body)
                 if number in channels:
@@ -237,6 +243,15 @@ def _chunk_data(file: BoundedFile, offset: int) -> bytes:
     if checksum and zlib.crc32(data) != checksum:
         raise BagError("the checksum of a chunk is wrong")
     return data
+
+
+def _chunk_records(file: BoundedFile, data: bytes) -> Iterator[tuple[int, memoryview]]:
+    """Kind and body of each record of a chunk, whose kinds are few."""
+    for kind, body in _records_of(memoryview(data)):
+        if kind not in (_SCHEMA, _CHANNEL, _MESSAGE):
+            raise BagError(f"a chunk holds a record of kind {kind}")
+        file.count_record()
+        yield kind, body
 
 
 def _records_of(data: memoryview) -> Iterator[tuple[int, memoryview]]:
@@ -290,9 +305,3 @@ class _Fields:
 
     def text(self) -> str:
         return bytes(self.bytes()).decode()
-
-
-def _ros2_name(name: str) -> str:
-    """nav_msgs/msg/Odometry of a name that may be nav_msgs/Odometry, as ROS 1 has it."""
-    package, _, kind = name.partition("/")
-    return name if "/" in kind or not kind else f"{package}/msg/{kind}"

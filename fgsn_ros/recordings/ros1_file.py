@@ -13,6 +13,7 @@ from fgsn_ros.recordings.bag_storage import (
     Chunk,
     Record,
     in_time_order,
+    ros2_name,
 )
 
 MAGIC = b"#ROSBAG V2.0\n"
@@ -34,10 +35,9 @@ class _Contents:
     def add_connection(self, header: _Header, body: bytes | memoryview) -> None:
         """Add a connection record."""
         told = _header(body)
-        package, _, kind = _text(told, b"type").partition("/")
         definition = told.get(b"message_definition", b"").decode(errors="replace")
         channel = Channel(
-            _topic(_text(header, b"topic")), f"{package}/msg/{kind}", "ros1", definition, 0
+            _topic(_text(header, b"topic")), ros2_name(_text(told, b"type")), "ros1", definition, 0
         )
         self.channels.setdefault(_number(header, b"conn"), channel)
 
@@ -167,6 +167,7 @@ def _chunk_records(file: BoundedFile, offset: int) -> Iterator[tuple[_Header, me
     at = 0
     while at + 8 <= len(data):
         (length,) = struct.unpack_from("<I", data, at)
+        file.count_record()
         header = _header(data[at + 4 : at + 4 + length])
         at += 4 + length
         (length,) = struct.unpack_from("<I", data, at)

@@ -193,7 +193,7 @@ def open_rosbag(path: Path, settings: RecordingSettings) -> BagRecording:
     topics = read_topics(path)
     images = _images(path, topics, settings)
     infos = _camera_infos(path, topics, images, settings)
-    scan = scan_bag(path, topics, list(infos.values()))
+    scan = scan_bag(path, topics, list(infos.values()), _named_odometry(settings))
     odometry = _odometry_topic(path, scan, settings)
     truth = _ground_truth_topic(path, scan, settings)
     base = (odometry or truth or _NO_ODOMETRY).child_frame or _DEFAULT_BASE_FRAME
@@ -207,6 +207,14 @@ def open_rosbag(path: Path, settings: RecordingSettings) -> BagRecording:
 
 
 _NO_ODOMETRY = OdometryTopic("", "", "")
+
+
+def _named_odometry(settings: RecordingSettings) -> list[str] | None:
+    """The topics of odometry to read, where none is left to be found by its type."""
+    truth_is_named = settings.ground_truth_topic or settings.poses is not None
+    if not (settings.odometry_topic and truth_is_named):
+        return None
+    return [settings.odometry_topic, settings.ground_truth_topic]
 
 
 def _odometry_topic(path: Path, scan: BagScan, settings: RecordingSettings) -> OdometryTopic | None:

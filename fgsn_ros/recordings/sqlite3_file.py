@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from urllib.parse import quote
 
-from fgsn_ros.recordings.bag_storage import MAX_MESSAGE_BYTES, BagError, Channel, Record
+from fgsn_ros.recordings.bag_storage import MAX_MESSAGE_BYTES, BagError, Channel, Record, ros2_name
 
 MAGIC = b"SQLite format 3\x00"
 _NEEDED = {
@@ -84,7 +84,9 @@ class Sqlite3File:
         )
         definitions = self._definitions()
         return {
-            number: Channel(name, kind, encoding, definitions.get(kind, ""), counts.get(number, 0))
+            number: Channel(
+                name, ros2_name(kind), encoding, definitions.get(kind, ""), counts.get(number, 0)
+            )
             for number, name, kind, encoding in self._database.execute(
                 "SELECT id, name, type, serialization_format FROM topics"
             )

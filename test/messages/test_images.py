@@ -1,10 +1,12 @@
 import dataclasses
 
+import cv2
 import numpy as np
 import pytest
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.messages import images
 from fgsn_ros.messages.images import (
     camera_frame,
     camera_of,
@@ -112,6 +114,128 @@ def test_a_raw_image_that_cannot_be_is_refused(changes: dict[str, object]) -> No
         setattr(message, name, value)
     with pytest.raises(RecordingError, match="source"):
         image_of(message, "source")
+
+
+@pytest.mark.parametrize("encoding", ["yuv422", "uyvy", "yuv422_yuy2", "yuyv"])
+@pytest.mark.parametrize("width", [1, 5, 6])
+def test_pairs_of_pixels_share_their_colour_also_in_an_odd_row(encoding: str, width: int) -> None:
+    y, u, v = 81, 90, 240  # red, of ITU-R BT.601
+    first_y = encoding in ("yuv422_yuy2", "yuyv")
+    pairs = [(y, c) if first_y else (c, y) for c in (u, v)]
+    pixels = np.array([[pairs[column % 2] for column in range(width)]] * 4, np.uint8)
+    image = image_of(image_message(encoding, pixels), "test")
+    assert image.shape == (4, width, 3)
+    if width > 1:
+        np.testing.assert_allclose(image, np.broadcast_to([255, 0, 0], image.shape), atol=3)
+
+
+@pytest.mark.parametrize("encoding", ["nv12", "nv21", "yuv420", "i420"])
+def test_planes_of_brightness_and_colour_make_an_image(encoding: str) -> None:
+    y, u, v = 81, 90, 240
+    height, width, padding = 4, 6, 2 if encoding.startswith("nv") else 0
+    colours = {"nv12": [u, v] * 6, "nv21": [v, u] * 6}.get(encoding, [u] * 6 + [v] * 6)
+    planes = np.array([y] * height * width + colours, np.uint8).reshape(-1, width)
+    message = image_message("mono8", np.pad(planes, [(0, 0), (0, padding)]))
+    message.encoding, message.height, message.width = encoding, height, width
+    image = image_of(message, "test")
+    np.testing.assert_allclose(image, np.broadcast_to([255, 0, 0], (4, 6, 3)), atol=3)
+    message.height = 6
+    with pytest.raises(RecordingError, match="source is damaged"):
+        image_of(message, "source")
+    message.height = 3
+    with pytest.raises(RecordingError, match=f"a size that {encoding} has not"):
+        image_of(message, "source")
+
+
+@pytest.mark.parametrize("encoding", ["rgb16", "bgr16", "rgba16", "bgra16"])
+def test_deep_colours_keep_their_high_byte(encoding: str) -> None:
+    pixels = encoded(made_image(), encoding.replace("16", "8")).astype(np.uint16) * 256 + 77
+    np.testing.assert_array_equal(image_of(image_message(encoding, pixels), "test"), made_image())
+
+
+RED = np.zeros((16, 24, 3), np.uint8)
+RED[..., 0] = 200
+
+
+@pytest.mark.parametrize("extension", [".jpg", ".png", ".tiff"])
+@pytest.mark.parametrize(
+    ("form", "swapped"),
+    [
+        ("jpeg", False),
+        ("jpg", False),
+        ("png", False),
+        ("", False),
+        ("rgb8; {} compressed bgr8", False),
+        ("bgr8; {} compressed bgr8", False),
+        ("rgb16; {} compressed bgr16", False),
+        ("mono8; {} compressed ", False),
+        ("rgb8; {} compressed", True),
+        ("rgb8; {} compressed ", True),
+        ("rgba8; {} compressed ", True),
+        ("bgr8; {} compressed ", "tiff"),
+        ("bgra8; {} compressed", "tiff"),
+    ],
+)
+def test_compressed_colours_are_in_the_order_that_their_format_says(
+    extension: str, form: str, swapped: bool | str
+) -> None:
+    """image_transport handed arrays of rgb8 to OpenCV as they were, until 2012 and as TIFF."""
+    codec = {".jpg": "jpeg", ".png": "png", ".tiff": "tiff"}[extension]
+    if swapped == "tiff":
+        swapped = codec != "tiff"
+    message = make_jpeg(BAG_TYPES, HEADER, RED, 95)
+    message.format = form.format(codec)
+    handed = RED if swapped else RED[..., ::-1]
+    message.data = cv2.imencode(extension, handed)[1].ravel()
+    mean = image_of(message, "test").mean((0, 1))
+    np.testing.assert_allclose(mean, [200, 0, 0], atol=3)
+
+
+def test_a_mosaic_that_was_made_grey_stays_grey() -> None:
+    message = make_jpeg(BAG_TYPES, HEADER, np.repeat(made_image()[:, :, :1], 3, axis=2), 100)
+    message.format = "bayer_rggb8; jpeg compressed mono8"
+    image = image_of(message, "test").astype(int)
+    assert np.abs(image - made_image()[:, :, :1]).mean() < 2
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("h264", "compressed as 'h264', which is video"),
+        ("H265; main", "compressed as 'H265; main', which is video"),
+        ("16UC1; compressedDepth png", "a depth image"),
+        ("jxl", "of the format 'jxl', which cannot be decoded here"),
+        ("\x1b[2J" + 900 * "x", "of the format '?[2J" + 36 * "x" + "'"),
+        ("jpeg", "damaged"),
+    ],
+)
+def test_a_format_that_holds_no_image_is_named(form: str, said: str) -> None:
+    message = make_jpeg(BAG_TYPES, HEADER, RED, 95)
+    message.format, message.data = form, np.arange(200, dtype=np.uint8)
+    with pytest.raises(RecordingError) as error:
+        image_of(message, "source")
+    assert str(error.value).startswith(f"source is {said}")
+
+
+@pytest.mark.parametrize("encoding", ["32FC1", "16UC1", "yuv444", "", "\x1b[2J" + 900 * "x"])
+def test_an_encoding_that_holds_no_colours_is_named(encoding: str) -> None:
+    message = image_message("mono8", np.zeros((4, 4), np.uint8))
+    message.encoding = encoding
+    with pytest.raises(RecordingError, match="no colour or grey image; supported: 8UC1") as error:
+        image_of(message, "source")
+    assert str(error.value).isprintable()
+    assert len(str(error.value)) < 400
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 2), (2, 1), (2, 2), (1, 7), (3, 3)])
+@pytest.mark.parametrize("encoding", sorted(images._ENCODINGS))
+def test_images_of_few_pixels_are_converted_in_every_encoding(
+    encoding: str, size: tuple[int, int]
+) -> None:
+    channels, _ = images._ENCODINGS[encoding]
+    dtype = np.uint16 if encoding.endswith("16") else np.uint8
+    pixels = np.full((*size, channels), 128, dtype)
+    assert image_of(image_message(encoding, pixels), "test").shape == (*size, 3)
 
 
 def test_rectified_images_have_the_projection_matrix_and_no_distortion() -> None:

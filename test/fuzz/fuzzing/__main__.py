@@ -5,10 +5,13 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+
 from fuzzing.oracle import Reader, Tally, fuzz
 from fuzzing.readers import READERS
 
-_COLUMNS = ("reader", "inputs", "refused", "read", "escaped", "slowest s", "MiB", "took s")
+_COLUMNS = dict.fromkeys(("inputs", "refused", "read", "escaped", "slowest s", "MiB", "took s"), 9)
+_COLUMNS["slowest s"] = 11
 
 
 def shares(readers: list[Reader], count: int) -> dict[str, int]:
@@ -33,11 +36,9 @@ def main() -> int:
     parser.add_argument("--reader", action="append", choices=sorted(READERS), help="only this one")
     parser.add_argument("--failures", type=Path, default=Path("build/fuzz"), help="for escapes")
     asked = parser.parse_args()
+    cv2.setNumThreads(1)  # threads do not survive a fork
     readers = [READERS[name] for name in asked.reader or READERS]
-    print(
-        f"{_COLUMNS[0]:<22}"
-        + "".join(f"{name:>{9 + 2 * (name == 'slowest s')}}" for name in _COLUMNS[1:])
-    )
+    print(f"{'reader':<22}" + "".join(f"{name:>{width}}" for name, width in _COLUMNS.items()))
     total, begin = Tally(), time.monotonic()
     for name, count in shares(readers, asked.count).items():
         start = time.monotonic()

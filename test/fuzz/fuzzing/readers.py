@@ -29,7 +29,8 @@ from fgsn_ros.evaluation.label_folders import count_pairs, open_label_folder, pa
 from fgsn_ros.evaluation.report import evaluation_table, summarize
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import read_tum
-from fgsn_ros.localization.initial_pose import InitialPose, load_pose, save_pose
+from fgsn_ros.localization.initial_pose import InitialPose, SavedPose, load_pose, save_pose
+from fgsn_ros.localization.motion import MotionSettings
 from fgsn_ros.mapping.map_files import load_map, save_map
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.messages.images import camera_of, decode_image, image_of
@@ -37,6 +38,7 @@ from fgsn_ros.messages.types import TYPESTORE
 from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.recordings.recording import Recording, RecordingSettings
 from fgsn_ros.recordings.video import VideoWriter, open_video
+from fgsn_ros.segmentation.architectures import LRASPP
 from fgsn_ros.segmentation.labels import LabelSet, read_label_set, write_label_set
 from fuzzing import formats, mutators, recordings
 from fuzzing.oracle import Files, Reader
@@ -242,9 +244,18 @@ def read_map(folder: Path) -> None:
 
 @cache
 def saved_poses() -> list[Files]:
-    """A saved pose."""
-    pose = InitialPose.around(poses.from_planar(1.0, 2.0, 0.3), 0.5, 0.1)
-    return [made(lambda folder: save_pose(folder / "pose.json", pose, "map 1"))]
+    """Saved poses, without and with the odometry of then."""
+    pose = InitialPose.around(poses.from_planar(1.0, 2.0, 0.3), 0.5, 0.1, 10.0)
+    found = (SavedPose(pose), SavedPose(pose, poses.from_planar(3.0, 1.0, 0.1), 50.0, 1.0, 0.5))
+    return [made(lambda folder, s=s: save_pose(folder / "pose.json", s, "map 1")) for s in found]
+
+
+def read_saved_pose(folder: Path) -> None:
+    """Read a saved pose and carry it on."""
+    saved = load_pose(folder / "pose.json", "map 1")
+    assert saved is not None
+    for stamp in (5.0, 20.0):
+        saved.carried_on(stamp, poses.from_planar(4.0, 1.0, 0.1), 60.0, MotionSettings(), 100.0)
 
 
 @cache
@@ -319,18 +330,22 @@ def read_checkpoint(folder: Path) -> None:
     load_checkpoint(path)
 
 
-def build_checkpoint(folder: Path) -> None:
-    """Read a checkpoint as `map` does: its network too."""
-    from fgsn_ros.segmentation.networks.start_weights import initial_network
+def read_weights(folder: Path) -> None:
+    """Read other programs' weights."""
+    from fgsn_ros.segmentation.networks.published import is_published
+    from fgsn_ros.segmentation.networks.weight_files import read_state_dict
 
-    (path,) = folder.iterdir()
-    initial_network(None, K, path, _generator())
+    is_published(read_state_dict(folder / "weights.pth"))
 
 
-def _generator() -> Any:
+def start_from_weights(folder: Path) -> None:
+    """Begin a network with other programs' weights."""
     import torch
 
-    return torch.Generator().manual_seed(0)
+    from fgsn_ros.segmentation.networks.start_weights import initial_network
+
+    generator = torch.Generator().manual_seed(0)
+    initial_network(LRASPP, K, folder / "weights.pth", generator)
 
 
 @cache
@@ -426,6 +441,8 @@ def _odd_weights(rng: Random) -> Any:
         "\x1b[2J",
         "A" * 100_000,
         "module.x",
+        "classifier.4.weight",
+        "classifier.4.weight",
     )
     odd = {rng.choice(names): rng.choice(makers)() for _ in range(rng.choice((1, 2, 4)))}
     if rng.random() < 0.05:
@@ -625,7 +642,7 @@ READERS = {
             "saved_pose",
             saved_poses,
             each_file(mutators.mutated_json),
-            lambda folder: load_pose(folder / "pose.json", "map 1"),
+            read_saved_pose,
             4,
         ),
         Reader(
@@ -644,7 +661,8 @@ READERS = {
             4,
         ),
         Reader("onnx", onnx_files, each_file(formats.mutated_onnx), read_checkpoint, 3),
-        Reader("weights", weight_files, mutated_weights, build_checkpoint, 1),
+        Reader("weights", weight_files, mutated_weights, read_weights, 3),
+        Reader("start_weights", weight_files, mutated_weights, start_from_weights, 0.2, False),
         Reader("correspondence", correspondence_files, mutated_correspondence, read_pair, 3),
         Reader("sets", set_files, mutated_sets, read_sets, 2),
         Reader(
