@@ -220,7 +220,7 @@ def _change_row(rng: Random, database: sqlite3.Connection) -> None:
         f"alter table {table} rename column {column} to other",
         f"delete from {table} where rowid % 2 = 0",
         f"drop table {table}",
-        "update messages set data = zeroblob(200000000) where rowid = 1",
+        "update messages set data = zeroblob(50000000) where rowid = 1",
         f"create view other as select * from {table}",
         f"update messages set data = substr(data, 1, {rng.randrange(60)})",
     )
@@ -319,6 +319,29 @@ T_base_camera: {{translation: [1.0, 0.1, 1.5], q_xyzw: [-0.5, 0.5, -0.5, 0.5]}}
 """.encode()
 
 
+OTHER_CAMERAS = (
+    f"""cam0:
+  camera_model: pinhole
+  intrinsics: [15.0, 15.5, 7.4, 5.6]
+  distortion_model: equidistant
+  distortion_coeffs: [0.01, 0.0, 0.0, 0.0]
+  resolution: [{WIDTH}, {HEIGHT}]
+  rostopic: /cam0/image_raw
+""",
+    f"""Camera.type: PinHole
+Camera.fx: 15.0
+Camera.fy: 15.5
+Camera.cx: 7.4
+Camera.cy: 5.6
+Camera.k1: -0.1
+Camera.p1: 0.0001
+Camera.width: {WIDTH}
+Camera.height: {HEIGHT}
+""",
+)
+"""As Kalibr and ORB-SLAM write them."""
+
+
 @cache
 def image_folders() -> list[Files]:
     """Folders of images, with times in a file or in the names."""
@@ -326,7 +349,8 @@ def image_folders() -> list[Files]:
     timed = {f"images/{n:06d}.png": png(image(n)) for n in range(FRAMES)}
     times = "".join(f"{START + 0.1 * n:.6f}\n" for n in range(FRAMES)).encode()
     common = {"camera.yaml": CAMERA_YAML, "poses.txt": tum_text()}
-    return [common | named, common | timed | {"times.txt": times}]
+    others = [common | named | {"camera.yaml": text.encode()} for text in OTHER_CAMERAS]
+    return [common | named, common | timed | {"times.txt": times}, *others]
 
 
 def mutated_folder(rng: Random, files: Files, seeds: list[Files]) -> Files:
