@@ -24,7 +24,7 @@ from fgsn_ros.recordings.recording import Frame
 from fgsn_ros.recordings.rosbag_writer import RecordingWriter
 from fuzzing.formats import Record, chunk, mcap, mutated_definition, text
 from fuzzing.mutators import mutated_bytes, mutated_message, mutated_text, mutated_yaml
-from fuzzing.oracle import Files
+from fuzzing.oracle import Files, files_of
 
 HEIGHT, WIDTH, FRAMES = 12, 16, 3
 START = 1_700_000_000.25
@@ -48,15 +48,6 @@ def mount() -> CameraMount:
 def pose_at(number: int) -> np.ndarray:
     """T_map_base (4, 4)."""
     return poses.from_planar(0.5 * number, 0.1 * number, 0.05 * number)
-
-
-def files_of(folder: Path) -> Files:
-    """The files below a folder."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 # ---- bags
