@@ -70,7 +70,7 @@ class LocalizerSettings:
     odometry_gap_s: float = 1.0
     """Odometry that pauses for longer leaves a gap, in which the robot may have done what its speed
     allows [s], > 0."""
-    reach_m: float = 100.0
+    reach_m: float = 150.0
     """The robot is looked for so far from where it was thought to be, and no further [m], > 0."""
     random_seed: int = 0
     """Seed of every random number drawn, >= 0."""
@@ -360,7 +360,8 @@ class Localizer:
             until, doubt = min(start + STEP_S, end), None
             gap = self.odometry.gap_after(start)
             if gap is not None and gap.start <= start:
-                until, doubt = gap.end, gap.doubt
+                until = min(start + STEP_S, gap.end)
+                doubt = gap.doubt if until == gap.end else None
             elif gap is not None:
                 until = min(until, gap.start)
             yield until, doubt

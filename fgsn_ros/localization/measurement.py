@@ -43,7 +43,7 @@ class MeasurementSettings:
     """Frames closer than this tell the same again and share that evidence [m], >= 0."""
     independent_angle_rad: float = 0.3
     """The same for turning on the spot [rad], > 0."""
-    shared_longitudinal_m: float = 0.35
+    shared_longitudinal_m: float = 0.45
     """Error that frames share, along the robot's x axis [m], >= 0. Labels end alike too soon or too
     late in frame after frame: no number of them averages it away. It is in every covariance that
     is reported, and in no weight."""

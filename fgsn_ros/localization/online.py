@@ -351,7 +351,7 @@ class OnlineLocalizer:
         passed = estimate.stamp - self._compared_at
         incomplete = tracking.comparison is not None and not tracking.comparison.complete
         new = self._localizer.views > self._compared_views or incomplete
-        if not new or (tracking.confirmed and passed < settings.period_s):
+        if not new or (tracking.settled and passed < settings.period_s):
             return
         self._compared_at, self._compared_views = estimate.stamp, self._localizer.views
         comparison = self._localizer.compare()

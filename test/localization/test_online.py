@@ -201,7 +201,7 @@ def test_odometry_with_nan_is_refused_and_does_no_harm(drive, caplog):
 def test_odometry_that_was_reset_needs_no_person(drive, caplog, pause_s):
     online = online_localizer(drive)
     online.initialize(home(drive))
-    queue = messages(drive, 4.0)
+    queue = messages(drive, 5.8)
     before = drive.stamps[0] + 1.0
     play(online, [m for m in queue if m[0] <= before])
     assert online.status == TrackingStatus.TRACKING
@@ -369,7 +369,7 @@ def test_standing_without_labels_keeps_the_pose_as_sure_as_it_was(drive):
     online.initialize(home(drive, 0.0))
     before = home(drive).covariance[0, 0]
     play(online, [(t, 0, t, np.eye(4)) for t in np.arange(0.0, 100.0, 0.02)])
-    known = online.pose_now.covariance[0, 0] - 0.35**2
+    known = online.pose_now.covariance[0, 0] - 0.45**2
     assert known == pytest.approx(before, rel=0.2)
     assert online._localizer._history._stamps[0] >= online.stamp - 12.0
 
