@@ -91,6 +91,8 @@ class Tracking:
             self.quality, self._good_at = now, estimate.stamp
         else:
             passed = max(estimate.stamp - self._stamp, 0.0)
+            if passed > self.settings.silent_after_s:
+                self.doubt()
             kept = float(np.exp(-passed / self.settings.quality_time_s))
             self.quality = kept * self.quality + (1.0 - kept) * now
         self._stamp = estimate.stamp
@@ -110,12 +112,15 @@ class Tracking:
         another may fit better for once. Without others on the map a good estimate confirms itself.
         """
         self.comparison = comparison
-        if comparison is None or comparison.lead >= settings.confirmed_lead:
-            self._beaten, self._inferior_since = 0, None
-            self.confirmed |= self._is_good(estimate)
+        if comparison is not None and not comparison.complete:
             return False
-        beaten = comparison.other_lead >= settings.found_lead
-        inferior = comparison.lead <= -settings.confirmed_lead
+        enough = comparison is None or comparison.views >= settings.least_views
+        if comparison is None or comparison.lead >= settings.lead:
+            self._beaten, self._inferior_since = 0, None
+            self.confirmed |= enough and self._is_good(estimate)
+            return False
+        beaten = enough and comparison.other_lead >= settings.lead
+        inferior = comparison.lead <= -settings.lead
         self._beaten = self._beaten + 1 if beaten or inferior else 0
         if self.confirmed:
             if self._beaten < _BEATEN_TWICE:

@@ -58,6 +58,7 @@ class Ros:
             LaunchDescription([RegisterEventHandler(handler) for handler in handlers])
         )
         self._task = self._loop.create_task(self._service.run_async(shutdown_when_idle=False))
+        self._loop.run_until_complete(asyncio.sleep(0.0))  # one that never ran cannot be ended
 
     def start(self, *actions: Any) -> None:
         """Start actions: nodes, or whole launch descriptions."""
