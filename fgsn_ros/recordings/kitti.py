@@ -89,6 +89,8 @@ def _frame_range(folder: Path, settings: RecordingSettings) -> tuple[list[int], 
     lost = total - len(numbers)
     gaps = (n for n, number in enumerate(numbers, first) if n != number)
     missing = next(gaps, first + len(numbers))
+    if settings.last is not None and last < first:
+        missing = last
     if first not in found or last not in found or lost > max(MAX_SHARE * total, FEW):
         raise RecordingError(
             f"frame {missing} is missing in {folder}; it holds frames within {min(found)} to "

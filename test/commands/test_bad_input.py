@@ -84,8 +84,9 @@ def localize(workplace: Any, recording: Path) -> list[object]:
     ]
 
 
-def test_a_kitti_folder_with_a_missing_frame(workplace: Any, kitti: Path, refused: Refused) -> None:
-    (kitti / "image_0" / "000008.png").unlink()
+def test_a_kitti_folder_with_missing_frames(workplace: Any, kitti: Path, refused: Refused) -> None:
+    for number in (8, 9, 10):
+        (kitti / "image_0" / f"{number:06d}.png").unlink()
     assert "frame 8" in refused("map", kitti, "--checkpoint", workplace.checkpoint)
 
 
