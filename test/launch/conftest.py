@@ -22,7 +22,7 @@ os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 if os.environ.get("ROS_DISTRO") == "humble":
     os.environ["ROS_LOCALHOST_ONLY"] = "1"
 
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0
 """How long a test waits for what must happen; machines are slow."""
 
 
