@@ -62,7 +62,7 @@ _SPREAD = np.diag(np.square([0.7, 0.7, 0.0, 0.0, 0.0, 0.04]))
 class ProbeSettings:
     """How a pose is compared with others on the map's roads."""
 
-    views: int = 8
+    views: int = 10
     """Label maps that poses are compared by, the newest, >= 1."""
     view_spacing_m: float = 2.0
     """Between these the robot drives so far [m], > 0."""

@@ -11,8 +11,10 @@ from fgsn_ros.localization.probing import Comparison, ProbeSettings
 
 _WON = 2
 """Comparisons in a row that confirm a pose."""
-_BEATEN, _INFERIOR = 2, 3
-"""In a row, so many give a confirmed pose up: another one is right, or it is not the best."""
+_FOUND, _FOUND_CONFIRMED = 2, 3
+"""Comparisons in a row that find the robot elsewhere; the more if the pose was confirmed."""
+_INFERIOR = 3
+"""Comparisons in a row that end a confirmation, as others fitted better."""
 
 
 class TrackingStatus(str, Enum):
@@ -85,7 +87,7 @@ class Tracking:
         self.confirmed = False
         """Whether labels have confirmed the pose since it was last in doubt."""
         self._inferior_since: float | None = None
-        self._won = self._beaten = 0
+        self._won = self._found = self._beaten = 0
 
     def add(self, estimate: Estimate) -> None:
         """Take an estimate into account."""
@@ -127,21 +129,25 @@ class Tracking:
         if not comparison.complete:
             return False
         if comparison.views < settings.least_views:
-            clearly = comparison.lead <= -0.5 * settings.lead
-            self._inferior_since = (self._inferior_since or estimate.stamp) if clearly else None
+            self._judge_inferior(estimate, comparison.lead <= -0.5 * settings.lead)
             return False
         self._won = self._won + 1 if comparison.lead >= settings.lead else 0
         self._beaten = self._beaten + 1 if comparison.lead < 0.0 else 0
-        if self._beaten == 0:
+        self._judge_inferior(estimate, self._beaten > 0)
+        self._found = self._found + 1 if comparison.other_lead >= settings.lead else 0
+        if self._won >= _WON:
+            self.confirmed |= self._is_good(estimate)
+        found = self._found >= (_FOUND_CONFIRMED if self.confirmed else _FOUND)
+        if found or self._beaten >= _INFERIOR:
+            self.confirmed = False
+        return found
+
+    def _judge_inferior(self, estimate: Estimate, inferior: bool) -> None:
+        """Keep since when others fit better."""
+        if not inferior:
             self._inferior_since = None
         elif self._inferior_since is None:
             self._inferior_since = estimate.stamp
-        found = comparison.other_lead >= settings.lead
-        if self.confirmed:
-            self.confirmed = self._beaten < (_BEATEN if found else _INFERIOR)
-        elif self._won >= _WON:
-            self.confirmed = self._is_good(estimate)
-        return found and not self.confirmed
 
     def _is_good(self, estimate: Estimate) -> bool:
         assert self.quality is not None  # an estimate was added
