@@ -15,6 +15,7 @@ MOST_YAML_CHARACTERS = 1 << 20
 _DEEPEST = 50
 _MOST_NODES = 100_000
 """Values, each counted as often as aliases repeat it."""
+_LONGEST_NUMBER = 1000
 _MERGE = "tag:yaml.org,2002:merge"
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
 
@@ -93,9 +94,11 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]
         return node
 
     def construct_yaml_int(self, node: Any) -> int:
+        _require_short(node.value)
         return _in_64_bits(super().construct_yaml_int(node), node.value)
 
     def construct_yaml_float(self, node: Any) -> float:
+        _require_short(node.value)
         return _finite(super().construct_yaml_float(node), node.value)
 
 
@@ -108,9 +111,13 @@ _Loader.add_constructor("tag:yaml.org,2002:float", _Loader.construct_yaml_float)
 
 
 def _whole(digits: str) -> int:
-    if len(digits) > 20:
-        raise ValueError(f"the number {digits[:20]}... exceeds 64 bits")
+    _require_short(digits)
     return _in_64_bits(int(digits), digits)
+
+
+def _require_short(number: str) -> None:
+    if len(number) > _LONGEST_NUMBER:
+        raise ValueError(f"the number {number[:20]}... has {len(number)} characters")
 
 
 def _in_64_bits(value: int, written: str) -> int:

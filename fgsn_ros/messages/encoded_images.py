@@ -83,7 +83,11 @@ def declared_size(data: bytes) -> tuple[int, int]:
 
 
 def _png(data: bytes) -> tuple[int, int]:
-    if data[12:16] != b"IHDR":
+    at, kind = 8, b""
+    while kind != b"IEND":  # a decoder takes memory for a chunk before it reads it
+        length, kind = struct.unpack_from(">I4s", data, at)
+        at += 12 + length
+    if data[12:16] != b"IHDR" or at > len(data):
         raise ValueError(_DAMAGED)
     width, height = struct.unpack_from(">II", data, 16)
     return width, height

@@ -121,6 +121,22 @@ def _keep(failures: Path, reader: Reader, seeds: list[Files], seed: int, outcome
     (folder / "what.txt").write_text(f"{outcome.what}\npython -m fuzzing {again}\n")
 
 
+def made(write: Callable[[Path], object]) -> Files:
+    """What a writer of the package writes into a folder."""
+    with tempfile.TemporaryDirectory() as scratch:
+        write(Path(scratch))
+        return files_of(Path(scratch))
+
+
+def files_of(folder: Path) -> Files:
+    """The files below a folder."""
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
 def write_files(folder: Path, files: Files) -> None:
     """Write an input."""
     for name, content in files.items():

@@ -1,8 +1,6 @@
 """All that the package reads from outside, with valid inputs and the damages that suit them."""
 
 import contextlib
-import io
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -15,15 +13,7 @@ import yaml
 
 from fgsn_ros import cli
 from fgsn_ros.config import load_yaml, override
-from fgsn_ros.correspondences.files import (
-    Correspondence,
-    CorrespondenceFolder,
-    read_correspondence,
-    read_correspondence_header,
-    write_correspondence,
-)
 from fgsn_ros.correspondences.images import ImageCache
-from fgsn_ros.correspondences.sets import read_correspondence_sets
 from fgsn_ros.errors import SettingsError
 from fgsn_ros.evaluation.label_folders import count_pairs, open_label_folder, pair_images
 from fgsn_ros.evaluation.report import evaluation_table, summarize
@@ -38,10 +28,9 @@ from fgsn_ros.messages.types import TYPESTORE
 from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.recordings.recording import Recording, RecordingSettings
 from fgsn_ros.recordings.video import VideoWriter, open_video
-from fgsn_ros.segmentation.architectures import LRASPP
 from fgsn_ros.segmentation.labels import LabelSet, read_label_set, write_label_set
-from fuzzing import formats, mutators, recordings
-from fuzzing.oracle import Files, Reader
+from fuzzing import formats, mutators, networks, pairs, recordings
+from fuzzing.oracle import Files, Reader, made
 
 K = 5
 
@@ -55,13 +44,6 @@ def each_file(mutate: formats.Mutator) -> Callable[[Random, Files, list[Files]],
         return files | {name: mutate(rng, files[name], other)}
 
     return mutated
-
-
-def made(write: Callable[[Path], Any]) -> Files:
-    """What a writer of the package writes into a folder."""
-    with tempfile.TemporaryDirectory() as scratch:
-        write(Path(scratch))
-        return recordings.files_of(Path(scratch))
 
 
 # ---- recordings
@@ -287,289 +269,6 @@ def compare_labels(folder: Path) -> None:
     cache.colour(folder / "labels/a.png")
 
 
-# ---- checkpoints
-
-
-@cache
-def checkpoint_files() -> list[Files]:
-    """A checkpoint's arrays and settings; its network is as small as the format allows."""
-    import json
-
-    from safetensors.numpy import save
-
-    from fgsn_ros.segmentation.checkpoint import _fingerprint
-
-    rng = np.random.default_rng(0)
-    weights = {
-        "classifier.weight": rng.normal(size=(K, 4, 1, 1)).astype(np.float32),
-        "stem.0.weight": rng.normal(size=(4, 3, 3, 3)).astype(np.float32),
-    }
-    arrays = {f"network.{name}": array for name, array in weights.items()}
-    arrays["statistics.log_ratio"] = rng.normal(size=(K, K)).astype(np.float32)
-    arrays["statistics.stationary"] = rng.random(K).astype(np.float32)
-    header = {
-        "format_version": 1,
-        "architecture": "lraspp_mobilenet_v3_large",
-        "kind": "semantic",
-        "label_count": K,
-        "mean": [0.4, 0.4, 0.4],
-        "std": [0.2, 0.2, 0.2],
-        "training": {"seed": 3, "nested": {"a": [1, 2]}},
-        "label_names": [f"class {i}" for i in range(K)],
-        "fingerprint": _fingerprint(weights),
-    }
-    return [{"network.safetensors": save(arrays, {"fgsn": json.dumps(header)})}]
-
-
-def read_checkpoint(folder: Path) -> None:
-    """Read a checkpoint, its statistics, and make its network."""
-    from fgsn_ros.segmentation.checkpoint import load_checkpoint, read_label_statistics
-
-    (path,) = folder.iterdir()
-    read_label_statistics(path)
-    load_checkpoint(path)
-
-
-def read_weights(folder: Path) -> None:
-    """Read other programs' weights."""
-    from fgsn_ros.segmentation.networks.published import is_published
-    from fgsn_ros.segmentation.networks.weight_files import read_state_dict
-
-    is_published(read_state_dict(folder / "weights.pth"))
-
-
-def start_from_weights(folder: Path) -> None:
-    """Begin a network with other programs' weights."""
-    import torch
-
-    from fgsn_ros.segmentation.networks.start_weights import initial_network
-
-    generator = torch.Generator().manual_seed(0)
-    initial_network(LRASPP, K, folder / "weights.pth", generator)
-
-
-@cache
-def onnx_files() -> list[Files]:
-    """An exported network without a graph: its metadata."""
-    import base64
-    import json
-
-    from safetensors import safe_open
-
-    from fgsn_ros.segmentation.onnx_file import with_metadata
-
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch, "a.safetensors")
-        path.write_bytes(checkpoint_files()[0]["network.safetensors"])
-        with safe_open(path, framework="np") as file:
-            header = json.loads(file.metadata()["fgsn"])
-            arrays = {
-                name: base64.b64encode(file.get_tensor(name).tobytes()).decode()
-                for name in ("statistics.log_ratio", "statistics.stationary")
-            }
-    found = []
-    for size in ((None, None, None), (120, 160, 4)):
-        grid = dict(zip(("height", "width", "stride"), size, strict=True))
-        metadata = {"fgsn": json.dumps(header | grid), **arrays}
-        found.append({"network.onnx": with_metadata(b"", metadata)})
-    return found
-
-
-@cache
-def weight_files() -> list[Files]:
-    """Weights as other programs store them."""
-    import torch
-
-    tensors = {"conv1.weight": torch.ones(2, 3, 3, 3), "bn1.weight": torch.ones(2)}
-    contents: list[Any] = [tensors, {"state_dict": tensors, "epoch": 3}, {"model": tensors}]
-    contents.append({f"module.{name}": tensor for name, tensor in tensors.items()})
-    return [{"weights.pth": _saved(content)} for content in contents]
-
-
-def _saved(content: Any, **options: Any) -> bytes:
-    import torch
-
-    made = io.BytesIO()
-    torch.save(content, made, **options)
-    return made.getvalue()
-
-
-def mutated_weights(rng: Random, files: Files, seeds: list[Files]) -> Files:
-    """A weight file of other content, or damaged in its archive."""
-    if rng.random() < 0.5:
-        other = rng.choice(seeds)["weights.pth"]
-        return {"weights.pth": formats.mutated_zip(rng, files["weights.pth"], other)}
-    content = _odd_weights(rng)
-    return {"weights.pth": _saved(content, _use_new_zipfile_serialization=rng.random() < 0.9)}
-
-
-def _odd_weights(rng: Random) -> Any:
-    import collections
-
-    import torch
-
-    makers: tuple[Callable[[], Any], ...] = (
-        lambda: torch.ones(2).to_sparse(),
-        lambda: torch.eye(3).to_sparse_csr(),
-        lambda: torch.empty(2, device="meta"),
-        lambda: torch.ones(3, dtype=torch.bfloat16),
-        lambda: torch.ones(3).to(torch.float8_e4m3fn),
-        lambda: torch.ones(3, dtype=torch.complex64),
-        lambda: torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8),
-        lambda: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
-        lambda: torch.ones(1).expand(2 ** rng.choice((10, 29, 40))),
-        lambda: torch.tensor([1.0, float("nan")]),
-        lambda: torch.ones(0),
-        lambda: torch.tensor(1.0),
-        lambda: torch.nn.Parameter(torch.ones(2)),
-        lambda: torch.ones(2, 3).t(),
-        lambda: torch.ones(2, requires_grad=True),
-        lambda: 1.5,
-        lambda: None,
-        lambda: "x" * 1000,
-        lambda: [torch.ones(2)],
-        lambda: {"a": torch.ones(2)},
-        lambda: collections.OrderedDict(a=torch.ones(1)),
-        lambda: np.float64(1.0),
-        lambda: 10**400,
-    )
-    names = (
-        "conv1.weight",
-        "bn1.weight",
-        "classifier.weight",
-        "",
-        "\x1b[2J",
-        "A" * 100_000,
-        "module.x",
-        "classifier.4.weight",
-        "classifier.4.weight",
-    )
-    odd = {rng.choice(names): rng.choice(makers)() for _ in range(rng.choice((1, 2, 4)))}
-    if rng.random() < 0.05:
-        odd[rng.choice((3, None, (1, 2)))] = rng.choice(makers)()
-    if rng.random() < 0.1:
-        return rng.choice((odd, [odd], rng.choice(makers)()))
-    wrapping = rng.choice((None, None, "state_dict", "model", "model_state_dict"))
-    return odd if wrapping is None else {wrapping: odd}
-
-
-# ---- correspondences
-
-
-@cache
-def correspondence_files() -> list[Files]:
-    """A correspondence."""
-    points = np.random.default_rng(0).uniform(0, 10, (6, 2))
-    content = Correspondence("run1/a.png", "run2/b.png", points, points + 1.0, np.zeros(6))
-    return [made(lambda folder: write_correspondence(folder / "c.mat", content))]
-
-
-def mutated_correspondence(rng: Random, files: Files, seeds: list[Files]) -> Files:
-    """A correspondence file of other content, or damaged."""
-    if rng.random() < 0.5:
-        return {"c.mat": mutators.mutated_bytes(rng, files["c.mat"], files["c.mat"])}
-    return {"c.mat": odd_hdf5(rng, files["c.mat"])}
-
-
-def odd_hdf5(rng: Random, content: bytes) -> bytes:
-    """The file with a field that is of another type, size, storage, or elsewhere."""
-    import h5py
-
-    stored = io.BytesIO(content)
-    with h5py.File(stored, "r+") as file:
-        name = rng.choice(list(file))
-        values = file[name][()]
-        del file[name]
-        kind = rng.randrange(16)
-        if kind == 0:
-            file[name] = rng.choice(
-                ("a.png", b"a.png", 1.5, np.bytes_(b"x" * 300), np.void(b"xyz"))
-            )
-        elif kind < 5:
-            file[name] = formats.array_of(rng, values)
-        elif kind == 5:
-            shape = rng.choice(
-                ((2**33, 1), (2**31, 2), (1, 2**33), (2**20, 2**20), (50_000_000, 2))
-            )
-            options = rng.choice(
-                ({}, {"chunks": (1, 1)}, {"chunks": (1000, 2), "compression": "gzip"})
-            )
-            options = {} if options and min(shape) < 2 and options["chunks"][1] == 2 else options
-            file.create_dataset(name, shape, values.dtype, **options, fillvalue=97)
-        elif kind == 6:
-            large = np.full((rng.choice((2_000_000, 300_000)), 1), 97, values.dtype)
-            file.create_dataset(name, data=large, compression="gzip", chunks=large.shape)
-        elif kind == 7:
-            file.create_dataset(name, (8,), "f8", external=[("/etc/passwd", 0, 64)])
-        elif kind == 8:
-            layout = h5py.VirtualLayout((4, 2), "f8")
-            layout[:] = h5py.VirtualSource("/etc/passwd", "x", (4, 2))
-            file.create_virtual_dataset(name, layout)
-        elif kind == 9:
-            links = (h5py.ExternalLink("/etc/passwd", "/x"), h5py.SoftLink(f"/{name}"))
-            file[name] = rng.choice((*links, h5py.SoftLink("/nowhere"), h5py.SoftLink("/pt_i")))
-        elif kind == 10:
-            file.create_group(name)
-        elif kind == 11:
-            strings = h5py.string_dtype()
-            file.create_dataset(name, data=["a" * rng.choice((1, 10_000))] * 3, dtype=strings)
-        elif kind == 12:
-            file.create_dataset(name, (4, 2), np.dtype((np.float64, (rng.choice((2, 1000)),))))
-        elif kind == 13:
-            file[name] = np.zeros(4, np.dtype([("a", "f8"), ("b", "i4")]))
-        elif kind == 14:
-            file[name] = h5py.Empty("f8")
-        else:
-            packed = {"compression": rng.choice(("gzip", "lzf"))}
-            kinds = (packed, {"fletcher32": True}, packed | {"shuffle": True, "fletcher32": True})
-            file.create_dataset(name, data=values, chunks=values.shape, **rng.choice(kinds))
-    return stored.getvalue()
-
-
-def read_pair(folder: Path) -> None:
-    """Read a correspondence file, whole and its header."""
-    read_correspondence_header(folder / "c.mat")
-    read_correspondence(folder / "c.mat")
-
-
-@cache
-def set_files() -> list[Files]:
-    """A file that describes correspondence sets, and the folders and lists that it names."""
-    described = {
-        "correspondences": "data",
-        "images": "images",
-        "train_list": "train.txt",
-        "validation_list": "train.txt",
-    }
-    others = {"data/c.mat": correspondence_files()[0]["c.mat"], "train.txt": b"c\nc.mat\n"}
-    others["images/run1/a.png"] = others["images/run2/b.png"] = b"-"
-    contents = (described, [described], [described, described])
-    return [{"sets.yaml": yaml.safe_dump(c).encode(), **others} for c in contents]
-
-
-def mutated_sets(rng: Random, files: Files, seeds: list[Files]) -> Files:
-    """Sets with another description or list."""
-    if rng.random() < 0.8:
-        other = rng.choice(seeds)["sets.yaml"]
-        return files | {"sets.yaml": mutators.mutated_yaml(rng, files["sets.yaml"], other)}
-    return files | {"train.txt": mutators.mutated_text(rng, files["train.txt"])}
-
-
-def read_sets(folder: Path) -> None:
-    """Read sets and index their pairs."""
-    from fgsn_ros.correspondences.sets import training_pairs
-
-    for pair in training_pairs(read_correspondence_sets(folder / "sets.yaml")):
-        assert len(pair.weights) == len(pair.reference_points)
-
-
-def read_lists(folder: Path) -> None:
-    """Read class names and lists of files."""
-    listed = CorrespondenceFolder(folder)
-    listed.class_names()
-    listed.train_files()
-
-
 # ---- settings
 
 _COMMANDS = ("localize", "map", "train", "simulate drive", "segment", "correspondences")
@@ -655,21 +354,42 @@ READERS = {
         Reader("label_images", label_folders, each_file(formats.mutated_image), compare_labels, 3),
         Reader(
             "safetensors",
-            checkpoint_files,
+            networks.checkpoint_files,
             each_file(formats.mutated_safetensors),
-            read_checkpoint,
+            networks.read_checkpoint,
             4,
         ),
-        Reader("onnx", onnx_files, each_file(formats.mutated_onnx), read_checkpoint, 3),
-        Reader("weights", weight_files, mutated_weights, read_weights, 3),
-        Reader("start_weights", weight_files, mutated_weights, start_from_weights, 0.2, False),
-        Reader("correspondence", correspondence_files, mutated_correspondence, read_pair, 3),
-        Reader("sets", set_files, mutated_sets, read_sets, 2),
+        Reader(
+            "onnx",
+            networks.onnx_files,
+            each_file(formats.mutated_onnx),
+            networks.read_checkpoint,
+            3,
+        ),
+        Reader(
+            "weights", networks.weight_files, networks.mutated_weights, networks.read_weights, 3
+        ),
+        Reader(
+            "start_weights",
+            networks.weight_files,
+            networks.mutated_weights,
+            networks.start_from_weights,
+            0.2,
+            False,
+        ),
+        Reader(
+            "correspondence",
+            pairs.correspondence_files,
+            pairs.mutated_correspondence,
+            pairs.read_pair,
+            3,
+        ),
+        Reader("sets", pairs.set_files, pairs.mutated_sets, pairs.read_sets, 2),
         Reader(
             "lists",
             lambda: [{"classes.txt": b"road\nsky\n", "corr_train.txt": b"a.mat\nb.mat\n"}],
             each_file(mutators.mutated_text),
-            read_lists,
+            pairs.read_lists,
             1,
         ),
         Reader("settings", settings_files, each_file(mutators.mutated_yaml), read_settings, 2),

@@ -24,7 +24,7 @@ from fgsn_ros.recordings.recording import Frame
 from fgsn_ros.recordings.rosbag_writer import RecordingWriter
 from fuzzing.formats import Record, chunk, mcap, mutated_definition, text
 from fuzzing.mutators import mutated_bytes, mutated_message, mutated_text, mutated_yaml
-from fuzzing.oracle import Files
+from fuzzing.oracle import Files, files_of
 
 HEIGHT, WIDTH, FRAMES = 12, 16, 3
 START = 1_700_000_000.25
@@ -48,15 +48,6 @@ def mount() -> CameraMount:
 def pose_at(number: int) -> np.ndarray:
     """T_map_base (4, 4)."""
     return poses.from_planar(0.5 * number, 0.1 * number, 0.05 * number)
-
-
-def files_of(folder: Path) -> Files:
-    """The files below a folder."""
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
 
 
 # ---- bags
@@ -220,7 +211,7 @@ def _change_row(rng: Random, database: sqlite3.Connection) -> None:
         f"alter table {table} rename column {column} to other",
         f"delete from {table} where rowid % 2 = 0",
         f"drop table {table}",
-        "update messages set data = zeroblob(200000000) where rowid = 1",
+        "update messages set data = zeroblob(50000000) where rowid = 1",
         f"create view other as select * from {table}",
         f"update messages set data = substr(data, 1, {rng.randrange(60)})",
     )
@@ -319,6 +310,29 @@ T_base_camera: {{translation: [1.0, 0.1, 1.5], q_xyzw: [-0.5, 0.5, -0.5, 0.5]}}
 """.encode()
 
 
+OTHER_CAMERAS = (
+    f"""cam0:
+  camera_model: pinhole
+  intrinsics: [15.0, 15.5, 7.4, 5.6]
+  distortion_model: equidistant
+  distortion_coeffs: [0.01, 0.0, 0.0, 0.0]
+  resolution: [{WIDTH}, {HEIGHT}]
+  rostopic: /cam0/image_raw
+""",
+    f"""Camera.type: PinHole
+Camera.fx: 15.0
+Camera.fy: 15.5
+Camera.cx: 7.4
+Camera.cy: 5.6
+Camera.k1: -0.1
+Camera.p1: 0.0001
+Camera.width: {WIDTH}
+Camera.height: {HEIGHT}
+""",
+)
+"""As Kalibr and ORB-SLAM write them."""
+
+
 @cache
 def image_folders() -> list[Files]:
     """Folders of images, with times in a file or in the names."""
@@ -326,7 +340,8 @@ def image_folders() -> list[Files]:
     timed = {f"images/{n:06d}.png": png(image(n)) for n in range(FRAMES)}
     times = "".join(f"{START + 0.1 * n:.6f}\n" for n in range(FRAMES)).encode()
     common = {"camera.yaml": CAMERA_YAML, "poses.txt": tum_text()}
-    return [common | named, common | timed | {"times.txt": times}]
+    others = [common | named | {"camera.yaml": text.encode()} for text in OTHER_CAMERAS]
+    return [common | named, common | timed | {"times.txt": times}, *others]
 
 
 def mutated_folder(rng: Random, files: Files, seeds: list[Files]) -> Files:
