@@ -227,4 +227,5 @@ def _cross_matrices(vectors: FloatArray) -> FloatArray:
     matrices = np.zeros((len(vectors), 3, 3))
     x, y, z = vectors.T
     matrices[:, 0, 1], matrices[:, 0, 2], matrices[:, 1, 2] = -z, y, -x
-    return matrices - matrices.swapaxes(1, 2)
+    crossed: FloatArray = matrices - matrices.swapaxes(1, 2)
+    return crossed

@@ -131,8 +131,8 @@ def three_point_poses(
     if not _two_lines(first + _pencil_root(first, second) * second, lines):
         return 0
     count = 0
-    depths = np.empty(3)
-    inverse = np.linalg.inv(base)
+    depths, inverse = np.empty(3), np.empty((3, 3))
+    inverse[:] = np.linalg.inv(base)
     for line in range(2):
         if abs(lines[line, 0]) < 1e-12:
             continue

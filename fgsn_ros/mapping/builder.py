@@ -229,8 +229,10 @@ class _Drive:
     ) -> Iterator[tuple[PosedFrame, ImageFeatures | None]]:
         """Frames, with their local features if the map shall have any."""
         for posed in frames:
-            features = self._features and self._features.extract(posed.frame.image)
-            yield posed, features
+            if self._features is None:
+                yield posed, None
+            else:
+                yield posed, self._features.extract(posed.frame.image)
 
     def _labelled(
         self, frames: Iterator[tuple[PosedFrame, ImageFeatures | None]]

@@ -145,7 +145,7 @@ class FeatureTracks:
         result = triangulate(views, self.settings, self.min_views)
         return self._described(seen, views, result) if result.accepted.any() else None
 
-    def _described(self, seen: _Observations, views: Views, result: Triangulation) -> FeaturePoints:
+    def _described(self, seen: _Observations, views: Views, result: Triangulation) -> Described:
         """The accepted points, with label, mean descriptor and mean direction of their views."""
         starts, agreeing = views.starts, result.agreeing
         sight = result.points[views.track] - views.centres

@@ -62,7 +62,7 @@ class LocalFeatures:
         """(V, 4, 4) poses of the cameras that took the images of `codes`."""
         return self.tiles.keyframe_poses
 
-    def near(self, position: NDArray[np.floating], radius_m: float) -> FeaturePoints:
+    def near(self, position: FloatArray, radius_m: float) -> FeaturePoints:
         """Points in the tiles that a square around a position (3,) [m] touches.
 
         Raises:

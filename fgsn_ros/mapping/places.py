@@ -31,7 +31,8 @@ def pooled_labels(label_map: LabelMap) -> Float32Array:
     counts = np.bincount(cells, minlength=pooled_size(label_map.label_count))
     roots = np.sqrt(counts).reshape(_ROWS * _COLUMNS, -1)
     roots = roots / np.maximum(np.linalg.norm(roots, axis=1, keepdims=True), 1e-9)
-    return _unit(roots.reshape(1, -1))[0]
+    pooled: Float32Array = _unit(roots.reshape(1, -1))[0]
+    return pooled
 
 
 @dataclass(frozen=True, eq=False)

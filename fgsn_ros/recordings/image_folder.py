@@ -45,7 +45,7 @@ def open_image_folder(path: Path, settings: RecordingSettings) -> FolderRecordin
         RecordingError: a file is missing or cannot be used.
     """
     images = _images(path, settings)
-    mount, mounted = _mount(path / CAMERA_FILE)
+    mount, mounted = read_camera(path / CAMERA_FILE)
     poses_file = settings.poses
     if poses_file is None and (path / "poses.txt").is_file():
         poses_file = path / "poses.txt"
@@ -87,8 +87,12 @@ def _stamp_of_name(file: Path) -> float:
     return stamp
 
 
-def _mount(path: Path) -> tuple[CameraMount, bool]:
-    """The camera, and whether its mounting is given."""
+def read_camera(path: Path) -> tuple[CameraMount, bool]:
+    """The camera of a camera.yaml, and whether its mounting is given.
+
+    Raises:
+        RecordingError: the file cannot be used.
+    """
     try:
         content = load_yaml(path)
         camera = Camera.from_camera_info(
