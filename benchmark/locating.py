@@ -58,10 +58,10 @@ _MAPPED_WITHIN_M = 5.0
 
 @dataclass(frozen=True)
 class Pair:
-    """Two recordings, by path: one is mapped, frames of the other are located."""
+    """Two recordings in place of the towns: one is mapped, frames of the other are located."""
 
-    map: Path
-    query: Path
+    map: Path | None = None
+    query: Path | None = None
     reference: Path | None = None
     """trajectory of the query in the map frame (TUM text); else its ground truth"""
     map_recording: RecordingSettings = field(default_factory=RecordingSettings)
@@ -81,15 +81,14 @@ class Locating:
     methods: tuple[Method, ...] = ("none", "ssmc", "soft", "gsmc")
     """how labels weigh the matches"""
     towns: tuple[int, ...] = (9001, 9002)
-    """seeds of the towns; none with `pair`"""
+    """seeds of the towns"""
     seasons: tuple[Season, ...] = (Season.WINTER, Season.NIGHT)
     """seasons of the located images"""
     map_s: tuple[float, ...] = (50.0,)
     """length of each town's drive that is mapped, or of all [s]"""
     query_s: tuple[float, ...] = (32.0,)
     """length of each town's located drives, or of all [s], two images a second"""
-    pair: Pair | None = None
-    """recordings in place of the towns"""
+    pair: Pair = field(default_factory=Pair)
     threads: int = 0
     """threads for rendering, 0 for all cores"""
     map: MapSettings = field(default_factory=MapSettings)
@@ -99,6 +98,8 @@ class Locating:
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(len(self.methods) > 0, "give a method")
+        pair = (self.pair.map, self.pair.query)
+        require(pair.count(None) != 1, "give both recordings of a pair")
         for lengths in (self.map_s, self.query_s):
             require(len(lengths) in (1, len(self.towns)), "give one length, or one for each town")
 
@@ -115,7 +116,7 @@ class Locating:
 
     def _cases(self) -> Iterator["Case"]:
         segmenter = Segmenter(load_checkpoint(self.checkpoint), self.segmenter)
-        if self.pair is not None:
+        if self.pair.map is not None and self.pair.query is not None:
             query = open_recording(self.pair.query, self.pair.query_recording)
             mapped = open_recording(self.pair.map, self.pair.map_recording)
             yield Case(self, segmenter, query.name, mapped, query, repr(self.pair), "")
@@ -193,8 +194,9 @@ class Case:
         log_ratio = require_log_ratio(self.segmenter.checkpoint)
         locator = Locator(semantic_map, local, log_ratio, settings)
         truth = require_ground_truth(self.query)
-        if self.settings.pair is not None and self.settings.pair.reference is not None:
-            truth = read_reference(self.settings.pair.reference, self.query)
+        reference = self.settings.pair.reference
+        if reference is not None:
+            truth = read_reference(reference, self.query)
         mount = next(iter(self.query.cameras.values()))
         rows = []
         for stamp, features, label_map in tqdm(self._seen(), f"{self.name} {title}"):
