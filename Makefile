@@ -1,4 +1,4 @@
-# make setup | demo | test | lint | docs | robot | bench; each installs what it needs first, which costs
+# make setup | demo | test | fuzz | lint | docs | robot | bench; each installs what it needs first, which costs
 # nothing the second time. `demo` and `robot` need less than `setup` installs: no PyTorch.
 # Where ROS 2 is (sourced, or in /opt/ros), the set-up is made for it and `make test` runs its tests too.
 ROS_SETUP := $(firstword $(wildcard /opt/ros/$(or $(ROS_DISTRO),*)/setup.bash) $(if $(ROS_DISTRO),/dev/null))
@@ -11,7 +11,7 @@ COMMA := ,
 # One thread a test process: two processes share the cores.
 ONE_THREAD := OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1
 
-.PHONY: setup demo test lint docs robot bench clean
+.PHONY: setup demo test fuzz lint docs robot bench clean
 .DELETE_ON_ERROR:
 
 setup: $(STAMP)
@@ -44,6 +44,11 @@ ifdef ROS_SETUP
 else
 	@echo "no ROS 2 found: its launch tests were skipped"
 endif
+
+# Damaged inputs of all readers, COUNT in all; the same again for the same SEED.
+fuzz: setup
+	$(ONE_THREAD) PYTHONPATH=test/fuzz $(VENV)/bin/python -m fuzzing \
+	    --count $(or $(COUNT),200000) --seed $(or $(SEED),0)
 
 docs: setup
 	$(VENV)/bin/mkdocs build --strict

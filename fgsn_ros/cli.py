@@ -8,15 +8,26 @@ import sys
 import textwrap
 import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, cast
 
-from tqdm import tqdm
-
+from fgsn_ros.caches import provide
+from fgsn_ros.commands.paths import check_inputs
 from fgsn_ros.config import load_yaml, missing_module, override, require
 from fgsn_ros.errors import FgsnError, Stopped
+from fgsn_ros.terminal import (
+    Terminated,
+    complain,
+    end_output,
+    end_progress_bars,
+    orderly_end,
+    prepare_streams,
+    say,
+    warnings_said,
+)
 
 
 @dataclass(frozen=True)
@@ -111,6 +122,9 @@ COMMANDS = {
 }
 """Commands by their words."""
 
+_NO_MEMORY = ("can't allocate memory", "bad_alloc", "Failed to allocate memory")
+"""How PyTorch and ONNX Runtime say so, of the CPU's."""
+
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130
 EXIT_SIGNAL = 128
@@ -121,23 +135,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; errors that a user can act on become one line on stderr and exit code 2."""
     # numba finds the older TBB that open3d brings, and takes another threading layer
     warnings.filterwarnings("ignore", message="The TBB threading layer requires")
-    message, exit_code = _attempt(list(sys.argv[1:] if arguments is None else arguments))
-    _end_progress_bars()
-    if message:
-        print("fgsn:", " ".join(message.split()), file=sys.stderr)
-    return exit_code
-
-
-def _end_progress_bars() -> None:
-    """End the line of each bar that an error left open, so that what follows has its own."""
-    for bar in list(getattr(tqdm, "_instances", ())):
-        bar.close()
+    provide("MPLCONFIGDIR")
+    prepare_streams()
+    with warnings_said(), orderly_end():
+        message, exit_code = _attempt(list(sys.argv[1:] if arguments is None else arguments))
+        end_progress_bars()
+        if message:
+            complain(message)
+        with suppress(OSError):  # said already, or nobody listens
+            end_output()
+        return exit_code
 
 
 def _attempt(arguments: list[str]) -> tuple[str, int]:
     """Run one command; what to report, empty if all went well, and the exit code."""
     try:
         _run(arguments)
+        end_output()
+    except Terminated as signalled:
+        return str(signalled), EXIT_SIGNAL + signalled.number
     except KeyboardInterrupt:
         return "interrupted", EXIT_INTERRUPTED
     except Stopped as stopped:
@@ -147,11 +163,16 @@ def _attempt(arguments: list[str]) -> tuple[str, int]:
     except MemoryError:
         return "error: out of memory; give it less at once", EXIT_ERROR
     except RuntimeError as error:
-        if "out of memory" not in str(error):  # as PyTorch says it, of a GPU
+        message = _out_of_memory(error)
+        if not message:
             raise
-        return "error: out of GPU memory; give it less at once", EXIT_ERROR
+        return message, EXIT_ERROR
     except ModuleNotFoundError as error:
         return f"error: {missing_module(error.name or str(error))}", EXIT_ERROR
+    except ValueError as error:
+        if "null byte" not in str(error):
+            raise
+        return "error: a path holds a NUL character", EXIT_ERROR
     except BrokenPipeError:
         return "", EXIT_ERROR  # whoever read the output has left
     except OSError as error:
@@ -161,24 +182,36 @@ def _attempt(arguments: list[str]) -> tuple[str, int]:
     return "", 0
 
 
+def _out_of_memory(error: RuntimeError) -> str:
+    """What to say if memory is what PyTorch or ONNX Runtime lacked; empty if it is not."""
+    text = str(error)
+    if "out of memory" in text:
+        return "error: out of GPU memory; give it less at once"
+    if any(words in text for words in _NO_MEMORY):
+        return "error: out of memory; give it less at once"
+    return ""
+
+
 def _run(arguments: list[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(_usage())
+        say(_usage())
         return
     if arguments[0] == "--version":
-        print(_version())
+        say(_version())
         return
     if arguments[0] == "simulate" and arguments[1:2] in (["-h"], ["--help"]):
-        print(_usage())
+        say(_usage())
         return
     name = _command_name(arguments)
     flags = arguments[len(name.split()) :]
     if {"-h", "--help"} & set(flags):
         from fgsn_ros.command_help import help_page
 
-        print(help_page(name, _default(_settings(name), None), COMMANDS[name].common.split()))
+        say(help_page(name, _default(_settings(name), None), COMMANDS[name].common.split()))
         return
-    _parse(name, flags).run()
+    command = _parse(name, flags)
+    check_inputs(command)
+    command.run()
 
 
 def _version() -> str:

@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib.util
 import inspect
+import os
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,9 +14,9 @@ from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
-import yaml
-
+from fgsn_ros.documents import MOST_YAML_CHARACTERS, parse_yaml
 from fgsn_ros.errors import SettingsError
+from fgsn_ros.text_files import read_text
 
 Settings = TypeVar("Settings")
 
@@ -42,6 +43,27 @@ def require(condition: bool, message: str) -> None:
     """Raise SettingsError with `message` unless `condition` holds."""
     if not condition:
         raise SettingsError(message)
+
+
+def user_path(text: str) -> Path:
+    """The path that a settings file names; `~` is the home.
+
+    Raises:
+        SettingsError: it can be no path, or there is no such user.
+    """
+    require(_can_be_path(text), f"{text!r} is no path")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise SettingsError(f"{text}: there is no home of that user; write the path out") from error
+
+
+def _can_be_path(text: str) -> bool:
+    """Whether the system takes it: no NUL, no half of a surrogate pair."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
 
 
 def require_extra(extra: str, *modules: str) -> None:
@@ -76,8 +98,8 @@ def load_yaml(path: Path) -> dict[str, object]:
         SettingsError: the file cannot be read or is not a mapping.
     """
     try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = parse_yaml(read_text(path, MOST_YAML_CHARACTERS))
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise SettingsError(f"cannot read settings from {path}: {reason}") from error
     if content is None:
@@ -181,7 +203,7 @@ def _converted(annotation: Any, value: Any, source: str) -> Any:
             return value
         if annotation is float and type(value) is int:
             return float(value)
-        if annotation is Path and isinstance(value, (str, Path)):
+        if annotation is Path and isinstance(value, (str, Path)) and _can_be_path(str(value)):
             return Path(value)
     raise SettingsError(f"{source}: {value!r} is not {_name(annotation)}")
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from types import TracebackType
 
 from fgsn_ros.errors import FgsnError, RecordingError
 
@@ -16,7 +17,8 @@ _log = logging.getLogger(__name__)
 class LeftOut:
     """What of an input is left out, by reason.
 
-    Those who read add every item to it, good or bad, and call `close` after the last one.
+    Those who read add every item to it, good or bad, and call `close` after the last one; as a
+    context it does so itself, and of a reader that stops early only says what was left out so far.
     """
 
     def __init__(
@@ -74,8 +76,27 @@ class LeftOut:
         self._check(total)
         if total and not self._good:
             raise self._error(f"{self._in_words(total)}; nothing is left")
+        self.say()
+
+    def say(self) -> None:
+        """Say in one line what was left out so far, whatever its share."""
         if self.counts:
+            total = self._good + self.counts.total()
             _log.warning("%s are left out", self._in_words(total))
+
+    def __enter__(self) -> "LeftOut":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        elif issubclass(kind, GeneratorExit):
+            self.say()
 
     def _check(self, total: int) -> None:
         if self.counts.total() > max(MAX_SHARE * total, FEW):

@@ -1,8 +1,8 @@
 """Localize a robot from live topics, from a bag, or in the demo.
 
 A segmentation node in each camera's namespace, the localization node in the launch's own, and on
-request RViz, a bag played and a bag recorded. A wrong argument, or a node that fails, ends the
-launch with a line that says so and a non-zero exit code.
+request RViz, Nav2's lifecycle manager, a bag played and a bag recorded. A wrong argument, or a
+node that fails, ends the launch with a line that says so and a non-zero exit code.
 """
 
 import re
@@ -46,11 +46,16 @@ DEFAULTS = {
     **dict.fromkeys(DESCRIPTIONS, ""),
     **dict.fromkeys(FLAGS, "false"),
     "autostart": "true",
-    "odom": "/odom",
+    "odom": "odom",
     "params_file": str(CONFIG / "localize.yaml"),
 }
-READY = {"segmentation_node": "labels, stride", "localization_node": "active"}
+READY = "]: active"
 """What a node says when it is ready for a bag."""
+UNUSABLE = 2
+"""Exit code of a node whose arguments are wrong: starting it again would not help."""
+RESPAWN_DELAY_S = 2.0
+TF = ("tf", "tf_static")
+MANAGER = "nav2_lifecycle_manager"
 BAG_DELAY_S = 2.0
 """The bag waits so long then, at its first time: subscriptions find their publishers."""
 LAST_LABELS_S = 2.0
@@ -58,6 +63,7 @@ LAST_LABELS_S = 2.0
 OUTPUTS = (
     "pose",
     "quality",
+    "status",
     "path",
     "odometry_path",
     "particles",
@@ -79,36 +85,39 @@ def generate_launch_description() -> LaunchDescription:
 def _start(context: LaunchContext) -> Actions:
     given = {name: context.launch_configurations[name].strip() for name in DESCRIPTIONS}
     namespace = context.launch_configurations.get("ros_namespace", "").rstrip("/")
-    if flag(given, "rviz"):
-        _require_rviz()
+    for name, package in (("rviz", "rviz2"), ("managed", MANAGER)):
+        if flag(given, name):
+            _require(name, package)
     if flag(given, "demo"):
         return _demo(given, namespace)
-    return _localize(checked(given), namespace)
+    return _localize(checked(given, namespace), namespace)
 
 
-def _require_rviz() -> None:
+def _require(name: str, package: str) -> None:
     try:
-        get_package_share_directory("rviz2")
+        get_package_share_directory(package)
     except PackageNotFoundError:
-        raise RuntimeError("rviz:=true needs the package rviz2: install it") from None
+        raise RuntimeError(f"{name}:=true needs the package {package}: install it") from None
 
 
 def _localize(arguments: LaunchArguments, namespace: str) -> Actions:
     """Everything that is asked for; a bag starts when the nodes are ready."""
-    nodes = [_segmentation(camera, arguments) for camera in arguments.cameras]
-    waiting = [(node, READY["segmentation_node"]) for node in nodes]
-    localization = _localization(arguments)
-    if arguments.autostart:
-        waiting.append((localization, READY["localization_node"]))
-    processes = [*nodes, localization]
-    if arguments.record is not None:
-        processes.append(_recorder(arguments, namespace))
-    actions: Actions = [*processes, *map(_end_with, processes)]
+    nodes = [
+        *(_segmentation(camera, arguments) for camera in arguments.cameras),
+        _localization(arguments),
+    ]
+    others = [] if arguments.record is None else [_recorder(arguments, namespace)]
+    if arguments.managed:
+        others.append(_manager(arguments))
+    actions: Actions = [*nodes, *others]
+    actions += [_end_with(node, only=UNUSABLE if arguments.respawn else None) for node in nodes]
+    actions += map(_end_with, others)
     if arguments.rviz:
-        actions += _rviz(arguments)
+        actions += _rviz(arguments, namespace)
     if arguments.bag is not None:
         player = _player(arguments.bag)
         after = _after_bag(player, arguments.rviz)
+        waiting = nodes if arguments.autostart else []
         actions += _when_ready(waiting, [player, after, *_resumer()])
     return actions
 
@@ -119,6 +128,7 @@ def _localize(arguments: LaunchArguments, namespace: str) -> Actions:
 def _segmentation(camera: Camera, arguments: LaunchArguments) -> Node:
     parameters: dict[str, Any] = {
         "checkpoint": ParameterValue(str(arguments.checkpoint), value_type=str),
+        "autostart": arguments.autostart and not arguments.managed,
         "use_sim_time": arguments.use_sim_time,
     }
     if camera.transport:
@@ -133,6 +143,8 @@ def _segmentation(camera: Camera, arguments: LaunchArguments) -> Node:
         namespace=camera.namespace,
         parameters=[str(arguments.params_file), parameters],
         remappings=remappings,
+        respawn=arguments.respawn,
+        respawn_delay=RESPAWN_DELAY_S,
         output="screen",
     )
 
@@ -142,7 +154,7 @@ def _localization(arguments: LaunchArguments) -> Node:
         "map": ParameterValue(str(arguments.map), value_type=str),
         "checkpoint": ParameterValue(str(arguments.checkpoint), value_type=str),
         "cameras": [camera.namespace for camera in arguments.cameras],
-        "autostart": arguments.autostart,
+        "autostart": arguments.autostart and not arguments.managed,
         "use_sim_time": arguments.use_sim_time,
     }
     if arguments.initial_pose is not None:
@@ -153,19 +165,44 @@ def _localization(arguments: LaunchArguments) -> Node:
         package="fgsn_ros",
         executable="localization_node",
         parameters=[str(arguments.params_file), parameters],
-        remappings=[("odom", arguments.odom)],
+        remappings=[("odom", arguments.odom), *_tf(arguments)],
+        respawn=arguments.respawn,
+        respawn_delay=RESPAWN_DELAY_S,
         output="screen",
     )
 
 
-def _rviz(arguments: LaunchArguments) -> Actions:
-    shown = f"/{arguments.cameras[0].namespace}/map_overlay"
+def _manager(arguments: LaunchArguments) -> Node:
+    cameras = [camera.namespace for camera in arguments.cameras]
+    names = [*(f"{camera}/segmentation_node" for camera in cameras), "localization_node"]
+    return Node(
+        package=MANAGER,
+        executable="lifecycle_manager",
+        name="lifecycle_manager_fgsn",
+        parameters=[
+            {
+                "node_names": names,
+                "autostart": arguments.autostart,
+                "use_sim_time": arguments.use_sim_time,
+            }
+        ],
+        output="screen",
+    )
+
+
+def _tf(arguments: LaunchArguments) -> list[tuple[str, str]]:
+    return [(f"/{name}", name) for name in TF] if arguments.own_tf else []
+
+
+def _rviz(arguments: LaunchArguments, namespace: str) -> Actions:
+    shown = f"{namespace}/{arguments.cameras[0].namespace}/map_overlay"
+    ours = [(f"/{name}", f"{namespace}/{name}") for name in OUTPUTS] if namespace else []
     node = Node(
         package="rviz2",
         executable="rviz2",
         arguments=["-d", str(CONFIG / "localize.rviz")],
         parameters=[{"use_sim_time": arguments.use_sim_time}],
-        remappings=[("/camera/map_overlay", shown)],
+        remappings=[("/camera/map_overlay", shown), *ours, *_tf(arguments)],
         output="log",
     )
     return [node] if arguments.bag is None else [node, _end_with(node)]
@@ -193,9 +230,12 @@ def _recorder(arguments: LaunchArguments, namespace: str) -> ExecuteProcess:
         for topic in ("labels", "labels/camera_info", "labels/info")
     ]
     topics = [f"{namespace}/{name}" for name in (*OUTPUTS, *labels)]
-    topics += [arguments.odom, "/ground_truth", "/tf", "/tf_static", "/diagnostics"]
+    topics += [f"{namespace if arguments.own_tf else ''}/{name}" for name in TF]
+    topics += [arguments.odom, "/ground_truth", "/diagnostics"]
     regex = f"^({'|'.join(map(re.escape, topics))})$"
-    options = ["--use-sim-time"] if arguments.use_sim_time else []
+    # it has no namespace: its name alone tells it from another robot's
+    options = ["--node-name", f"{namespace}/bag_recorder".strip("/").replace("/", "_")]
+    options += ["--use-sim-time"] if arguments.use_sim_time else []
     return ExecuteProcess(
         cmd=["ros2", "bag", "record", "-o", str(arguments.record), *options, "-e", regex],
         name="bag_recorder",
@@ -206,11 +246,19 @@ def _recorder(arguments: LaunchArguments, namespace: str) -> ExecuteProcess:
 # Order of events
 
 
-def _end_with(process: ExecuteProcess, always: bool = True) -> RegisterEventHandler:
-    """End the launch when a process ends, with an error if that did; or only then."""
+def _end_with(
+    process: ExecuteProcess, always: bool = True, only: int | None = None
+) -> RegisterEventHandler:
+    """End the launch when a process ends, with an error if that did.
+
+    Args:
+        process: Whose end.
+        always: Whether to end without an error too.
+        only: The one exit code that ends it, if any other is to be survived.
+    """
 
     def ended(event: Any, context: LaunchContext) -> Shutdown | None:
-        if context.is_shutdown:
+        if context.is_shutdown or only not in (None, event.returncode):
             return None
         if event.returncode != 0:
             raise RuntimeError(f"{event.process_name} failed with exit code {event.returncode}")
@@ -219,13 +267,15 @@ def _end_with(process: ExecuteProcess, always: bool = True) -> RegisterEventHand
     return RegisterEventHandler(OnProcessExit(target_action=process, on_exit=ended))
 
 
-def _when_ready(waiting: list[tuple[Node, str]], actions: Actions) -> Actions:
+def _when_ready(nodes: list[Node], actions: Actions) -> Actions:
     """Handlers that start `actions` once each node has said that it is ready."""
-    missing = {node for node, _ in waiting}
+    if not nodes:
+        return actions
+    missing = set(nodes)
 
-    def listener(node: Node, sign: str) -> RegisterEventHandler:
+    def listener(node: Node) -> RegisterEventHandler:
         def heard(event: Any) -> Actions | None:
-            if node not in missing or sign not in event.text.decode(errors="replace"):
+            if node not in missing or READY not in event.text.decode(errors="replace"):
                 return None
             missing.remove(node)
             return None if missing else actions
@@ -234,7 +284,7 @@ def _when_ready(waiting: list[tuple[Node, str]], actions: Actions) -> Actions:
             OnProcessIO(target_action=node, on_stdout=heard, on_stderr=heard)
         )
 
-    return [listener(node, sign) for node, sign in waiting]
+    return [listener(node) for node in nodes]
 
 
 def _after_bag(player: ExecuteProcess, rviz: bool) -> RegisterEventHandler:
@@ -258,10 +308,16 @@ def _demo(given: dict[str, str], namespace: str) -> Actions:
     """Make the drives and the map where they are missing, then localize."""
     check_demo(given)
     drives = demo_drives()
-    texts = {"map": str(drives.map), "checkpoint": str(CHECKPOINT), "bag": str(drives.winter)}
+    texts = {
+        "map": str(drives.map),
+        "checkpoint": str(CHECKPOINT),
+        "bag": str(drives.winter),
+        "initial_pose": "ground_truth",
+        "odom": "/odom",
+    }
 
     def localize() -> Actions:
-        return _localize(checked({**given, **texts, "initial_pose": "ground_truth"}), namespace)
+        return _localize(checked({**given, **texts}, namespace), namespace)
 
     missing = drives.missing()
     if not missing:

@@ -10,9 +10,13 @@ import fgsn_ros
 PACKAGE = Path(fgsn_ros.__file__).parent
 LAYERS = {
     "errors": 0,
+    "documents": 0,
     "config": 0,
     "outputs": 0,
+    "caches": 0,
+    "kernel_cache": 0,
     "left_out": 0,
+    "text_files": 0,
     "lookahead": 0,
     "geometry": 1,
     "messages": 2,
@@ -28,6 +32,7 @@ LAYERS = {
     "commands": 8,
     "cli": 8,
     "command_help": 8,
+    "terminal": 8,
     "nodes": 8,
 }
 TOP = 8

@@ -6,17 +6,21 @@ from typing import Annotated
 
 import tyro
 
+from fgsn_ros.commands.paths import inputs_of
 from fgsn_ros.config import require, require_extra
 from fgsn_ros.correspondences.across_drives import CrossSettings, write_cross_correspondences
+from fgsn_ros.correspondences.files import CORRESPONDENCE_FOLDER
 from fgsn_ros.correspondences.within_drive import (
     SelfCorrespondenceSettings,
     write_self_correspondences,
 )
 from fgsn_ros.errors import RecordingError
-from fgsn_ros.outputs import check_output
-from fgsn_ros.recordings.bag_files import is_bag, read_topics
+from fgsn_ros.outputs import check_folder
+from fgsn_ros.recordings.bag_files import read_topics
+from fgsn_ros.recordings.bag_paths import is_bag
 from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.recordings.recording import Recording, RecordingSettings
+from fgsn_ros.terminal import say
 
 OWN_POSES = Path("own")
 """In the place of a pose file: the poses that the recording holds."""
@@ -50,20 +54,20 @@ class Correspondences:
     def run(self) -> None:
         """Write the folder."""
         require_extra("train", "h5py")
-        check_output(self.output, self.overwrite)
+        check_folder(self.output, CORRESPONDENCE_FOLDER, self.overwrite, inputs_of(self))
         recordings = self._recordings()
         if len(recordings) == 1:
             count = write_self_correspondences(
                 recordings[0], self.output, self.pairs, self.overwrite
             )
-            print(f"{self.output}: {count} pairs of images")
+            say(f"{self.output}: {count} pairs of images")
             return
         counts = write_cross_correspondences(
             recordings, self.output, self.pairs, self.across, self.overwrite
         )
         first = recordings[0].name
         for recording, count in zip(recordings, counts, strict=True):
-            print(f"{self.output}: {count} pairs of images of {first} and {recording.name}")
+            say(f"{self.output}: {count} pairs of images of {first} and {recording.name}")
 
     def _recordings(self) -> list[Recording]:
         """The recordings, each with poses."""

@@ -8,19 +8,21 @@ from numpy.typing import NDArray
 
 from fgsn_ros.commands.compilation import compilation_said
 from fgsn_ros.commands.demo_picture import Scene, draw
+from fgsn_ros.commands.paths import inputs_of
 from fgsn_ros.commands.result_folder import Localization, Result
 from fgsn_ros.commands.start import Start
 from fgsn_ros.commands.view import View, check_view
 from fgsn_ros.config import require, require_extra
-from fgsn_ros.evaluation.report import evaluation_table
+from fgsn_ros.evaluation.report import RESULT_FOLDER, evaluation_table
 from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.mapping.builder import build_map
 from fgsn_ros.mapping.map_files import save_map
-from fgsn_ros.outputs import check_output, whole_folder
+from fgsn_ros.outputs import check_folder, whole_folder
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter
 from fgsn_ros.simulation.drive import DriveSettings, SimulatedDrive
 from fgsn_ros.simulation.seasons import Season
+from fgsn_ros.terminal import say
 
 PACKAGED_CHECKPOINT = Path(__file__).parent.parent / "data" / "town.onnx"
 """Trained on simulated towns other than the demo's; only for simulated drives."""
@@ -62,19 +64,19 @@ class Demo:
     def run(self) -> None:
         """Drive, map, localize; print the table and write the output folder."""
         require_extra("simulation", "open3d")
-        check_output(self.output, self.overwrite)
-        check_view(self.view, self.overwrite)
+        check_folder(self.output, RESULT_FOLDER, self.overwrite, inputs_of(self))
+        check_view(self.view, self.overwrite, self.output, inputs_of(self))
         with compilation_said(about_s=25):
             result = self._result()
-        print(evaluation_table(result.metrics))
-        print(f"the picture: {self.output / 'demo.png'}")
+        say(evaluation_table(result.metrics))
+        say(f"the picture: {self.output / 'demo.png'}")
 
     def _result(self) -> Result:
         segmenter = Segmenter(load_checkpoint(self.checkpoint))
         summer, drive = self._drives()
-        print(f"1 of 2: a map from a drive in {Season.SUMMER.value}")
+        say(f"1 of 2: a map from a drive in {Season.SUMMER.value}")
         semantic_map = build_map(summer, segmenter)
-        print(f"2 of 2: localize a drive in {self.season.value} on it, rendered frame by frame")
+        say(f"2 of 2: localize a drive in {self.season.value} on it, rendered frame by frame")
         localization = Localization(
             drive,
             drive.ground_truth,
@@ -84,7 +86,7 @@ class Demo:
             self.localizer,
             self.view,
         )
-        with whole_folder(self.output, self.overwrite) as folder:
+        with whole_folder(self.output, RESULT_FOLDER, self.overwrite) as folder:
             save_map(folder / "map", semantic_map)
             result = localization.write(folder)
             draw(folder / "demo.png", _scene(localization, result, summer, drive))

@@ -7,8 +7,10 @@ from typing import Annotated
 
 import tyro
 
+from fgsn_ros.commands.paths import inputs_of
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.evaluation.label_folders import (
+    MOST_CLASSES,
     LabelFolder,
     count_pairs,
     open_label_folder,
@@ -21,8 +23,10 @@ from fgsn_ros.evaluation.segmentation_metrics import (
     cluster_metrics,
     segmentation_table,
 )
-from fgsn_ros.outputs import check_output, whole_file
+from fgsn_ros.outputs import check_file, whole_file
 from fgsn_ros.segmentation.labels import CLASS_NAMES_FILE
+from fgsn_ros.terminal import say
+from fgsn_ros.text_files import read_text
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class EvaluateSegmentation:
     def run(self) -> None:
         """Print the table, and write the metrics where an output is named."""
         if self.output is not None:
-            check_output(self.output, self.overwrite)
+            check_file(self.output, self.overwrite, inputs_of(self))
         folder = open_label_folder(self.labels)
         pairs = pair_images(folder.root, self.classes, self.label_suffix, self.class_suffix)
         stride = folder.label_set.stride if folder.label_set else None
@@ -66,10 +70,10 @@ class EvaluateSegmentation:
             **_metrics(table, folder, self._names(folder)),
         }
         if self.output is not None:
-            with whole_file(self.output) as temporary:
+            with whole_file(self.output, self.overwrite) as temporary:
                 temporary.write_text(json.dumps(metrics, indent=2, allow_nan=False) + "\n")
-        print(segmentation_table(metrics))
-        print(
+        say(segmentation_table(metrics))
+        say(
             f"{len(pairs.pairs)} images; {pairs.without_classes} without classes and "
             f"{pairs.without_labels} without labels are left out"
         )
@@ -105,13 +109,17 @@ def _metrics(table: Contingency, folder: LabelFolder, names: tuple[str, ...] | N
         )
     if kind == "fgsn" or labels > count:
         return cluster_metrics(table.counts[:count])
+    if count > MOST_CLASSES:
+        raise RecordingError(
+            f"{count} classes are named; more than {MOST_CLASSES} are not compared"
+        )
     return class_metrics(table.confusion(count), names)
 
 
 def _lines(path: Path) -> tuple[str, ...]:
     try:
-        lines = tuple(line.strip() for line in path.read_text().splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
+        lines = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
+    except (OSError, UnicodeError) as error:
         raise RecordingError(f"cannot read class names from {path}: {error}") from error
     if not lines:
         raise RecordingError(f"{path} names no classes; write a name a line")

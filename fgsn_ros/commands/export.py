@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from fgsn_ros.commands.paths import inputs_of
 from fgsn_ros.config import require
-from fgsn_ros.outputs import check_output
+from fgsn_ros.outputs import check_file
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
+from fgsn_ros.terminal import say
 
 _LARGEST_PX = 16384
 
@@ -48,7 +50,7 @@ class Export:
 
     def run(self) -> None:
         """Write the file."""
-        check_output(self.output, self.overwrite)
+        check_file(self.output, self.overwrite, inputs_of(self))
         require(self.output.suffix == ".onnx", "the name of the output must end in .onnx")
         checkpoint = load_checkpoint(self.checkpoint)
         _ = checkpoint.network  # where there is no PyTorch, this says so
@@ -58,8 +60,8 @@ class Export:
         if self.width is not None and self.height is not None:
             size = self.height, self.width
             images = f"{self.width}x{self.height} images, stride {stride}"
-        equal = export_onnx(self.output, checkpoint, size, stride)
-        print(
+        equal = export_onnx(self.output, checkpoint, size, stride, self.overwrite)
+        say(
             f"{self.output}: {checkpoint.architecture} with {checkpoint.label_count} labels for "
             f"{images}, opset {OPSET}; {100 * equal:.2f} % of the labels as PyTorch's"
         )

@@ -32,6 +32,7 @@ class LabelWriter:
         self._overlays = overlays
         self._video = video
         self._videos: dict[str, VideoWriter] = {}
+        self._video_sizes: dict[str, tuple[int, int]] = {}
 
     def __enter__(self) -> "LabelWriter":
         return self
@@ -65,14 +66,18 @@ class LabelWriter:
         if self._overlays:
             _write(self._folder / "overlays" / f"{named.name}.jpg", blended[..., ::-1])
         if self._video:
-            self._video_of(named.camera).add(named.stamp, blended)
+            self._add_to_video(named, blended)
 
-    def _video_of(self, camera: str) -> VideoWriter:
+    def _add_to_video(self, named: NamedImage, blended: NDArray[np.uint8]) -> None:
+        camera = named.camera
         if camera not in self._videos:
             path = self._folder / camera / "overlay.mp4"
             path.parent.mkdir(parents=True, exist_ok=True)
             self._videos[camera] = VideoWriter(path)
-        return self._videos[camera]
+            self._video_sizes[camera] = blended.shape[1], blended.shape[0]
+        # A camera may change its size; its film has one.
+        resized = cv2.resize(blended, self._video_sizes[camera])
+        self._videos[camera].add(named.stamp, np.asarray(resized, np.uint8))
 
 
 def _write(path: Path, image: NDArray[np.generic]) -> None:

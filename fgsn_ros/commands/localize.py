@@ -7,18 +7,20 @@ from typing import Annotated
 import tyro
 
 from fgsn_ros.commands.compilation import compilation_said
+from fgsn_ros.commands.paths import inputs_of
 from fgsn_ros.commands.result_folder import Localization, Result
 from fgsn_ros.commands.start import Start
 from fgsn_ros.commands.view import View, check_view
-from fgsn_ros.evaluation.report import evaluation_table
+from fgsn_ros.evaluation.report import RESULT_FOLDER, evaluation_table
 from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.pipeline import LocalizationRun
 from fgsn_ros.mapping.map_files import load_map
-from fgsn_ros.outputs import check_output, whole_folder
+from fgsn_ros.outputs import check_folder, whole_folder
 from fgsn_ros.recordings.open import open_recording, read_reference
 from fgsn_ros.recordings.recording import RecordingSettings
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
+from fgsn_ros.terminal import say
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,12 @@ class Localize:
 
     def run(self) -> None:
         """Localize, write the result folder, and print the table of errors."""
-        check_output(self.output, self.overwrite)
-        check_view(self.view, self.overwrite)
+        check_folder(self.output, RESULT_FOLDER, self.overwrite, inputs_of(self))
+        check_view(self.view, self.overwrite, self.output, inputs_of(self))
         with compilation_said(about_s=7):
             result = self._result()
-        print(evaluation_table(result.metrics))
-        print(f"{self.output}: {_speed(result.run)}")
+        say(evaluation_table(result.metrics))
+        say(f"{self.output}: {_speed(result.run)}")
 
     def _result(self) -> Result:
         semantic_map = load_map(self.map)
@@ -63,11 +65,11 @@ class Localize:
         recording = open_recording(self.recording_path, self.recording)
         reference = recording.ground_truth
         if self.reference is not None:
-            reference = read_reference(self.reference, recording)
+            reference = read_reference(self.reference, recording, self.recording.max_pose_gap_s)
         localization = Localization(
             recording, reference, semantic_map, segmenter, self.start, self.localizer, self.view
         )
-        with whole_folder(self.output, self.overwrite) as folder:
+        with whole_folder(self.output, RESULT_FOLDER, self.overwrite) as folder:
             return localization.write(folder, self.bag, self.skip_s)
 
 

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from fgsn_ros.commands.compilation import compilation_said
 from fgsn_ros.commands.locate_input import LocateInput, Query, open_queries
+from fgsn_ros.commands.paths import inputs_of
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.evaluation.trajectory_errors import THRESHOLDS
 from fgsn_ros.geometry import poses
@@ -23,11 +24,13 @@ from fgsn_ros.locating.locator import Located, Locator, LocatorSettings
 from fgsn_ros.mapping.local_features import load_local_features
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.mapping.semantic_map import check_fingerprint
-from fgsn_ros.outputs import check_output, whole_folder
+from fgsn_ros.outputs import Layout, check_folder, whole_folder
 from fgsn_ros.recordings.recording import RecordingSettings
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 
+_FORMAT = "fgsn_ros located images"
+LOCATED_FOLDER = Layout("images.json", f'"{_FORMAT}"', ("poses.txt", "trajectory.tum"))
 _ROWS = 20
 """A table of more images is in the output folder alone."""
 
@@ -58,7 +61,7 @@ class Locate:
 
     def run(self) -> None:
         """Locate the images, write the folder, and print a table."""
-        check_output(self.output, self.overwrite)
+        check_folder(self.output, LOCATED_FOLDER, self.overwrite, inputs_of(self))
         semantic_map = load_map(self.map)
         local = load_local_features(self.map, semantic_map)
         checkpoint = load_checkpoint(self.checkpoint)
@@ -73,7 +76,7 @@ class Locate:
                 for query in tqdm(given.queries, "locate", given.count, unit="image")
             ]
         _require_some(rows)
-        with whole_folder(self.output, self.overwrite) as folder:
+        with whole_folder(self.output, LOCATED_FOLDER, self.overwrite) as folder:
             _write(folder, rows)
         print(_table(rows[:_ROWS]))
         print(f"{self.output}: {_summary(rows, given)}")
@@ -128,7 +131,8 @@ def _require_some(rows: list[Row]) -> None:
 
 
 def _write(folder: Path, rows: list[Row]) -> None:
-    (folder / "images.json").write_text(json.dumps([_values(row) for row in rows], indent=1) + "\n")
+    content = {"format": _FORMAT, "images": [_values(row) for row in rows]}
+    (folder / "images.json").write_text(json.dumps(content, indent=1) + "\n")
     found = [row for row in rows if not row.why_not]
     (folder / "poses.txt").write_text("".join(_benchmark_line(row) for row in found))
     stamped = {row.query.stamp: row.pose()[0] for row in found if row.query.stamp is not None}

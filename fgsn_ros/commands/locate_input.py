@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from fgsn_ros.config import require
 from fgsn_ros.errors import RecordingError
-from fgsn_ros.geometry.cameras import CameraMount
+from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, CameraMount
 from fgsn_ros.messages.images import IMAGE_SUFFIXES, check_size
+from fgsn_ros.recordings.camera_files import read_camera
 from fgsn_ros.recordings.folder_recording import read_image
-from fgsn_ros.recordings.image_folder import read_camera
 from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.recordings.recording import Recording, RecordingSettings
 
@@ -56,7 +56,10 @@ def open_queries(
         )
         require(settings == RecordingSettings(), "images are no recording; leave out --recording.*")
         assert camera is not None
-        return LocateInput(_of_files(inputs, read_camera(camera)[0]), len(inputs))
+        calibrated, mounting = read_camera(camera)
+        T_base_camera = T_BASE_OPTICAL if mounting is None else mounting
+        mount = CameraMount(calibrated, T_base_camera, "camera")
+        return LocateInput(_of_files(inputs, mount), len(inputs))
     require(
         len(inputs) == 1,
         "name image files, or one recording: "

@@ -11,16 +11,18 @@ import tyro
 from tqdm import tqdm
 
 from fgsn_ros.commands.label_writer import LabelWriter
+from fgsn_ros.commands.paths import inputs_of
 from fgsn_ros.commands.segment_input import SegmentInput, open_input
 from fgsn_ros.config import require
 from fgsn_ros.errors import OutputError
 from fgsn_ros.lookahead import read_ahead
-from fgsn_ros.outputs import check_output, whole_folder
+from fgsn_ros.outputs import check_folder, whole_folder
 from fgsn_ros.recordings.recording import RecordingSettings
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
-from fgsn_ros.segmentation.labels import LabelSet, every_pixel, write_label_set
+from fgsn_ros.segmentation.labels import LABEL_FOLDER, LabelSet, every_pixel, write_label_set
 from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 from fgsn_ros.segmentation.sliding import SlidingSegmenter
+from fgsn_ros.terminal import say
 
 if TYPE_CHECKING:
     from fgsn_ros.training.processes import Processes
@@ -46,7 +48,7 @@ class Segment:
     """label every pixel, not every cell of `segmenter.stride` pixels"""
     crop: int | None = None
     """side of square crops [px] that slide over the image, e.g. 713: labels every pixel, as the
-    published code; the segmenter's stride does not count then"""
+    published code; the segmenter's stride and shrink do not count then"""
     overlays: bool = True
     """also write each image blended with its labels' colours"""
     video: bool = False
@@ -58,19 +60,19 @@ class Segment:
 
     def run(self) -> None:
         """Write the folder; with `torchrun`, each process labels its share of the images."""
-        check_output(self.output, self.overwrite)
+        check_folder(self.output, LABEL_FOLDER, self.overwrite, inputs_of(self))
         given = open_input(self.input, self.recording, self.output)
         require(given.moving or not self.video, "--video takes a video or a recording as input")
         together = int(os.environ.get("WORLD_SIZE", "1")) > 1
         require(not (together and self.video), "--video needs a single process")
         count = self._label_together(given) if together else self._label_alone(given)
         if count is not None:
-            print(f"{self.output}: labels of {count} images")
+            say(f"{self.output}: labels of {count} images")
 
     def _label_alone(self, given: SegmentInput) -> int:
         """The number of images."""
         segmenter, label_set = self._load()
-        with whole_folder(self.output, self.overwrite) as folder:
+        with whole_folder(self.output, LABEL_FOLDER, self.overwrite) as folder:
             count = self._label(given, segmenter, folder, 0, 1)
             write_label_set(folder, label_set)
         return count
@@ -124,7 +126,7 @@ def shared_folder(processes: "Processes", path: Path, overwrite: bool) -> Iterat
         OutputError: it cannot be written, or another machine does not see it.
     """
     if processes.first:
-        with whole_folder(path, overwrite) as folder:
+        with whole_folder(path, LABEL_FOLDER, overwrite) as folder:
             processes.from_first(folder.as_posix())
             yield folder
         return

@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from fgsn_ros.config import require
 from fgsn_ros.errors import RecordingError
-from fgsn_ros.recordings.bag_files import is_bag
+from fgsn_ros.left_out import LeftOut
+from fgsn_ros.recordings.bag_paths import bags_within, is_bag
 from fgsn_ros.recordings.folder_recording import read_image
+from fgsn_ros.recordings.image_names import natural
 from fgsn_ros.recordings.kitti import is_kitti
-from fgsn_ros.recordings.open import open_recording
-from fgsn_ros.recordings.recording import Recording, RecordingSettings
+from fgsn_ros.recordings.open import open_images
+from fgsn_ros.recordings.recording import RecordedImages, RecordingSettings
 from fgsn_ros.recordings.video import Video, open_video
 
 _SUFFIXES = {".png", ".jpg", ".jpeg", ".ppm", ".pgm", ".bmp", ".tif", ".tiff", ".webp"}
@@ -61,7 +63,7 @@ def open_input(path: Path, settings: RecordingSettings, output: Path) -> Segment
     if not path.exists():
         raise RecordingError(f"there is no {path}; name an image, a folder, a video or a bag")
     if is_bag(path) or (path.is_dir() and is_kitti(path)):
-        return _of_recording(open_recording(path, settings))
+        return _of_recording(open_images(path, settings))
     require(settings == RecordingSettings(), f"{path} is no recording; leave out --recording.*")
     if path.is_dir():
         return _of_files(path, _image_paths(path, output))
@@ -70,8 +72,8 @@ def open_input(path: Path, settings: RecordingSettings, output: Path) -> Segment
     return _of_video(open_video(path))
 
 
-def _of_recording(recording: Recording) -> SegmentInput:
-    several = len(recording.cameras) > 1
+def _of_recording(recording: RecordedImages) -> SegmentInput:
+    several = len(recording.camera_names) > 1
     images = (
         NamedImage(
             Path(frame.camera if several else "", f"{frame.stamp:.6f}"),
@@ -98,8 +100,18 @@ def _of_video(video: Video) -> SegmentInput:
 
 def _of_files(root: Path, paths: list[Path]) -> SegmentInput:
     def images(first: int, step: int) -> Iterator[NamedImage]:
-        for path in paths[first::step]:
-            yield NamedImage(path.relative_to(root).with_suffix(""), read_image(path))
+        mine = paths[first::step]
+        with LeftOut(str(root), "images", len(mine)) as left_out:
+            for path in mine:
+                try:
+                    image = read_image(path)
+                except RecordingError as error:
+                    if len(paths) == 1:
+                        raise
+                    left_out.drop(getattr(error, "reason", "damaged"), path.name)
+                    continue
+                left_out.keep()
+                yield NamedImage(path.relative_to(root).with_suffix(""), image)
 
     return SegmentInput(images, len(paths), moving=False)
 
@@ -107,15 +119,22 @@ def _of_files(root: Path, paths: list[Path]) -> SegmentInput:
 def _image_paths(folder: Path, output: Path) -> list[Path]:
     """Images in a folder and its subfolders, but for hidden ones and those of an earlier output."""
     paths = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in _SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-        and output.resolve() not in path.resolve().parents
+        (
+            path
+            for path in folder.rglob("*")
+            if path.suffix.lower() in _SUFFIXES
+            and path.is_file()
+            and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+            and output.resolve() not in path.resolve().parents
+        ),
+        key=natural,
     )
     if not paths:
-        raise RecordingError(f"{folder} holds no image ({', '.join(sorted(_SUFFIXES))})")
+        bags = ", ".join(bag.name for bag in bags_within(folder)[:5])
+        raise RecordingError(
+            f"{folder} holds no image ({', '.join(sorted(_SUFFIXES))})"
+            + (f"; name one of the bags in it: {bags}" if bags else "")
+        )
     names = Counter(path.with_suffix("") for path in paths)
     twice = next((name for name, count in names.items() if count > 1), None)
     if twice is not None:

@@ -6,11 +6,13 @@ from typing import Literal
 
 from fgsn_ros.commands.compilation import compilation_said
 from fgsn_ros.config import require_extra
+from fgsn_ros.correspondences.files import CORRESPONDENCE_FOLDER
 from fgsn_ros.correspondences.simulated import (
     CorrespondenceDriveSettings,
     write_correspondences,
 )
-from fgsn_ros.outputs import check_output
+from fgsn_ros.outputs import check_folder
+from fgsn_ros.recordings.rosbag_writer import BAG_FOLDER
 from fgsn_ros.simulation.bags import write_drive
 from fgsn_ros.simulation.drive import DriveSettings, SimulatedDrive
 
@@ -35,7 +37,7 @@ class SimulateDrive(DriveSettings):
     def run(self) -> None:
         """Render and write the drive."""
         require_extra("simulation", "open3d")
-        check_output(self.output, self.overwrite)
+        check_folder(self.output, BAG_FOLDER, self.overwrite)
         drive = SimulatedDrive(self)
         with compilation_said(about_s=_COMPILATION_S):
             write_drive(drive, self.output, self.storage, self.classes, self.depth, self.overwrite)
@@ -52,6 +54,6 @@ class SimulateCorrespondences(CorrespondenceDriveSettings):
         """Render the drives and write the folder."""
         require_extra("simulation", "open3d")
         require_extra("train", "h5py")
-        check_output(self.output)
+        check_folder(self.output, CORRESPONDENCE_FOLDER)
         with compilation_said(about_s=_COMPILATION_S):
             write_correspondences(self.output, self)

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from fgsn_ros.config import require
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.clocks import Span, apart
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.recordings.recording import Recording, require_odometry
@@ -51,13 +52,36 @@ class Start:
             x, y, z, yaw_deg = self.pose
             return InitialPose.planar(x, y, z, np.deg2rad(yaw_deg), self.std_m, std_yaw)
         if reference is not None:
-            stamp = float(max(odometry.stamps[0], reference.stamps[0]))
-            if odometry.covers(stamp) and reference.covers(stamp):
-                near = displaced(reference.at(stamp), self.offset_m, self.offset_deg, rng)
-                return InitialPose.around(near, self.std_m, std_yaw, stamp)
+            stamp = _first_shared(odometry, reference)
+            near = displaced(reference.at(stamp), self.offset_m, self.offset_deg, rng)
+            return InitialPose.around(near, self.std_m, std_yaw, stamp)
         raise LocalizationError(
             "neither ground truth nor a reference covers the start; give --start.pose X Y Z YAW_DEG"
         )
+
+
+def check_clocks(odometry: Trajectory, reference: Trajectory) -> None:
+    """Refuse a reference that odometry has no time in common with.
+
+    Raises:
+        LocalizationError: it has none; names both times.
+    """
+    own, others = (
+        Span.of("odometry's stamps", odometry.stamps),
+        Span.of("the reference's", reference.stamps),
+    )
+    if not own.meets(others):
+        raise LocalizationError(apart(own, others))
+
+
+def _first_shared(odometry: Trajectory, reference: Trajectory) -> float:
+    """The first stamp [s] that both know."""
+    check_clocks(odometry, reference)
+    begin = max(float(odometry.stamps[0]), float(reference.stamps[0]))
+    if reference.covers(begin):
+        return begin
+    after = reference.stamps[reference.stamps > begin]  # past the hole that odometry begins in
+    return float(after[0])
 
 
 def displaced(

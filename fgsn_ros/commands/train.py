@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from fgsn_ros.config import require_extra
+from fgsn_ros.terminal import say
 from fgsn_ros.training.settings import TrainSettings
 
 
@@ -15,4 +16,4 @@ class Train(TrainSettings):
         require_extra("train", "torch", "torchvision", "faiss", "h5py", "tensorboard")
         from fgsn_ros.training.trainer import train
 
-        print(f"checkpoint: {train(self)}")
+        say(f"checkpoint: {train(self)}")

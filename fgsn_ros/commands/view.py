@@ -1,7 +1,7 @@
 """A localized run, shown while it goes on or afterwards, by Rerun."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal
@@ -19,7 +19,7 @@ from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.localizer import Estimate
 from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.mapping.semantic_map import SemanticMap, ShownPoints
-from fgsn_ros.outputs import check_output, whole_file
+from fgsn_ros.outputs import check_apart, check_file, whole_file
 from fgsn_ros.recordings.recording import Frame
 from fgsn_ros.segmentation.labels import LabelMap, palette
 
@@ -38,8 +38,16 @@ _LEAST_SEMI_AXIS_M = 1e-3
 FloatArray = NDArray[np.float64]
 
 
-def check_view(view: View | None, overwrite: bool) -> None:
+def check_view(
+    view: View | None, overwrite: bool, output: Path, inputs: Iterable[Path] = ()
+) -> None:
     """Refuse a view before the work that it would show, not after.
+
+    Args:
+        view: What is asked for.
+        overwrite: Its file may be there already.
+        output: The run's folder, within which it cannot be.
+        inputs: What it must not replace.
 
     Raises:
         SettingsError: rerun-sdk is not installed.
@@ -50,7 +58,8 @@ def check_view(view: View | None, overwrite: bool) -> None:
         return
     require_extra("view", "rerun")
     if isinstance(view, Path):
-        check_output(view, overwrite)
+        check_apart(view, output)
+        check_file(view, overwrite, inputs)
     elif not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise OutputError("there is no screen for --view; write a file: --view run.rrd")
 
@@ -184,7 +193,8 @@ class RunView:
             )
             self._stream.log(f"map/base/{name}/image", pinhole, static=True)
         if self._reference is not None:
-            line = rr.LineStrips3D([self._reference.poses[:, :3, 3]], colors=[_WHITE])
+            pieces = [piece.poses[:, :3, 3] for piece in self._reference.pieces()]
+            line = rr.LineStrips3D(pieces, colors=[_WHITE] * len(pieces))
             self._stream.log("map/paths/reference", line, static=True)
         for plot, series in _SERIES.items():
             for name, colour in series.items():

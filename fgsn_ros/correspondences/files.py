@@ -5,6 +5,7 @@ pair. As h5py sees it: `im_i_path`, `im_j_path` (L, 1) uint16 character codes; `
 float64 pixels (u, v); `dist_from_center` (1, N) float64. Image i is the reference, j the target.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,8 +15,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fgsn_ros.errors import RecordingError
-from fgsn_ros.outputs import whole_file, whole_folder
+from fgsn_ros.correspondences.hdf5_arrays import array_shape, read_array
+from fgsn_ros.errors import FgsnError, RecordingError
+from fgsn_ros.outputs import Layout, whole_file, whole_folder
+from fgsn_ros.text_files import read_text
 
 if TYPE_CHECKING:
     import h5py
@@ -23,19 +26,24 @@ if TYPE_CHECKING:
 TRAIN_LIST = "corr_train.txt"
 VALIDATION_LIST = "corr_val.txt"
 CLASS_NAMES_FILE = "classes.txt"
+CORRESPONDENCE_FOLDER = Layout(
+    "correspondences.json",
+    '"fgsn_ros correspondences"',
+    (
+        TRAIN_LIST,
+        VALIDATION_LIST,
+        CLASS_NAMES_FILE,
+        "images/*.jpg",
+        "correspondence/*.mat",
+        "classes/*.png",
+    ),
+)
+"""What those of this package hold; the published ones, alike but for the first file, are data."""
 NO_CLASS = 255
+_LONGEST_PATH = 4096
 
 _POINT_FIELDS = ("pt_i", "pt_j", "dist_from_center")
 _FIELDS = ("im_i_path", "im_j_path", *_POINT_FIELDS)
-_READING_ERRORS = (
-    OSError,
-    RuntimeError,
-    LookupError,
-    ArithmeticError,
-    TypeError,
-    ValueError,
-    AttributeError,
-)
 
 
 @dataclass(frozen=True)
@@ -145,8 +153,11 @@ def new_correspondence_folder(
     Raises:
         OutputError: the folder exists or cannot be written.
     """
-    with whole_folder(root, overwrite) as temporary:
+    with whole_folder(root, CORRESPONDENCE_FOLDER, overwrite) as temporary:
         folder = CorrespondenceFolder(temporary)
+        (temporary / CORRESPONDENCE_FOLDER.file).write_text(
+            json.dumps({"format": "fgsn_ros correspondences"}) + "\n"
+        )
         for part in (folder.images, folder.files, *([folder.classes] if classes else [])):
             part.mkdir()
         yield folder
@@ -174,7 +185,7 @@ def read_correspondence(path: Path) -> Correspondence:
     """
     with _opened(path) as file:
         reference, target = _image_paths(path, file)
-        points = [np.asarray(file[name][()], dtype=np.float64) for name in _POINT_FIELDS]
+        points = [np.asarray(read_array(file, name), np.float64) for name in _POINT_FIELDS]
         if not all(np.isfinite(array).all() for array in points):
             raise RecordingError(f"{path} holds points that are not finite")
         return Correspondence(reference, target, points[0], points[1], points[2].reshape(-1))
@@ -187,7 +198,7 @@ def read_correspondence_header(path: Path) -> CorrespondenceHeader:
         RecordingError: the file is missing, damaged, lacks a field, or its fields disagree.
     """
     with _opened(path) as file:
-        shapes = [file[name].shape for name in _POINT_FIELDS]
+        shapes = [array_shape(file, name) for name in _POINT_FIELDS]
         count = int(np.prod(shapes[2]))
         if shapes[:2] != [(count, 2)] * 2:
             raise RecordingError(f"{path} has shapes {shapes}; expected (N, 2), (N, 2), (1, N)")
@@ -233,8 +244,8 @@ def write_list(path: Path, names: Sequence[str]) -> None:
 
 def _lines(path: Path) -> list[str]:
     try:
-        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
+        return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    except (OSError, UnicodeError) as error:
         raise RecordingError(f"cannot read {path}: {_line(error)}") from error
 
 
@@ -248,8 +259,10 @@ def _codes(text: str) -> NDArray[np.uint16]:
     return np.frombuffer(text.encode("utf-16-le"), dtype="<u2").reshape(-1, 1)
 
 
-def _text(codes: NDArray[np.uint16]) -> str:
-    return np.asarray(codes).astype("<u2").tobytes().decode("utf-16-le")
+def _text(file: "h5py.File", name: str) -> str:
+    if np.prod(array_shape(file, name)) > _LONGEST_PATH:
+        raise ValueError(f"{name} is longer than any path")
+    return read_array(file, name).astype("<u2").tobytes().decode("utf-16-le")
 
 
 @contextmanager
@@ -258,22 +271,20 @@ def _opened(path: Path) -> Iterator["h5py.File"]:
     import h5py
 
     try:
-        file = h5py.File(path, "r")
-    except (OSError, ValueError, RuntimeError) as error:
-        raise RecordingError(f"cannot read correspondences from {path}: {_line(error)}") from error
-    with file:
-        missing = [name for name in _FIELDS if name not in file]
-        if missing:
-            raise RecordingError(f"{path} lacks {', '.join(missing)}; is it a correspondence?")
-        try:
+        with h5py.File(path, "r") as file:
+            missing = [name for name in _FIELDS if name not in file]
+            if missing:
+                raise RecordingError(f"{path} lacks {', '.join(missing)}; is it a correspondence?")
             yield file
-        except _READING_ERRORS as error:
-            raise RecordingError(f"{path} holds no correspondences: {_line(error)}") from error
+    except FgsnError:
+        raise
+    except Exception as error:  # of a damaged file h5py raises almost anything
+        raise RecordingError(f"cannot read correspondences from {path}: {_line(error)}") from error
 
 
 def _image_paths(path: Path, file: "h5py.File") -> tuple[str, str]:
     """The reference's and the target's path."""
-    reference, target = _text(file["im_i_path"][()]), _text(file["im_j_path"][()])
+    reference, target = (_text(file, name) for name in ("im_i_path", "im_j_path"))
     for image in (reference, target):
         # The path is joined to the images folder; a file must not lead out of it.
         if not image or Path(image).is_absolute() or ".." in Path(image).parts or "\0" in image:

@@ -8,7 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from fgsn_ros.errors import TrainingError
+from fgsn_ros.errors import RecordingError, TrainingError
+from fgsn_ros.messages.encoded_images import read_image_file
+from fgsn_ros.messages.images import decode_image
 from fgsn_ros.segmentation.id_images import read_id_image
 
 Image = NDArray[np.uint8]
@@ -43,14 +45,16 @@ class ImageCache:
         kept = self._images.get((path, _COLOUR))
         if kept is not None:
             return kept
-        read = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        if read is None:
-            raise TrainingError(f"cannot read image {path}; restore it or take it off the list")
-        self._stored[path] = read.shape[:2]
-        size = self._size(read.shape)
+        try:
+            rgb = decode_image(read_image_file(path), str(path))
+        except (OSError, ValueError, RecordingError) as error:
+            raise TrainingError(
+                f"cannot read image {path}: {error}; restore it or take it off the list"
+            ) from error
+        self._stored[path] = rgb.shape[:2]
+        size = self._size(rgb.shape)
         # shrinking averages, as aliasing would be learnt; enlarging interpolates
-        shrinks = size[0] < read.shape[1]
-        rgb = np.asarray(cv2.cvtColor(read, cv2.COLOR_BGR2RGB), np.uint8)
+        shrinks = size[0] < rgb.shape[1]
         resized = _resized(rgb, size, cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
         return self._keep((path, _COLOUR), resized)
 

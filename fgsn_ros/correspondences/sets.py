@@ -6,10 +6,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from fgsn_ros.config import user_path
 from fgsn_ros.correspondences.files import (
     TRAIN_LIST,
     VALIDATION_LIST,
@@ -20,7 +20,9 @@ from fgsn_ros.correspondences.files import (
     read_list,
 )
 from fgsn_ros.correspondences.images import ImageCache
+from fgsn_ros.documents import MOST_YAML_CHARACTERS, parse_yaml
 from fgsn_ros.errors import TrainingError
+from fgsn_ros.text_files import read_text
 
 _REQUIRED, _OPTIONAL = ("correspondences", "images"), ("train_list", "validation_list")
 _YAML_SUFFIXES = (".yaml", ".yml")
@@ -123,7 +125,7 @@ def _lists(files: Path) -> tuple[Path, Path]:
 
 def _entry(entry: object, source: Path) -> CorrespondenceSet:
     if isinstance(entry, str):
-        return read_correspondence_set(source.parent / Path(entry).expanduser())
+        return read_correspondence_set(_placed(entry, source))
     return _described(entry, source)
 
 
@@ -137,7 +139,7 @@ def _described(content: object, source: Path) -> CorrespondenceSet:
     if unknown or missing:
         wrong = f"does not know {unknown[0]}" if unknown else f"lacks {missing[0]}"
         raise TrainingError(f"{source} {wrong}; a correspondence set has {known}")
-    paths = {name: source.parent / Path(value).expanduser() for name, value in content.items()}
+    paths = {name: _placed(value, source) for name, value in content.items()}
     for name in _REQUIRED:
         if not paths[name].is_dir():
             raise TrainingError(f"{source}: {name}: there is no folder {paths[name]}")
@@ -145,10 +147,30 @@ def _described(content: object, source: Path) -> CorrespondenceSet:
     return CorrespondenceSet(**(lists | paths))
 
 
+def _placed(name: str, source: Path) -> Path:
+    """A path that a YAML file names, relative to it."""
+    try:
+        path = source.parent / user_path(name)
+        path.exists()
+    except OSError as error:  # longer than any
+        raise TrainingError(
+            f"{source} names the path {name}: {error.strerror}; correct it"
+        ) from error
+    return path
+
+
+def _is_file(path: Path) -> bool:
+    """Whether a path that a file names is one of a file; one that is none is missing."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def _yaml(path: Path) -> object:
     try:
-        content: object = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content: object = parse_yaml(read_text(path, MOST_YAML_CHARACTERS))
+    except (OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise TrainingError(f"cannot read correspondence sets from {path}: {reason}") from error
     return content
@@ -163,7 +185,7 @@ def _listed(folder: Path, list_path: Path) -> list[Path]:
     lacking = []
     for name in read_list(list_path):
         whole = name if name.endswith(".mat") else f"{name}.mat"
-        found = next((p for p in (folder / whole, folder / Path(whole).name) if p.is_file()), None)
+        found = next((p for p in (folder / whole, folder / Path(whole).name) if _is_file(p)), None)
         if found is None:
             lacking.append(name)
         else:
@@ -285,7 +307,7 @@ class References:
 def _existing(image: Path, file: Path) -> Path:
     """The image's path, or that of the same image with another suffix."""
     for suffix in (image.suffix, *_OTHER_SUFFIXES.get(image.suffix.lower(), ())):
-        if image.with_suffix(suffix).is_file():
+        if _is_file(image.with_suffix(suffix)):
             return image.with_suffix(suffix)
     raise TrainingError(f"{file} names image {image}, which is missing; restore it")
 

@@ -264,7 +264,9 @@ def structure_and_images(
     for posed in posed_frames(recording, settings.frame_spacing_m, settings.frame_turn_deg, title):
         number = reconstruction.add(posed)
         write_jpeg(images / image_name(number, run), posed.frame.image, _JPEG_QUALITY)
-    return reconstruction.structure()
+    structure = reconstruction.structure()
+    reconstruction.warn_of_failures(recording.name)
+    return structure
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from fgsn_ros.segmentation.id_images import read_id_image
 from fgsn_ros.segmentation.labels import LABEL_SET_FILE, UNLABELLED, LabelSet, read_label_set
 
 _STRIDES = (1, 2, 4, 8, 16, 32)
-_MOST_COUNTS = 2**26
+MOST_CLASSES = 4096
 
 Ids = NDArray[np.uint16]
 
@@ -100,12 +100,13 @@ def count_pairs(
     for label_path, class_path in tqdm(pairs.pairs, desc="compare", unit="image", delay=2.0):
         classes = read_ids(class_path)
         labels = _spread(read_ids(label_path), classes.shape, stride, label_path)
-        rows, columns = (
-            int(ids[ids != UNLABELLED].max(initial=0)) + 1 for ids in (classes, labels)
-        )
-        if rows * columns > _MOST_COUNTS:
-            raise RecordingError(f"{class_path} holds ids up to {rows - 1}; are they classes?")
-        table.add(labels, classes, ignored=ignored)
+        highest = int(classes[classes != UNLABELLED].max(initial=0))
+        if highest >= MOST_CLASSES:
+            raise RecordingError(f"{class_path} holds ids up to {highest}; are they classes?")
+        try:
+            table.add(labels, classes, ignored=ignored)
+        except ValueError as error:
+            raise RecordingError(f"{label_path}: {error}") from error
     return table
 
 

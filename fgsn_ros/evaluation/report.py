@@ -16,11 +16,25 @@ import numpy as np
 
 from fgsn_ros.evaluation.trajectory_errors import THRESHOLDS, Score, compare, score
 from fgsn_ros.geometry.trajectory import Trajectory, write_tum
+from fgsn_ros.outputs import Layout
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Metrics = dict[str, Any]
+RESULT_FOLDER = Layout(
+    "metrics.json",
+    '"thresholds_m_deg"',
+    (
+        "trajectory.tum",
+        "trajectory.png",
+        "errors.png",
+        "demo.png",
+        *("bag/metadata.yaml", "bag/*.mcap"),
+        *("map/meta.json", "map/*.npy"),
+    ),
+)
+"""A report, and what `fgsn localize` and `fgsn demo` put beside it."""
 
 _ROWS = (
     ("position [m]", "position_m"),
@@ -148,14 +162,20 @@ def _line(label: str, values: list[str]) -> str:
 
 
 def _path_length_m(estimate: Trajectory, reference: Trajectory | None) -> float:
-    """Length driven; along the reference where there is one, as noise lengthens an estimate."""
+    """Length driven; along the reference where there is one, as noise lengthens an estimate.
+
+    What lies in the reference's holes does not count.
+    """
     if reference is None:
         return estimate.length_m()
-    first = max(estimate.stamps[0], reference.stamps[0])
-    last = min(estimate.stamps[-1], reference.stamps[-1])
-    inside = (reference.stamps > first) & (reference.stamps < last)
-    stamps = np.unique([first, *reference.stamps[inside], last])
-    return Trajectory(stamps, reference.at(stamps)).length_m() if first <= last else 0.0
+    first, last = estimate.stamps[[0, -1]]
+    length_m = 0.0
+    for piece in reference.pieces():
+        ends = np.clip([first, last], *piece.stamps[[0, -1]])
+        inside = (piece.stamps > ends[0]) & (piece.stamps < ends[1])
+        stamps = np.unique([ends[0], *piece.stamps[inside], ends[1]])
+        length_m += Trajectory(stamps, piece.at(stamps)).length_m()
+    return length_m
 
 
 def _scored(
@@ -188,7 +208,7 @@ def plot_trajectories(path: Path, trajectories: Mapping[str, Trajectory]) -> Non
     figure = _figure(7.0, 7.0)
     axes = figure.add_subplot()
     for name, trajectory in trajectories.items():
-        x, y = trajectory.poses[:, 0, 3], trajectory.poses[:, 1, 3]
+        x, y = np.insert(trajectory.poses[:, :2, 3], trajectory.holes + 1, np.nan, axis=0).T
         axes.plot(x, y, label=name, **_STYLES.get(name, {}))
         axes.plot(x[:1], y[:1], "o", color=_STYLES.get(name, {}).get("color"), markersize=5)
     axes.set_aspect("equal", adjustable="datalim")

@@ -8,7 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fgsn_ros.errors import one_line
 from fgsn_ros.segmentation.labels import UNLABELLED
+
+MOST_CELLS = 1 << 24
+"""Of a table of classes and labels: 65535 labels for each of 256 classes."""
 
 Labels = NDArray[np.integer]
 Counts = NDArray[np.int64]
@@ -64,13 +68,17 @@ class Contingency:
         """Count arrays of one shape, but for `unlabelled` in either and `ignored` in the truth.
 
         Raises:
-            ValueError: shapes differ, or an id is negative.
+            ValueError: shapes differ, an id is negative, or there are too many ids for a table.
         """
         row, column = _both_labelled(truth, labels, unlabelled)
         kept = ~np.isin(row, list(ignored))
         row, column = row[kept], column[kept]
         rows = max(self.counts.shape[0], int(row.max(initial=-1)) + 1)
         columns = max(self.counts.shape[1], int(column.max(initial=-1)) + 1)
+        if rows * columns > MOST_CELLS:
+            raise ValueError(
+                f"{rows} classes and {columns} labels are too many to compare; take ids from 0 on"
+            )
         counts = _pair_counts(row, column, (rows, columns))
         counts[: self.counts.shape[0], : self.counts.shape[1]] += self.counts
         self.counts = counts
@@ -171,7 +179,7 @@ def segmentation_table(metrics: Metrics) -> str:
         lines.append(f"{'class':<32}{'IoU':>10}{'accuracy':>10}{'pixels':>14}")
     for scores in metrics.get("classes", ()):
         cells = _cell(scores["iou"]) + _cell(scores["accuracy"])
-        lines.append(f"{scores['name']:<32}{cells}{scores['pixels']:>14}")
+        lines.append(f"{one_line(scores['name'], 60):<32}{cells}{scores['pixels']:>14}")
     lines += [f"{text:<32}{_cell(metrics[key])}" for text, key in _SCORES if key in metrics]
     seen = f"{metrics['labels_seen']} labels, {metrics['classes_seen']} classes"
     return "\n".join([*lines, f"{metrics['pixels']} pixels with {seen}"])

@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fgsn_ros.errors import TrajectoryError
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.clocks import Span, apart
 from fgsn_ros.geometry.trajectory import Trajectory
 
 Array = NDArray[np.float64]
@@ -34,7 +35,7 @@ class TrajectoryErrors:
     rotation_deg: Array
     """(N,) angle of the whole rotation between the two"""
     left_out: int
-    """estimated poses outside the reference's time span"""
+    """estimated poses before, after or in a hole of the reference"""
 
     @property
     def position_m(self) -> Array:
@@ -45,18 +46,15 @@ class TrajectoryErrors:
 def compare(estimate: Trajectory, reference: Trajectory) -> TrajectoryErrors:
     """Errors of the estimate at its own stamps, against the reference interpolated to them.
 
-    Stamps outside the reference's span are left out and counted, never extrapolated.
+    Stamps outside the reference's span or in its holes (`Trajectory.max_gap_s`) are left out and
+    counted, never extrapolated and never interpolated over a hole.
 
     Raises:
-        TrajectoryError: the two have no time in common.
+        TrajectoryError: the reference covers no stamp of the estimate.
     """
-    first, last = reference.stamps[[0, -1]]
-    shared = (estimate.stamps >= first) & (estimate.stamps <= last)
+    shared = reference.covered(estimate.stamps)
     if not shared.any():
-        raise TrajectoryError(
-            f"the estimate ({_span(estimate)}) and the reference ({_span(reference)}) have no time "
-            "in common; compare trajectories of one recording"
-        )
+        raise TrajectoryError(_nothing_shared(estimate, reference))
     stamps = estimate.stamps[shared]
     difference = poses.compose(poses.invert(reference.at(stamps)), estimate.poses[shared])
     return TrajectoryErrors(
@@ -96,7 +94,7 @@ def dead_reckoning(
     wanted = np.atleast_1d(np.asarray(stamps, np.float64))
     start = float(wanted[0]) if initial_stamp is None else initial_stamp
     T_map_odom = poses.compose(initial_pose_map, poses.invert(odometry.at(start)))
-    covered = wanted[(wanted >= odometry.stamps[0]) & (wanted <= odometry.stamps[-1])]
+    covered = wanted[odometry.covered(wanted)]
     return Trajectory(covered, poses.compose(T_map_odom, odometry.at(covered)))
 
 
@@ -136,7 +134,7 @@ class Score:
 
     frames: int
     left_out: int
-    """poses outside the reference's time span"""
+    """poses before, after or in a hole of the reference"""
     position_m: Summary
     lateral_m: Summary
     longitudinal_m: Summary
@@ -178,5 +176,15 @@ def score_errors(errors: TrajectoryErrors) -> Score:
     )
 
 
-def _span(trajectory: Trajectory) -> str:
-    return f"{trajectory.stamps[0]:.3f} to {trajectory.stamps[-1]:.3f} s"
+def _nothing_shared(estimate: Trajectory, reference: Trajectory) -> str:
+    spans = (
+        Span.of("the estimate's stamps", estimate.stamps),
+        Span.of("the reference's", reference.stamps),
+    )
+    if not spans[0].meets(spans[1]):
+        return apart(*spans)
+    return (
+        f"none of {len(estimate)} estimated poses has a reference within {reference.limit_s:g} s "
+        f"before and after it ({spans[1]} have holes); raise max_pose_gap_s if the reference is "
+        "accurate between its poses"
+    )

@@ -11,16 +11,24 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fgsn_ros.errors import TrajectoryError
 from fgsn_ros.geometry.arrays import Array, common, copy, eye, host, is_tensor, product, zeros
 
 _SERIES_BELOW = 0.1  # rad; below it the Taylor series is more exact than the closed form
-_SHORTEST_QUATERNION = 1e-6
+_ZERO_QUATERNION = 1e-3
 _MEAN_STEPS = 50
 _MEAN_TOLERANCE = 1e-12
 _MEAN_TOLERANCE_SINGLE = 2e-6  # times the largest coordinate
+
+
+QUATERNION_TOLERANCE = 0.01
+"""A quaternion whose length is off 1 by more was altered on its way (tf2 drops it as well):
+normalised, it would be another rotation."""
+NOT_FINITE = "not finite"
+ZERO_QUATERNION = "with a quaternion of zeros"
+LONG_QUATERNION = "with a quaternion whose length is not 1"
 
 
 def identity(shape: tuple[int, ...] = (), array: Array | None = None) -> Array:
@@ -120,16 +128,35 @@ def mean_rotation(T: ArrayLike, weights: ArrayLike) -> Array:
     return _tangent_mean(rotations, weights, _log_of_rotation)
 
 
+def faults(rows: ArrayLike) -> NDArray[np.str_]:
+    """Why rows (..., 7) = x y z qx qy qz qw are no poses, in words (...); empty where they are."""
+    values = np.asarray(rows, np.float64)
+    with np.errstate(invalid="ignore", over="ignore"):
+        length = np.linalg.norm(values[..., 3:], axis=-1)
+    reasons = {
+        NOT_FINITE: ~np.isfinite(values).all(axis=-1),
+        ZERO_QUATERNION: length < _ZERO_QUATERNION,
+        LONG_QUATERNION: np.abs(length - 1.0) > QUATERNION_TOLERANCE,
+    }
+    return np.asarray(np.select(list(reasons.values()), list(reasons), ""), np.str_)
+
+
 def from_quaternion(translation: ArrayLike, q_xyzw: ArrayLike) -> Array:
-    """Pose of a translation (..., 3) [m] and a quaternion (..., 4), which is normalised.
+    """Pose of a translation (..., 3) [m] and a quaternion (..., 4) of length 1 within a percent.
+
+    What rounding left of the length is made good.
 
     Raises:
-        TrajectoryError: a quaternion is not finite or has no length.
+        TrajectoryError: a quaternion is not finite or has another length.
     """
     quaternion = np.asarray(q_xyzw, np.float64)
     length = np.linalg.norm(quaternion, axis=-1, keepdims=True)
-    if not np.all((length > _SHORTEST_QUATERNION) & np.isfinite(length)):
-        raise TrajectoryError("a quaternion is zero or not finite; check the source of the pose")
+    off = ~(np.abs(length - 1.0) <= QUATERNION_TOLERANCE)
+    if off.any():
+        raise TrajectoryError(
+            f"the length of a quaternion is {length[off][0]:.3g}, not 1; "
+            "check the source of the pose"
+        )
     x, y, z, w = np.moveaxis(quaternion / length, -1, 0)
     rows = [
         [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],

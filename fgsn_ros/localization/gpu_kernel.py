@@ -17,10 +17,13 @@ import torch
 import triton
 import triton.language as tl
 
+from fgsn_ros.caches import provide
 from fgsn_ros.geometry.arrays import Array
 from fgsn_ros.localization.kernel import MAX_SIZE, NEAR_M
 from fgsn_ros.localization.measurement import EvidenceTable, Grid
 from fgsn_ros.localization.selection import SelectedPoints
+
+provide("TRITON_CACHE_DIR")
 
 WARPS = 4
 BLOCK, SMALL_BLOCK = 512, 128

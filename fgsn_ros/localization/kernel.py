@@ -20,6 +20,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
+from fgsn_ros.kernel_cache import kernel
 from fgsn_ros.localization.selection import SelectedPoints
 
 Array = npt.NDArray[np.floating]
@@ -148,13 +149,70 @@ class Evidence:
         return scores.ravel()[:count]
 
 
+def score_places(
+    projections: Array,
+    first: npt.NDArray[np.int64],
+    last: npt.NDArray[np.int64],
+    points: Float32,
+    labels: Int32,
+    weights: Float32,
+    table: Float32,
+    grid: Int32,
+) -> Array:
+    """Sum (N,) of the evidence of each projection's own points, of any size alike.
+
+    Args:
+        projections: (N, 3, 4) point to homogeneous grid pixel (u z, v z, z).
+        first: (N,) first of the points of each.
+        last: (N,) the one after its last.
+        points: (M, 3).
+        labels: (M,) map labels.
+        weights: (M,) of the points.
+        table: (K + 1, K) [observed, map] evidence [nat]; row K stands for unlabelled cells.
+        grid: (H, W) observed labels, K where unlabelled.
+    """
+    sums: Float32 = np.empty(len(projections), np.float32)
+    matrices = np.ascontiguousarray(projections, np.float32)
+    first, last = (np.ascontiguousarray(ends, np.int64) for ends in (first, last))
+    _score_places(matrices, first, last, points, labels, weights, table, grid, sums)
+    return sums.astype(np.float64)
+
+
+@kernel(fastmath=True, error_model="numpy")
+def _score_places(
+    matrices: Float32,
+    first: npt.NDArray[np.int64],
+    last: npt.NDArray[np.int64],
+    points: Float32,
+    labels: Int32,
+    weights: Float32,
+    table: Float32,
+    grid: Int32,
+    sums: Float32,
+) -> None:
+    height, width = grid.shape
+    for n in range(matrices.shape[0]):
+        m = matrices[n]
+        total = np.float32(0)
+        for i in range(first[n], last[n]):
+            x, y, z = points[i, 0], points[i, 1], points[i, 2]
+            depth = m[2, 0] * x + m[2, 1] * y + m[2, 2] * z + m[2, 3]
+            if depth < np.float32(NEAR_M):
+                continue
+            u = (m[0, 0] * x + m[0, 1] * y + m[0, 2] * z + m[0, 3]) / depth + np.float32(0.5)
+            v = (m[1, 0] * x + m[1, 1] * y + m[1, 2] * z + m[1, 3]) / depth + np.float32(0.5)
+            if u >= 0 and v >= 0 and u < width and v < height:
+                total += weights[i] * table[grid[int(v), int(u)], labels[i]]
+        sums[n] = total
+
+
 def _whole_groups(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The array with zeros (points of weight 0) appended up to whole groups."""
     missing = -len(values) % GROUP
     return np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)])
 
 
-@numba.njit(fastmath=True, error_model="numpy", cache=True)
+@kernel(fastmath=True, error_model="numpy")
 def _project(
     lanes: Float32,
     points: Float32,
@@ -185,7 +243,7 @@ def _project(
         sizes[row_of_cells, p] = min(before * inverse, np.float32(MAX_SIZE))
 
 
-@numba.njit(fastmath=True, error_model="numpy", cache=True)
+@kernel(fastmath=True, error_model="numpy")
 def _gather(
     rows: Float32,
     grid: Grid,
@@ -210,7 +268,7 @@ def _gather(
         sums[p] += (first + second) + (third + fourth)
 
 
-@numba.njit(parallel=True, fastmath=True, error_model="numpy", cache=True)
+@kernel(parallel=True, fastmath=True, error_model="numpy")
 def _score_blocks(
     lanes: Float32,
     points: Float32,

@@ -1,7 +1,7 @@
 """The localizer: odometry and label maps in, pose estimates out; a node and a replay run it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -16,8 +16,13 @@ from fgsn_ros.geometry.arrays import Array, host
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.localization.device import DeviceName, StepTimes, available, random_numbers, wait
 from fgsn_ros.localization.initial_pose import InitialPose
-from fgsn_ros.localization.measurement import LabelMeasurement, MeasurementSettings
-from fgsn_ros.localization.motion import MotionSettings, OdometryBuffer, motion_model
+from fgsn_ros.localization.measurement import (
+    FrameLikelihood,
+    LabelMeasurement,
+    MeasurementSettings,
+)
+from fgsn_ros.localization.motion import MotionSettings, motion_model
+from fgsn_ros.localization.odometry_buffer import Doubt, Gap, OdometryBuffer
 from fgsn_ros.localization.particle_filter import (
     FilterSettings,
     History,
@@ -26,8 +31,14 @@ from fgsn_ros.localization.particle_filter import (
     mean_and_covariance,
     update,
 )
+from fgsn_ros.localization.probing import Comparison, Probe, ProbeSettings, View
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
+
+APART_M, APART_SIGMAS = 2.5, 3.0
+"""A pose so far from the estimate [m], and so many of its standard deviations, is another one."""
+STEP_S = 1.0
+"""Without labels, particles move in steps of this [s]: noise follows the way, not the chord."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +61,17 @@ class LocalizerSettings:
     """Weight of the labels."""
     filter: FilterSettings = field(default_factory=FilterSettings)
     """Resampling and layers."""
+    probe: ProbeSettings = field(default_factory=ProbeSettings)
+    """Comparison with other poses on the map."""
     odometry_memory_s: float = 10.0
     """Label maps may arrive this late [s], > 0."""
     max_speed_m_s: float = 70.0
     """Odometry faster than this is a reset [m/s], > 0."""
+    odometry_gap_s: float = 1.0
+    """Odometry that pauses for longer leaves a gap, in which the robot may have done what its speed
+    allows [s], > 0."""
+    reach_m: float = 100.0
+    """The robot is looked for so far from where it was thought to be, and no further [m], > 0."""
     random_seed: int = 0
     """Seed of every random number drawn, >= 0."""
 
@@ -65,6 +83,8 @@ class LocalizerSettings:
         require(self.settled_std_m > 0.0, "settled_std_m must be above 0")
         require(self.odometry_memory_s > 0.0, "odometry_memory_s must be above 0")
         require(self.max_speed_m_s > 0.0, "max_speed_m_s must be above 0")
+        require(self.odometry_gap_s > 0.0, "odometry_gap_s must be above 0")
+        require(self.reach_m > 0.0, "reach_m must be above 0")
         require(self.random_seed >= 0, "random_seed must be at least 0")
 
 
@@ -131,6 +151,8 @@ class Localizer:
         self._settled = False
         self.skipped: Counter[str] = Counter()
         """Label maps that were not weighed, by reason."""
+        self.views = 0
+        """Label maps so far that poses can be compared by."""
         self._times = StepTimes(partial(wait, self._device))
 
     @property
@@ -160,11 +182,18 @@ class Localizer:
         self._measurement = LabelMeasurement(
             self._map, self._log_ratio, mounts, settings.measurement
         )
-        self.odometry.limit(settings.odometry_memory_s, settings.max_speed_m_s)
+        selection = settings.measurement.selection
+        self._probe = Probe(self._map, selection, self._measurement.table)
+        self.odometry.limit(
+            settings.odometry_memory_s + STEP_S,
+            settings.max_speed_m_s,
+            settings.odometry_gap_s,
+            settings.reach_m,
+        )
 
     @property
     def initialized(self) -> bool:
-        """Whether an initial pose was given, and no odometry jump has voided it."""
+        """Whether an initial pose was given, and time has not started anew since."""
         return self._particles is not None
 
     @property
@@ -190,7 +219,37 @@ class Localizer:
             LocalizationError: no initial pose was given.
         """
         mean, covariance = mean_and_covariance(*self._placed())
-        return mean, covariance + np.diag(self._motion.unmodelled_variance)
+        return mean, self._reported(mean, covariance)
+
+    def _reported(self, T_map_base: Array, covariance: Array) -> Array:
+        """The particles' covariance (6, 6), and that of what they leave out."""
+        shared = self._settings.measurement.shared_covariance(T_map_base)
+        return covariance + shared + np.diag(self._motion.unmodelled_variance)
+
+    @property
+    def predicted(self) -> tuple[Array, Array]:
+        """T_map_base (4, 4) and covariance (6, 6) at the newest odometry, which nothing confirms.
+
+        The particles stay where they are: labels may still come for the time between.
+
+        Raises:
+            LocalizationError: no initial pose was given.
+        """
+        current, stamp = self._require_particles(), self._stamp
+        draws = random_numbers(self._device, np.random.default_rng([self._settings.random_seed, 1]))
+        certain = states = current.states
+        for end, doubt in self._steps(stamp, self.odometry.last):
+            moved = self._moved(stamp, end)
+            certain = self._motion.displace(certain, moved)
+            states = self._motion.propagate(states, moved, draws)
+            if doubt is not None:
+                states = self._motion.stray(states, doubt, draws)
+            stamp = end
+        T_map_base, _ = mean_and_covariance(self._motion.poses(certain), current.weights)
+        mean, covariance = mean_and_covariance(self._motion.poses(states), current.weights)
+        off = np.zeros(6)
+        off[:3] = mean[:3, 3] - T_map_base[:3, 3]
+        return T_map_base, self._reported(T_map_base, covariance + np.outer(off, off))
 
     def set_mount(self, camera: str, mount: CameraMount) -> None:
         """Mount a camera, or say where it is at the next label map."""
@@ -210,10 +269,13 @@ class Localizer:
         self._seed()
         count = self._settings.initial_particles
         states = self._motion.sample(initial.T_map_base, initial.covariance, count, self._draws)
+        if initial.doubt is not None:
+            states = self._motion.stray(states, initial.doubt, self._draws)
         self._particles = ParticleSet.uniform(states)
         self._stamp = stamp
         self._settled = False
         self._history.start(stamp, states)
+        self.odometry.needed_since = stamp
         self._measurement.restart()
 
     def _seed(self) -> None:
@@ -224,26 +286,36 @@ class Localizer:
     def reset(self) -> None:
         """Forget odometry and particles, as when time starts anew."""
         self.odometry.clear()
+        self._probe.forget()
         self._particles = None
+
+    def warm_up(self) -> None:
+        """Compile what weighs the particles, so that the first labels need not wait for it."""
+        draws = random_numbers(self._device, np.random.default_rng(0))
+        states = self._motion.sample(np.eye(4), np.eye(6), 2, draws)
+        self._measurement.warm_up(self._motion.poses(states))
 
     def request_update(self) -> None:
         """Let the next label map count in full, even if the robot has not moved."""
         self._measurement.restart()
 
-    def add_odometry(self, stamp: float, T_odom_base: Array) -> None:
-        """Add an odometry pose (4, 4).
+    def add_odometry(self, stamp: float, T_odom_base: Array) -> Gap | None:
+        """Add an odometry pose (4, 4); the gap in odometry that it ends, if any.
 
         Raises:
-            LocalizationError: NaN, time going backwards, or a jump; after a jump an initial pose is
-                needed again.
+            LocalizationError: NaN, or time going backwards.
         """
-        last = self.odometry.last
-        try:
-            self.odometry.add(stamp, T_odom_base)
-        except LocalizationError:
-            if self.odometry.last > last:  # The buffer started anew: the chain of motion is cut.
-                self._particles = None
-            raise
+        gap = self.odometry.add(stamp, T_odom_base)
+        if gap is not None:
+            self._probe.forget()
+        if self._particles is not None:
+            # Before labels would be too late the particles wait for them; then they move on.
+            latest = stamp - self._settings.odometry_memory_s
+            for end, doubt in self._steps(self._stamp, stamp):
+                if end > latest:
+                    break
+                self._step(end, doubt)
+        return gap
 
     def add_labels(self, stamp: float, camera: str, label_map: LabelMap) -> Estimate | None:
         """Weigh the particles with a label map; None where it cannot be used (see `skipped`).
@@ -267,22 +339,51 @@ class Localizer:
             return "ahead of odometry"
         if stamp < self.odometry.first:
             return "older than odometry"
+        if self.odometry.gap_at(stamp) is not None:
+            return "within a gap in odometry"
         if not self._history.reaches(stamp):
             return "before the initial pose"
         return None
 
     def _propagate(self, stamp: float) -> None:
         """Move the particles to a stamp, if it is newer than theirs."""
-        if stamp <= self._stamp:
-            return
+        for end, doubt in self._steps(self._stamp, stamp):
+            self._step(end, doubt)
+
+    def _steps(self, start: float, end: float) -> Iterator[tuple[float, Doubt | None]]:
+        """Stamps that the particles are moved to in turn, and what may have happened until then.
+
+        They depend on the start and on odometry alone, not on when labels come: a replay takes the
+        very same.
+        """
+        while start < end:
+            until, doubt = min(start + STEP_S, end), None
+            gap = self.odometry.gap_after(start)
+            if gap is not None and gap.start <= start:
+                until, doubt = gap.end, gap.doubt
+            elif gap is not None:
+                until = min(until, gap.start)
+            yield until, doubt
+            start = until
+
+    def _step(self, stamp: float, doubt: Doubt | None) -> None:
+        """Move the particles to a stamp by odometry, and where the robot may be beside."""
         current = self._require_particles()
         moved = self._moved(self._stamp, stamp)
+        if doubt is not None:
+            current = current.resampled(self._draws, self._settings.initial_particles)
+            self._history.descend(current.ancestors)
+            self._settled = False
+            self._measurement.restart()
+            self._probe.forget()
         states = self._motion.propagate(current.states, moved, self._draws)
+        if doubt is not None:
+            states = self._motion.stray(states, doubt, self._draws)
         before = self._motion.poses(current.states)
         self._history.add(stamp, poses.compose(poses.invert(before), self._motion.poses(states)))
         self._history.forget(stamp - self._settings.odometry_memory_s)
         self._particles = current.begun(states)
-        self._stamp = stamp
+        self._stamp = self.odometry.needed_since = stamp
 
     def _moved(self, start: float, end: float) -> Array:
         """Odometry's motion between two stamps; before the first odometry the robot stood still."""
@@ -324,6 +425,8 @@ class Localizer:
             if stamp < self._stamp:
                 at_labels, _ = mean_and_covariance(poses_at(current), current.weights)
             match = likelihood.match(at_labels)
+        with self._times.timed("probe"):
+            self._view(stamp, camera, likelihood)
         with self._times.timed("resample"):
             self._particles = self._resampled(current, covariance)
             self._history.descend(self._particles.ancestors)
@@ -332,7 +435,7 @@ class Localizer:
             labels_stamp=stamp,
             camera=camera,
             T_map_base=T_map_base,
-            covariance=covariance + np.diag(self._motion.unmodelled_variance),
+            covariance=self._reported(T_map_base, covariance),
             effective_sample_size=effective_sample_size(current.log_weights),
             layers=layers,
             selected_points=len(likelihood.selected),
@@ -341,6 +444,29 @@ class Localizer:
             match_quality=match.quality,
             unlabelled_share=float((label_map.labels == UNLABELLED).mean()),
         )
+
+    def _view(self, stamp: float, camera: str, likelihood: FrameLikelihood) -> None:
+        """Keep a label map to compare poses by; one that came late has nothing new to say."""
+        if stamp < self._stamp:
+            return
+        view = View(
+            stamp,
+            self.odometry.at(stamp),
+            self._measurement.mounts[camera],
+            likelihood.pinhole,
+            likelihood.grid,
+            self._settings.measurement.independent_points,
+        )
+        self.views += self._probe.add(view, self._settings.probe)
+
+    def compare(self) -> Comparison | None:
+        """The pose at `stamp` beside others on the map's roads; None if there are none."""
+        with self._times.timed("probe"):
+            T_map_base, covariance = self.pose
+            sigma = float(np.sqrt(covariance[0, 0] + covariance[1, 1]))
+            apart = max(APART_M, APART_SIGMAS * sigma)
+            T_odom_base = self.odometry.at(self._stamp)
+            return self._probe.compare(T_map_base, T_odom_base, apart, self._settings.reach_m)
 
     def _resampled(self, current: ParticleSet, covariance: Array) -> ParticleSet:
         """Resampled if the weights are uneven, or once to fewer when the pose has settled."""

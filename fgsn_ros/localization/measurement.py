@@ -43,6 +43,12 @@ class MeasurementSettings:
     """Frames closer than this tell the same again and share that evidence [m], >= 0."""
     independent_angle_rad: float = 0.3
     """The same for turning on the spot [rad], > 0."""
+    shared_longitudinal_m: float = 0.35
+    """Error that frames share, along the robot's x axis [m], >= 0. Labels end alike too soon or too
+    late in frame after frame: no number of them averages it away. It is in every covariance that
+    is reported, and in no weight."""
+    shared_lateral_m: float = 0.12
+    """The same along its y axis [m], >= 0."""
     threads: int = 0
     """CPU threads that weigh the particles, >= 0; 0: all cores. Fewer leave some to the network."""
     selection: SelectionSettings = field(default_factory=SelectionSettings)
@@ -55,7 +61,16 @@ class MeasurementSettings:
         require(0.0 <= self.size_share <= 1.0, "measurement: size_share must be in [0, 1]")
         require(self.independent_points > 0.0, "measurement: independent_points must be above 0")
         require(self.independent_distance_m >= 0.0, "measurement: independent_distance_m is < 0")
+        shared = min(self.shared_longitudinal_m, self.shared_lateral_m)
+        require(shared >= 0.0, "measurement: shared_longitudinal_m or shared_lateral_m is < 0")
         require(self.independent_angle_rad > 0.0, "measurement: independent_angle_rad must be > 0")
+
+    def shared_covariance(self, T_map_base: Array) -> Array:
+        """Covariance (6, 6) of what frames at a pose (4, 4) share, as `InitialPose.covariance`."""
+        covariance = np.zeros((6, 6))
+        axes = T_map_base[:3, :2] * [self.shared_longitudinal_m, self.shared_lateral_m]
+        covariance[:3, :3] = axes @ axes.T
+        return covariance
 
     def evidence_share(self, T_since: Array | None) -> float:
         """Share [0, 1] of a frame's evidence that is new after a motion since the last frame.
@@ -195,9 +210,9 @@ class FrameLikelihood:
         """`power` (beta) scales the sum; `threads` as in `MeasurementSettings`."""
         self.power = power
         self.selected = selected
-        self._pinhole = pinhole
+        self.pinhole = pinhole
         self._T_base_camera = T_base_camera
-        self._grid = grid
+        self.grid = grid
         self._table = table
         self._size_share = size_share
         self._threads = threads
@@ -218,7 +233,7 @@ class FrameLikelihood:
     def _evidence(self) -> kernel.Evidence:
         relative = replace(self.selected, points=self.selected.points - self._origin)
         return kernel.Evidence(
-            relative, self._size_share, self._table.values, self._grid, self._threads
+            relative, self._size_share, self._table.values, self.grid, self._threads
         )
 
     def sent_to(self, device: Any) -> "DeviceEvidence":
@@ -227,13 +242,13 @@ class FrameLikelihood:
             from fgsn_ros.localization.gpu_kernel import DeviceEvidence  # where there is a GPU
 
             T_camera_base = poses.invert(self._T_base_camera)
-            base_to_grid = self._pinhole.camera.matrix @ T_camera_base[:3]
+            base_to_grid = self.pinhole.camera.matrix @ T_camera_base[:3]
             self._sent = DeviceEvidence(
                 self.selected,
                 self._origin,
                 self._size_share,
                 self._table,
-                self._grid,
+                self.grid,
                 base_to_grid,
                 device,
             )
@@ -243,8 +258,8 @@ class FrameLikelihood:
         """How the labels fit at one pose (4, 4)."""
         projection = self._projections(T_map_base[None])[0]
         homogeneous = projection[:, :3] @ self._points.T + projection[:, 3:]
-        cells, inside = kernel.project_to_cells(homogeneous, self._grid.shape)
-        observed = self._grid.ravel()[np.where(inside, cells, 0)]
+        cells, inside = kernel.project_to_cells(homogeneous, self.grid.shape)
+        observed = self.grid.ravel()[np.where(inside, cells, 0)]
         seen = inside & (observed < self._table.label_count)
         if not seen.any():
             return Match(0, 0.0, float("nan"))
@@ -256,7 +271,7 @@ class FrameLikelihood:
 
     def _projections(self, T_map_base: Array) -> Array:
         T_map_camera = poses.compose(T_map_base, self._T_base_camera)
-        return self._pinhole.projections(T_map_camera, self._origin)
+        return self.pinhole.projections(T_map_camera, self._origin)
 
     def _score_range(self, labels: npt.NDArray[np.int32]) -> tuple[float, float]:
         """Mean log-ratio of points (M,) expected by chance, and if the pose is right.
@@ -265,7 +280,7 @@ class FrameLikelihood:
         it, h(o); else as often as h(o) exp(log_ratio(o, m)), normalised.
         """
         label_count = self._table.label_count
-        occurs = np.bincount(self._grid.ravel(), minlength=label_count + 1)[:label_count]
+        occurs = np.bincount(self.grid.ravel(), minlength=label_count + 1)[:label_count]
         points = np.bincount(labels, minlength=label_count)
         present = np.flatnonzero(points)
         ratios = self._table.values[:-1, present].astype(np.float64)
@@ -292,7 +307,8 @@ class LabelMeasurement:
             LocalizationError: the statistics do not fit the map.
         """
         self._settings = settings
-        self._table = evidence_table(semantic_map, log_ratio, settings.outlier_share)
+        self.table = evidence_table(semantic_map, log_ratio, settings.outlier_share)
+        """What the labels say."""
         self._mounts = dict(mounts)
         self._selector = PointSelector(semantic_map, settings.selection)
         self._grids: dict[tuple[Camera, int], PinholeGrid] = {}
@@ -310,6 +326,29 @@ class LabelMeasurement:
     def restart(self) -> None:
         """Forget the frames before: the next one of each camera is evidence in full."""
         self._used_at = {}
+
+    def warm_up(self, T_map_base: Array) -> None:
+        """Compile what weighs poses (N, 4, 4), with arrays of the kinds that labels bring."""
+        pinhole = PinholeGrid(Camera(16, 12, 8.0, 8.0, 7.5, 5.5), 4)
+        grid = np.zeros((pinhole.distorted.height, pinhole.distorted.width), np.int32)
+        one = np.ones(1)
+        point = SelectedPoints(np.ones((1, 3)), np.zeros(1, np.int32), one, one)
+        s = self._settings
+        likelihood = FrameLikelihood(
+            pinhole, np.eye(4), grid, point, self.table, s.size_share, 1.0, s.threads
+        )
+        likelihood(T_map_base)
+        none = np.zeros(1, np.int64)
+        kernel.score_places(
+            np.zeros((1, 3, 4)),
+            none,
+            none,
+            np.zeros((1, 3), np.float32),
+            np.zeros(1, np.int32),
+            np.zeros(1, np.float32),
+            self.table.values.astype(np.float32, order="C"),
+            grid,
+        )
 
     def require_camera(self, camera: str) -> None:
         """Raise LocalizationError for a camera that is not mounted."""
@@ -339,7 +378,7 @@ class LabelMeasurement:
         """
         mount = self._mounts[camera]
         pinhole = self._grid(mount.camera, label_map.stride)
-        grid = pinhole.labels(label_map, self._table.label_count)
+        grid = pinhole.labels(label_map, self.table.label_count)
         T_map_base, covariance = prediction
         T_map_camera = poses.compose(T_map_base, mount.T_base_camera)
         selected = self._selector.select(
@@ -351,7 +390,7 @@ class LabelMeasurement:
             mount.T_base_camera,
             grid,
             selected,
-            self._table,
+            self.table,
             self._settings.size_share,
             power,
             self._settings.threads,

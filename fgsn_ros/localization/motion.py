@@ -1,4 +1,4 @@
-"""Odometry, and motion models: how particles move with it, and how noise spreads them.
+"""Motion models: how particles move with odometry, and how noise spreads them.
 
 Noise is a random walk: its variance grows with the distance and the angle driven, whatever the rate
 of the frames, so "0.05 per metre" is a standard deviation of 0.05 m after 1 m and of 0.5 m after
@@ -7,16 +7,15 @@ increments added as variances.)
 """
 
 import math
-from bisect import bisect_left
 from dataclasses import dataclass, fields
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from fgsn_ros.config import require
-from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.arrays import Array, host, is_tensor, like, namespace, product, zeros
+from fgsn_ros.localization.odometry_buffer import Doubt
 from fgsn_ros.mapping.ground import Ground, MapGround
 from fgsn_ros.mapping.semantic_map import SemanticMap
 
@@ -71,94 +70,6 @@ class MotionSettings:
         )
 
 
-class OdometryBuffer:
-    """T_odom_base over a sliding window of time, interpolated to the capture time of an image."""
-
-    def __init__(self, length_s: float = 10.0, max_speed_m_s: float = 70.0) -> None:
-        """Keep `length_s` of samples; a change faster than `max_speed_m_s` is a jump."""
-        self.limit(length_s, max_speed_m_s)
-        self._stamps: list[float] = []
-        self._poses: list[Array] = []
-
-    def limit(self, length_s: float, max_speed_m_s: float) -> None:
-        """Other limits from now on."""
-        self._length_s = length_s
-        self._max_speed_m_s = max_speed_m_s
-
-    def clear(self) -> None:
-        """Forget all samples."""
-        self._stamps, self._poses = [], []
-
-    def add(self, stamp: float, T_odom_base: Array) -> None:
-        """Append a sample; one with the stamp of the last is dropped.
-
-        Raises:
-            LocalizationError: a value is not finite, time goes backwards, or the pose jumps (the
-                odometry was reset); after a jump the buffer starts anew with this sample.
-        """
-        T_odom_base = np.asarray(T_odom_base, np.float64)
-        if not (np.isfinite(stamp) and np.isfinite(T_odom_base).all()):
-            raise LocalizationError(
-                f"odometry at {stamp:.3f} s holds NaN; check the odometry source"
-            )
-        if self._stamps:
-            if stamp < self._stamps[-1]:
-                raise LocalizationError(
-                    f"odometry goes back in time, from {self._stamps[-1]:.3f} s to {stamp:.3f} s; "
-                    "check the clock, or localize each part on its own"
-                )
-            if stamp == self._stamps[-1]:
-                return
-            self._refuse_jump(stamp, T_odom_base)
-        self._stamps.append(stamp)
-        self._poses.append(T_odom_base)
-        self._forget(stamp - self._length_s)
-
-    @property
-    def empty(self) -> bool:
-        """Whether there is no sample."""
-        return not self._stamps
-
-    @property
-    def first(self) -> float:
-        """Stamp of the oldest sample [s]; infinite if there is none."""
-        return self._stamps[0] if self._stamps else float("inf")
-
-    @property
-    def last(self) -> float:
-        """Stamp of the newest sample [s]; minus infinity if there is none."""
-        return self._stamps[-1] if self._stamps else float("-inf")
-
-    def covers(self, stamp: float) -> bool:
-        """Whether the pose at the stamp can be interpolated."""
-        return self.first <= stamp <= self.last
-
-    def at(self, stamp: float) -> Array:
-        """T_odom_base (4, 4) at a stamp that the buffer covers."""
-        after = bisect_left(self._stamps, stamp)
-        if self._stamps[after] == stamp:
-            return self._poses[after]
-        start, end = self._stamps[after - 1], self._stamps[after]
-        alpha = (stamp - start) / (end - start)
-        return poses.interpolate(self._poses[after - 1], self._poses[after], alpha)
-
-    def _refuse_jump(self, stamp: float, T_odom_base: Array) -> None:
-        metres = float(np.linalg.norm(T_odom_base[:3, 3] - self._poses[-1][:3, 3]))
-        seconds = stamp - self._stamps[-1]
-        # Half a metre is no jump at any rate: stamps jitter.
-        if metres > max(0.5, self._max_speed_m_s * seconds):
-            self._stamps, self._poses = [stamp], [T_odom_base]
-            raise LocalizationError(
-                f"odometry jumped {metres:.1f} m in {seconds:.3f} s at {stamp:.3f} s; "
-                "it was reset: give the initial pose again"
-            )
-
-    def _forget(self, before: float) -> None:
-        if len(self._stamps) > 2 and self._stamps[len(self._stamps) // 2] < before:
-            kept = bisect_left(self._stamps, before)
-            del self._stamps[:kept], self._poses[:kept]
-
-
 class Random(Protocol):
     """Random numbers: a NumPy generator, or one that draws tensors where the particles are."""
 
@@ -184,6 +95,9 @@ class MotionModel(Protocol):
 
     def displace(self, states: Array, T_delta: Array) -> Array:
         """States moved by an increment (4, 4) without noise."""
+
+    def stray(self, states: Array, doubt: Doubt, rng: Random) -> Array:
+        """Every second state moved on by what the robot may have done: an arc of two sigma."""
 
     def poses(self, states: Array) -> Array:
         """T_map_base (N, 4, 4)."""
@@ -241,6 +155,14 @@ class PlanarMotion:
         """States (N, 4) moved by x, y and yaw of the increment."""
         return _move_planar(states, _planar(T_delta), zeros((1, 4), states))
 
+    def stray(self, states: Array, doubt: Doubt, rng: Random) -> Array:
+        """Every second state (N, 4) moved on along an arc."""
+        metres, turn = _straying(doubt, states, rng)
+        xp = namespace(states)
+        across = 0.5 * turn
+        moved = [metres * xp.cos(across), metres * xp.sin(across), turn, 0.0 * turn]
+        return _move_planar(states, np.zeros(3), xp.stack(moved, axis=1))
+
     def poses(self, states: Array) -> Array:
         """T_map_base (N, 4, 4) standing on the ground; of the same states, the same array again."""
         if self._placed is None or self._placed[0] is not states:
@@ -290,6 +212,13 @@ class SpatialMotion:
         """States (N, 4, 4) moved by the increment."""
         return poses.compose(states, T_delta)
 
+    def stray(self, states: Array, doubt: Doubt, rng: Random) -> Array:
+        """Every second state (N, 4, 4) moved on along an arc."""
+        metres, turn = _straying(doubt, states, rng)
+        still = 0.0 * turn
+        twists = namespace(states).stack([metres, still, still, still, still, turn], axis=1)
+        return poses.compose(states, poses.exp(twists))
+
     def poses(self, states: Array) -> Array:
         """The states themselves."""
         return states
@@ -327,6 +256,16 @@ def _covariance(values: Array) -> Array:
         return host(namespace(values).cov(values.T, correction=0))
     covariance: Array = np.cov(values, rowvar=False, bias=True)
     return covariance
+
+
+def _straying(doubt: Doubt, states: Array, rng: Random) -> tuple[Array, Array]:
+    """Metres forward (N,) and radians (N,) of particles: every first stays where it is.
+
+    Those who do not stray keep a pose that is right; the others find one that is not.
+    """
+    noise = rng.standard_normal((len(states), 2))
+    noise[::2] = 0.0
+    return abs(noise[:, 0]) * (0.5 * doubt.reach_m), noise[:, 1] * (0.5 * doubt.turn_rad)
 
 
 def _planar(T_delta: Array) -> Array:

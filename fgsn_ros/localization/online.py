@@ -14,8 +14,10 @@ from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.arrays import Array
 from fgsn_ros.geometry.cameras import CameraMount
-from fgsn_ros.localization.initial_pose import InitialPose
-from fgsn_ros.localization.localizer import Estimate, Localizer, LocalizerSettings
+from fgsn_ros.localization.initial_pose import InitialPose, SavedPose
+from fgsn_ros.localization.localizer import STEP_S, Estimate, Localizer, LocalizerSettings
+from fgsn_ros.localization.odometry_buffer import Gap
+from fgsn_ros.localization.tracking import Tracking, TrackingSettings, TrackingStatus
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap
 
@@ -26,6 +28,9 @@ Refusal = Callable[[LocalizationError], None]
 
 MAX_WAITING = 20
 """Label maps that wait for odometry or a mounting; the oldest are dropped."""
+
+FOUND_STD = 0.8, 0.06
+"""A pose found by comparison is known so well: x and y [m], heading [rad]."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,62 +47,6 @@ class OnlineSettings:
     def __post_init__(self) -> None:
         require(self.mounting_wait_s >= 0.0, "mounting_wait_s must be at least 0")
         require(self.time_jump_s > 0.0, "time_jump_s must be above 0")
-
-
-@dataclass(frozen=True)
-class TrackingSettings:
-    """When a pose counts as lost."""
-
-    quality_time_s: float = 1.0
-    """Time constant that the quality is smoothed with [s], > 0."""
-    lost_quality: float = 0.5
-    """A quality below this is that of a wrong pose, [0, 1]."""
-    lost_std_m: float = 3.0
-    """So is a position known no better than this (root of the variances of x and y) [m], > 0."""
-    lost_after_s: float = 2.0
-    """The pose is lost after so long without a good estimate [s], >= 0."""
-
-    def __post_init__(self) -> None:
-        require(self.quality_time_s > 0.0, "quality_time_s must be above 0")
-        require(0.0 <= self.lost_quality <= 1.0, "lost_quality must be in [0, 1]")
-        require(self.lost_std_m > 0.0, "lost_std_m must be above 0")
-        require(self.lost_after_s >= 0.0, "lost_after_s must be at least 0")
-
-
-class Tracking:
-    """Follows the estimates: whether the robot still knows where it is.
-
-    The quality is the `match_quality` of the estimates, clipped to [0, 1] (0 where no map point is
-    visible) and smoothed over time: 0 if the labels fit the pose no better than by chance, 1 if as
-    well as held-out correspondences promise.
-    """
-
-    def __init__(self, settings: TrackingSettings) -> None:
-        self.settings = settings
-        self.restart()
-
-    def restart(self) -> None:
-        """Forget, as after an initial pose."""
-        self.quality: float | None = None
-        """In [0, 1]; None before the first estimate."""
-        self.lost = False
-        """Whether there was no good estimate for `lost_after_s`."""
-        self._stamp = self._good_at = -np.inf
-
-    def add(self, estimate: Estimate) -> None:
-        """Take an estimate into account."""
-        now = float(np.clip(np.nan_to_num(estimate.match_quality), 0.0, 1.0))
-        if self.quality is None:
-            self.quality, self._good_at = now, estimate.stamp
-        else:
-            passed = max(estimate.stamp - self._stamp, 0.0)
-            kept = float(np.exp(-passed / self.settings.quality_time_s))
-            self.quality = kept * self.quality + (1.0 - kept) * now
-        self._stamp = estimate.stamp
-        spread = float(np.sqrt(estimate.covariance[0, 0] + estimate.covariance[1, 1]))
-        if self.quality >= self.settings.lost_quality and spread <= self.settings.lost_std_m:
-            self._good_at = estimate.stamp
-        self.lost = estimate.stamp - self._good_at > self.settings.lost_after_s
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,6 +106,9 @@ class OnlineLocalizer:
         """Pose to start from again when time starts anew."""
         self._refusal = refuse
         self._initial: InitialPose | None = None
+        self._saved: tuple[SavedPose, float | None] | None = None
+        self._anchored_at = self._newest_labels = -np.inf
+        self._compared_at, self._compared_views = -np.inf, 0
         self._waiting: list[_Waiting] = []
         self._T_map_odom: Array | None = None
 
@@ -175,7 +127,7 @@ class OnlineLocalizer:
 
     @property
     def initialized(self) -> bool:
-        """Whether an initial pose is in use, and no odometry jump has voided it."""
+        """Whether an initial pose is in use."""
         return self._localizer.initialized
 
     @property
@@ -207,13 +159,46 @@ class OnlineLocalizer:
         return self._T_map_odom
 
     @property
+    def status(self) -> TrackingStatus:
+        """How far the pose of the newest odometry can be relied on."""
+        return self.status_at(self._localizer.odometry.last)
+
+    def status_at(self, stamp: float) -> TrackingStatus:
+        """How far the pose can be relied on at a time [s] on the clock of odometry's stamps.
+
+        Who has a clock that goes on without messages learns by it that none come.
+        """
+        if self._T_map_odom is None:
+            return TrackingStatus.NO_POSE
+        silent = self.tracking.settings.silent_after_s
+        if max(stamp, self._newest_labels) - self._localizer.odometry.last > silent:
+            return TrackingStatus.NO_ODOMETRY
+        return self.tracking.status_at(stamp)
+
+    @property
     def pose_now(self) -> InitialPose | None:
-        """The pose at the newest odometry, to start from another time; None while there is none."""
+        """The pose at the newest odometry, to start from another time; None while there is none.
+
+        The longer no labels were weighed, the larger is its covariance.
+        """
         span = self.odometry_span
         if self._T_map_odom is None or span is None:
             return None
         T_map_base = poses.compose(self._T_map_odom, self.T_odom_base(span[1]))
-        return InitialPose(T_map_base, self.pose[1], span[1])
+        return InitialPose(T_map_base, self._localizer.predicted[1], span[1])
+
+    def pose_to_save(self, now: float) -> SavedPose | None:
+        """The pose to come back to after a restart, at a time of day [s since 1970].
+
+        None unless labels confirm it: what was saved while it was tracked is better than nothing.
+        """
+        pose = self.pose_now
+        if pose is None or pose.stamp is None or self.status != TrackingStatus.TRACKING:
+            return None
+        odometry = self._localizer.odometry
+        T_odom_base = self.T_odom_base(pose.stamp)
+        speeds = odometry.top_speed_m_s, odometry.top_turn_rad_s
+        return SavedPose(pose, T_odom_base, now, *speeds)
 
     @property
     def odometry_span(self) -> tuple[float, float] | None:
@@ -239,8 +224,23 @@ class OnlineLocalizer:
         """Let the next label map count in full, even if the robot has not moved."""
         self._localizer.request_update()
 
+    def warm_up(self) -> None:
+        """Compile what labels will need: call it before they come, as it takes seconds."""
+        self._localizer.warm_up()
+
+    def resume(self, saved: SavedPose, now: float | None = None) -> None:
+        """Start from a saved pose, now or when odometry comes; `now` is the time of day [s]."""
+        odometry = self._localizer.odometry
+        if odometry.empty:
+            self._saved = saved, now
+            return
+        stamp, settings = odometry.last, self.settings
+        known = saved.carried_on(stamp, odometry.at(stamp), now, settings.motion, settings.reach_m)
+        self.initialize(known)
+
     def initialize(self, initial: InitialPose) -> None:
         """Start from a pose, now or when odometry comes."""
+        self._saved = None
         odometry = self._localizer.odometry
         stamp = odometry.last if initial.stamp is None else initial.stamp
         if odometry.empty or 0.0 < stamp - odometry.last <= self.online_settings.time_jump_s:
@@ -251,6 +251,7 @@ class OnlineLocalizer:
         self._initial = None
         self._waiting = [waiting for waiting in self._waiting if waiting.stamp >= stamp]
         self.tracking.restart()
+        self._newest_labels = -np.inf
         self._anchor(max(stamp, odometry.first), self.pose[0])
 
     def add_odometry(self, stamp: float, T_odom_base: Array) -> list[Estimate]:
@@ -262,19 +263,39 @@ class OnlineLocalizer:
             self.counts["odometry out of order"] += 1
             return []
         try:
-            self._localizer.add_odometry(stamp, T_odom_base)
+            gap = self._localizer.add_odometry(stamp, T_odom_base)
         except LocalizationError as error:
             self._refuse(error)
             return []
+        if gap is not None:
+            self._bridge(gap)
+        if self._saved is not None:
+            self.resume(*self._saved)
         if self._initial is not None:
             self.initialize(self._initial)
+        if self.initialized and stamp - self._anchored_at > STEP_S:
+            self._anchor(stamp, self._localizer.predicted[0])  # the wheels' scale is known
         return self._weigh_ready()
+
+    def _bridge(self, gap: Gap) -> None:
+        """Count and say a gap in odometry; the pose goes on from where it was."""
+        self.counts["odometry resets" if gap.reset else "odometry gaps"] += 1
+        what = "was reset" if gap.reset else f"paused for {gap.end - gap.start:.1f} s"
+        text = (
+            f"odometry {what} at {gap.end:.3f} s: the robot may have driven up to "
+            f"{gap.doubt.reach_m:.1f} m that it does not tell; labels must confirm the pose again"
+        )
+        _log.warning("%s", text)
+        if self.initialized:
+            self.tracking.doubt()
+            self._anchor(gap.end, self._localizer.predicted[0])
 
     def add_labels(self, stamp: float, camera: str, label_map: LabelMap) -> list[Estimate]:
         """Add a label map; estimates that it, or one that waited, gave."""
         if not self.initialized and self._initial is None:
             self.counts["labels without an initial pose"] += 1
             return []
+        self._newest_labels = max(self._newest_labels, stamp)
         self._waiting.append(_Waiting(stamp, camera, label_map))
         estimates = self._weigh_ready()
         if len(self._waiting) > MAX_WAITING:
@@ -313,22 +334,47 @@ class OnlineLocalizer:
             self._refuse(error)
             return []
         if estimate is None:
-            self.counts["labels out of odometry's memory"] += 1
+            within = self._localizer.odometry.gap_at(labels.stamp) is not None
+            where = "within a gap in odometry" if within else "out of odometry's memory"
+            self.counts[f"labels {where}"] += 1
             return []
         if estimate.labels_stamp < estimate.stamp:
             self.counts["late labels"] += 1
         self.tracking.add(estimate)
         self._anchor(estimate.stamp, estimate.T_map_base)
+        self._judge(estimate)
         return [estimate]
+
+    def _judge(self, estimate: Estimate) -> None:
+        """Compare the pose with others, at each new view until it is confirmed, then at times."""
+        settings, tracking = self.settings.probe, self.tracking
+        passed = estimate.stamp - self._compared_at
+        incomplete = tracking.comparison is not None and not tracking.comparison.complete
+        new = self._localizer.views > self._compared_views or incomplete
+        if not new or (tracking.confirmed and passed < settings.period_s):
+            return
+        self._compared_at, self._compared_views = estimate.stamp, self._localizer.views
+        comparison = self._localizer.compare()
+        if tracking.compare(estimate, comparison, settings) and comparison is not None:
+            self._go_on_at(comparison.T_map_other, estimate)
+
+    def _go_on_at(self, T_map_base: Array, estimate: Estimate) -> None:
+        """Start where the labels say that the robot is."""
+        self.counts["found elsewhere"] += 1
+        metres = float(np.linalg.norm((T_map_base - estimate.T_map_base)[:2, 3]))
+        text = (
+            f"at {estimate.stamp:.3f} s the labels fit {metres:.1f} m from the pose far better: "
+            "localizing from there"
+        )
+        _log.warning("%s", text)
+        self.initialize(InitialPose.around(T_map_base, *FOUND_STD, estimate.stamp))
 
     def _anchor(self, stamp: float, T_map_base: Array) -> None:
         self._T_map_odom = poses.compose(T_map_base, poses.invert(self.T_odom_base(stamp)))
+        self._anchored_at = stamp
 
     def _refuse(self, error: LocalizationError) -> None:
         self.counts["refused messages"] += 1
-        if not self.initialized:
-            self._T_map_odom = None
-            self._waiting = []
         self._refusal(error)
 
     def _start_anew(self, last: float, stamp: float) -> None:
@@ -336,6 +382,7 @@ class OnlineLocalizer:
         self.tracking.restart()
         self._waiting = []
         self._T_map_odom = None
+        self._anchored_at = self._newest_labels = -np.inf
         self._initial = self.home
         self.counts["time jumps"] += 1
         _log.warning(

@@ -15,6 +15,8 @@ from tqdm import tqdm
 
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry.arrays import Array
+from fgsn_ros.geometry.cameras import warn_of_mounts
+from fgsn_ros.geometry.clocks import Span, apart
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.device import StepTimes
 from fgsn_ros.localization.initial_pose import InitialPose
@@ -121,6 +123,7 @@ def localize(
     """
     check_fingerprint(semantic_map, checkpoint.fingerprint)
     log_ratio = require_log_ratio(checkpoint)
+    warn_of_mounts(recording.cameras)
     started = time.perf_counter()
     online = OnlineLocalizer(semantic_map, log_ratio, recording.cameras, settings, refuse=_end)
     by_stamp: dict[float, Estimate] = {}
@@ -178,6 +181,8 @@ class _Replay:
         self._odometry = require_odometry(recording)
         self._fed = 0
         self._skipped: Counter[str] = Counter()
+        self._stamps: tuple[float, ...] = ()
+        """of the first and the last frame [s]"""
 
     def estimates(self, initial: InitialPose) -> Iterator[Estimate]:
         """What comes of each frame."""
@@ -230,6 +235,7 @@ class _Replay:
                 frame = next(frames, None)
             if frame is None:
                 return
+            self._stamps = (self._stamps or (frame.stamp,))[0], frame.stamp
             yield frame
 
     def _bar(self, row: int, stage: str) -> tqdm:
@@ -254,8 +260,7 @@ class _Replay:
         name, skipped = self._recording.name, dict(self._skipped + self._online.skipped)
         if not estimates:
             raise LocalizationError(
-                f"no frame of {name} could be used ({skipped or 'it has none'}); "
-                "check that its images and odometry share one clock"
+                f"no frame of {name} could be used ({skipped or 'it has none'}); {self._advice()}"
             )
         if skipped:
             _log.warning("frames of %s not used: %s", name, skipped)
@@ -270,6 +275,13 @@ class _Replay:
             {**self.times.seconds, **self._online.seconds},
             elapsed_s,
         )
+
+    def _advice(self) -> str:
+        odometry = Span.of("odometry's stamps", self._odometry.stamps)
+        images = Span("the images", *self._stamps) if self._stamps else odometry
+        if not images.meets(odometry):
+            return apart(images, odometry)
+        return "check that its images and odometry share one clock"
 
 
 def _counted(items: Iterable[Item], bar: tqdm) -> Iterator[Item]:

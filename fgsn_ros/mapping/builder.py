@@ -20,7 +20,7 @@ from fgsn_ros.mapping.blocks import Blocks, LabelledView, LabelledViews
 from fgsn_ros.mapping.descriptors import ImageFeatures
 from fgsn_ros.mapping.feature_builder import FeatureBuilder, LocalFeatureSettings
 from fgsn_ros.mapping.labelling import VotingRules, cast_votes, winners
-from fgsn_ros.mapping.map_files import MapWriter, load_map
+from fgsn_ros.mapping.map_files import MAP_FOLDER, MapWriter, load_map
 from fgsn_ros.mapping.map_records import (
     FloatArray,
     MapPoints,
@@ -117,7 +117,7 @@ def write_map(
         MapError: no point could be triangulated, or none passed the label tests.
         OutputError: the folder exists (without overwrite) or cannot be written.
     """
-    with whole_folder(folder, overwrite) as temporary:
+    with whole_folder(folder, MAP_FOLDER, overwrite) as temporary:
         _write(temporary, recording, segmenter, settings or MapSettings())
     return load_map(folder)
 
@@ -146,6 +146,7 @@ def _write(folder: Path, recording: Recording, segmenter: Segmenter, settings: M
         drive = _Drive(recording, segmenter, settings, blocks, views, features)
         for tracks in read_ahead(drive.tracks(), 2):
             blocks.add(drive.reconstruction.points(tracks))
+        drive.reconstruction.warn_of_failures(recording.name)
         if blocks.point_count == 0:
             raise MapError(
                 f"{recording.name}: no point could be triangulated from "

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
 from fgsn_ros.geometry.cameras import Camera, CameraMount
+from fgsn_ros.kernel_cache import kernel
 from fgsn_ros.lookahead import map_ahead
 from fgsn_ros.mapping.blocks import Blocks, LabelledView
 from fgsn_ros.mapping.map_records import FloatArray, IndexArray
@@ -281,7 +281,7 @@ def in_camera(T_map_camera: FloatArray, points: FloatArray) -> FloatArray:
     return seen
 
 
-@numba.njit(nogil=True, cache=True)
+@kernel(nogil=True)
 def _fits(
     points: FloatArray,
     directions: FloatArray,

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from fgsn_ros.documents import parse_json
 from fgsn_ros.errors import MapError
 from fgsn_ros.mapping.map_records import (
     POINT,
@@ -29,11 +30,13 @@ from fgsn_ros.mapping.map_records import (
     keyframe_dtype,
 )
 from fgsn_ros.mapping.semantic_map import SemanticMap, identity_of
-from fgsn_ros.outputs import whole_file, whole_folder
+from fgsn_ros.outputs import Layout, whole_file, whole_folder
 from fgsn_ros.segmentation.labels import palette
+from fgsn_ros.text_files import open_file, read_text
 
 FORMAT = "fgsn_ros semantic map"
 VERSION = 2
+MAP_FOLDER = Layout("meta.json", f'"{FORMAT}"', ("*.npy", "local_features/*.json"))
 _META_TYPES: dict[str, type] = {
     "label_count": int,
     "fingerprint": str,
@@ -111,7 +114,7 @@ def save_map(folder: Path, semantic_map: SemanticMap, overwrite: bool = False) -
         OutputError: the folder exists (without overwrite) or cannot be written.
     """
     m = semantic_map
-    with whole_folder(folder, overwrite=overwrite) as temporary:
+    with whole_folder(folder, MAP_FOLDER, overwrite) as temporary:
         writer = MapWriter(temporary, m.label_count, m.fingerprint, m.tile_size_m)
         keys, table = np.asarray(m.tile_keys), np.asarray(m.tiles)
         for first in range(0, max(len(m.points), len(m.keyframes)), _COPIED_ROWS):
@@ -138,8 +141,8 @@ def load_map(folder: Path) -> SemanticMap:
         return SemanticMap(
             points,
             keyframes,
-            mapped_array(folder / "tile_keys.npy", np.dtype("<i8")),
-            mapped_array(folder / "tiles.npy", TILE),
+            StoredRows(folder / "tile_keys.npy", np.dtype("<i8"))[:],
+            StoredRows(folder / "tiles.npy", TILE)[:],
             meta["tile_size_m"],
             meta["label_count"],
             meta["fingerprint"],
@@ -154,7 +157,7 @@ def _load_first_version(folder: Path, meta: dict[str, Any]) -> SemanticMap:
     names = ("points", "labels", "confidence", "directions", "min_range", "max_range")
     try:
         arrays = {
-            name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+            name: _read_array(folder / f"{name}.npy")
             for name in (*names, "keyframe_poses", "keyframe_histograms")
         }
         return SemanticMap.from_points(
@@ -167,17 +170,17 @@ def _load_first_version(folder: Path, meta: dict[str, Any]) -> SemanticMap:
         raise MapError(f"the map {folder} is damaged: {reason}; build it again") from error
 
 
-def export_ply(path: Path, semantic_map: SemanticMap) -> None:
+def export_ply(path: Path, semantic_map: SemanticMap, overwrite: bool = True) -> None:
     """Write the points as binary PLY, coloured by label, with label and confidence.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: the file exists (without overwrite) or cannot be written.
     """
     kinds = {"<f4": "float", "u1": "uchar", "<u2": "ushort"}
     header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(semantic_map)}"]
     header += [f"property {kinds[kind]} {name}" for name, kind in _PLY] + ["end_header", ""]
     colours = palette(semantic_map.label_count)
-    with whole_file(path) as temporary, temporary.open("wb") as file:
+    with whole_file(path, overwrite) as temporary, temporary.open("wb") as file:
         file.write("\n".join(header).encode("ascii"))
         for part in semantic_map.parts():
             vertices = np.zeros(len(part), _PLY)
@@ -199,10 +202,8 @@ def _read_meta(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise MapError(f"{folder} is no map: meta.json is missing; build one with `fgsn map`")
     try:
-        if path.stat().st_size > _META_LIMIT_BYTES:
-            raise MapError(f"{path} is damaged: it is larger than {_META_LIMIT_BYTES} bytes")
-        meta = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        meta = parse_json(read_text(path, _META_LIMIT_BYTES))
+    except (OSError, ValueError) as error:
         raise MapError(f"{path} is damaged: {' '.join(str(error).split())}") from error
     if not isinstance(meta, dict) or meta.get("format") != FORMAT:
         raise MapError(f"{path} does not describe a map; build one with `fgsn map`")
@@ -234,7 +235,7 @@ class StoredRows:
         Raises:
             MapError: it is missing, damaged, or holds other records than of the dtype.
         """
-        mapped = mapped_array(path, dtype)
+        mapped = _mapped_array(path, dtype)
         self._path = path
         self._offset, self._count = mapped.offset, len(mapped)
         self.dtype = dtype
@@ -270,13 +271,25 @@ def _read_on(descriptor: int, data: bytearray, size: int, offset: int) -> bytear
     return data
 
 
-def mapped_array(path: Path, dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
-    """The one-dimensional array of a .npy file, memory-mapped.
+def _read_array(path: Path) -> NDArray[Any]:
+    """The array of a .npy file, of any shape; what is wrong with it raises almost anything."""
+    open_file(path).close()
+    mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # for its header and size alone
+    values = np.fromfile(path, mapped.dtype, mapped.size, offset=mapped.offset)
+    shaped: NDArray[Any] = values.reshape(
+        mapped.shape, order="C" if mapped.flags.c_contiguous else "F"
+    )
+    return shaped
+
+
+def _mapped_array(path: Path, dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
+    """The one-dimensional array of a .npy file, memory-mapped, not yet read: see `StoredRows`.
 
     Raises:
         MapError: the file is missing, damaged or shorter than its header says, or of another dtype.
     """
     try:
+        open_file(path).close()
         with np.errstate(all="ignore"):
             loaded: Any = np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError as error:

@@ -22,10 +22,8 @@ def pose_row(pose: Message) -> list[float]:
 
 
 def valid_rows(rows: FloatArray) -> NDArray[np.bool_]:
-    """Which rows (..., 7) of `pose_row` are finite with a quaternion that is not zero, (...)."""
-    with np.errstate(invalid="ignore", over="ignore"):
-        norm = np.linalg.norm(rows[..., 3:], axis=-1)
-    return np.asarray(np.isfinite(rows).all(axis=-1) & np.isfinite(norm) & (norm > 1e-3))
+    """Which rows (..., 7) of `pose_row` are poses, (...); `poses.faults` says why not."""
+    return np.asarray(poses.faults(rows) == "")
 
 
 def covariance_of(message: Message) -> FloatArray:

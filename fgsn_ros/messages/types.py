@@ -5,11 +5,12 @@ Functions that build messages take a `MessageTypes` first and serve both.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from fgsn_ros.geometry import poses
@@ -19,6 +20,16 @@ Message = Any
 
 # The messages used here are the same in Humble and Jazzy; bags of Humble are read by both.
 TYPESTORE: Typestore = get_typestore(Stores.ROS2_HUMBLE)
+
+
+@cache
+def ros1_typestore() -> Typestore:
+    """The messages of ROS 1."""
+    store = get_typestore(Stores.ROS1_NOETIC)
+    for name in ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage"):
+        fields = "geometry_msgs/TransformStamped[] transforms"
+        store.register(get_types_from_msg(fields, name))
+    return store
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,11 @@ class NewestPlace(Generic[Item]):
             item, self._item = self._item, None
             return None if self._closed else item
 
+    @property
+    def closed(self) -> bool:
+        """Whether it is of no more use."""
+        return self._closed
+
     def close(self) -> None:
         """Let the worker go."""
         with self._changed:
@@ -64,10 +69,21 @@ class ImageStatistics:
             self._arrivals.append(now)
             self._stamp = stamp
 
+    @property
+    def stamp(self) -> float | None:
+        """When the newest image was captured [s]; None before the first."""
+        return self._stamp
+
     def count(self, fate: str) -> None:
         """Note what became of an image."""
         with self._lock:
             self.counts[fate] += 1
+
+    def published(self, stamp: float) -> None:
+        """Note that the labels of the image captured at `stamp` went out."""
+        with self._lock:
+            self.counts["published"] += 1
+            self._published = stamp
 
     def took(self, step: str, duration: float) -> None:
         """Note how long a step took [s]."""
@@ -91,6 +107,13 @@ class ImageStatistics:
             self._follow(now)
             return None if self._stamp is None else now - self._stamp
 
+    def behind(self) -> float | None:
+        """Time from the newest image whose labels went out to the newest one; None before both."""
+        with self._lock:
+            if self._stamp is None or self._published is None:
+                return None
+            return self._stamp - self._published
+
     def median_times(self) -> dict[str, float]:
         """Median of the last times of each step [s]."""
         with self._lock:
@@ -99,6 +122,7 @@ class ImageStatistics:
     def _restart(self) -> None:
         self._now = float("-inf")
         self._stamp: float | None = None
+        self._published: float | None = None
         self._arrivals: deque[float] = deque()
         self._times: dict[str, deque[float]] = {}
 

@@ -28,14 +28,16 @@ DESCRIPTIONS = {
     "odom": "odometry topic (nav_msgs/Odometry)",
     "initial_pose": "'x y yaw' [m, m, rad], or ground_truth: that of the bag",
     "use_sim_time": "time comes from /clock; always so with bag",
-    "autostart": "configure and activate the localization node",
+    "autostart": "configure and activate the nodes; false leaves it to a lifecycle manager",
+    "managed": "Nav2's lifecycle manager brings the nodes up, and down if one falls silent",
+    "respawn": "start a node that crashed again",
     "rviz": "show it in RViz",
     "bag": "rosbag2 to play; at its end the launch ends too, unless RViz is open",
     "record": "folder to make: a rosbag2 of what the nodes publish",
     "demo": "simulate two drives, once, then localize the winter one on a map of the summer one",
 }
 """Name to meaning."""
-FLAGS = ("use_sim_time", "autostart", "rviz", "demo")
+FLAGS = ("use_sim_time", "autostart", "managed", "respawn", "rviz", "demo")
 _NOT_IN_DEMO = ("map", "checkpoint", "bag", "cameras", "image", "image_transport", "initial_pose")
 
 
@@ -63,10 +65,16 @@ class LaunchArguments:
     params_file: Path
     cameras: tuple[Camera, ...]
     odom: str
+    """with the launch's namespace"""
+    own_tf: bool
+    """whether /tf and /tf_static are below the launch's namespace, as Nav2 has them; a bag may
+    have them elsewhere"""
     initial_pose: tuple[float, float, float] | None
     """x, y [m], yaw [rad]"""
     use_sim_time: bool
     autostart: bool
+    managed: bool
+    respawn: bool
     rviz: bool
     bag: Path | None
     record: Path | None
@@ -93,8 +101,10 @@ def check_demo(given: Mapping[str, str]) -> None:
     require(not besides, f"demo:=true brings its own {', '.join(besides)}; leave it out")
 
 
-def checked(given: Mapping[str, str]) -> LaunchArguments:
+def checked(given: Mapping[str, str], namespace: str = "") -> LaunchArguments:
     """Arguments from their texts; what they leave open is found in the bag.
+
+    Topics without a leading slash are below the launch's namespace.
 
     Raises:
         FgsnError: one is missing or wrong.
@@ -104,21 +114,25 @@ def checked(given: Mapping[str, str]) -> LaunchArguments:
     checkpoint = _existing(given, "checkpoint")
     bag = _existing(given, "bag") if given["bag"] else None
     topics: dict[str, str] = {}
+    odom = _topic(given["odom"], namespace)
     if bag is not None:
         topics = topics_of(bag)
-        fits = topics.get(given["odom"]) == "nav_msgs/msg/Odometry"
-        require(fits, f"{bag} has no nav_msgs/Odometry on {given['odom']}; name it by odom:=")
+        fits = topics.get(odom) == "nav_msgs/msg/Odometry"
+        require(fits, f"{bag} has no nav_msgs/Odometry on {odom}; name it by odom:=")
     record = _absolute(given["record"]) if given["record"] else None
     require(record is None or not record.exists(), f"record:={record} exists already")
     return LaunchArguments(
         semantic_map,
         checkpoint,
         _existing(given, "params_file"),
-        _cameras(given, topics),
-        given["odom"],
+        _cameras(given, topics, namespace),
+        odom,
+        not topics or f"{namespace}/tf_static" in topics or f"{namespace}/tf" in topics,
         _initial_pose(given["initial_pose"], bag),
         flags["use_sim_time"] or bag is not None,
         flags["autostart"],
+        flags["managed"],
+        flags["respawn"],
         flags["rviz"],
         bag,
         record,
@@ -139,18 +153,27 @@ def _absolute(text: str) -> Path:
     return Path(text).expanduser().absolute()
 
 
-def _cameras(given: Mapping[str, str], topics: Mapping[str, str]) -> tuple[Camera, ...]:
+def _topic(name: str, namespace: str) -> str:
+    return name if name.startswith("/") else f"{namespace}/{name}"
+
+
+def _cameras(
+    given: Mapping[str, str], topics: Mapping[str, str], namespace: str
+) -> tuple[Camera, ...]:
     transport = given["image_transport"]
     choices = ("", "raw", "compressed")
     require(transport in choices, f"image_transport:={transport} is neither raw nor compressed")
     names = [name.strip("/") for name in _listed(given["cameras"])]
-    images = [image.removesuffix("/compressed") for image in _listed(given["image"])]
+    images = [
+        _topic(image, namespace).removesuffix("/compressed") for image in _listed(given["image"])
+    ]
     found = transports_of(topics)
     if found and not names and not images:
         images = _one_a_camera(list(found))
-        names = [_namespace(image) or "camera" for image in images]
+        below = namespace.lstrip("/") + "/"
+        names = [_namespace(image).removeprefix(below) or "camera" for image in images]
     names = names or ["camera"]
-    images = images or [f"/{name}/image" if topics else "" for name in names]
+    images = images or [_topic(f"{name}/image", namespace) if topics else "" for name in names]
     require(
         len(images) == len(names),
         f"image:= names {len(images)} topics, cameras:= {len(names)} namespaces; give one each",

@@ -1,6 +1,6 @@
 """Topics in, topics out: what the localization node does between configuration and clean-up."""
 
-from collections import Counter
+import time
 from functools import partial
 from pathlib import Path
 
@@ -8,23 +8,23 @@ import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from nav_msgs.msg import Odometry
 from numpy.typing import NDArray
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image
-from tf2_ros import Buffer, TransformBroadcaster, TransformException, TransformListener
+from tf2_ros import TransformBroadcaster
 from vision_msgs.msg import LabelInfo
 
 from fgsn_ros.errors import FgsnError, LocalizationError
-from fgsn_ros.geometry.cameras import Camera, CameraMount
 from fgsn_ros.localization.initial_pose import InitialPose, load_pose, save_pose
 from fgsn_ros.localization.localizer import Estimate, LocalizerSettings
-from fgsn_ros.localization.online import OnlineLocalizer, OnlineSettings, TrackingSettings
+from fgsn_ros.localization.online import OnlineLocalizer, OnlineSettings
+from fgsn_ros.localization.tracking import TrackingSettings, TrackingStatus
 from fgsn_ros.mapping.semantic_map import SemanticMap
-from fgsn_ros.messages.images import camera_of
 from fgsn_ros.messages.poses import covariance_of, make_transform
-from fgsn_ros.messages.types import frame_name, make_time, stamp_of
+from fgsn_ros.messages.types import frame_name, stamp_of
 from fgsn_ros.nodes.diagnostics import LocalizationDiagnostics, ThrottledLog
+from fgsn_ros.nodes.mountings import CameraMountings
 from fgsn_ros.nodes.publishers import LocalizationPublishers, MatchOverlays
 from fgsn_ros.nodes.ros_messages import (
     LATCHED_QOS,
@@ -37,6 +37,8 @@ from fgsn_ros.nodes.settings import InitialPoseSettings, LocalizationNodeSetting
 
 ODOMETRY_QOS = QoSProfile(depth=50, reliability=ReliabilityPolicy.BEST_EFFORT)
 LABELS_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+STATUS_PERIOD_S = 0.2
+"""Time between two looks at whether anything comes at all [s]."""
 
 
 class LiveLocalization:
@@ -57,10 +59,10 @@ class LiveLocalization:
         self._node = node
         self._log = ThrottledLog(node)
         self._map = semantic_map
-        self._buffer = Buffer(node=node)
-        self._listener = TransformListener(self._buffer, node)
         self._broadcaster = TransformBroadcaster(node)
-        self._mountings = CameraMountings(self._buffer, settings.base_frame_id)
+        self._mountings = CameraMountings(
+            node, settings.base_frame_id, lambda: self.online.online_settings.time_jump_s
+        )
         self.online = OnlineLocalizer(
             semantic_map, log_ratio, self._mountings.at, localizer, online, tracking
         )
@@ -68,7 +70,9 @@ class LiveLocalization:
             self.online.home = start_from(settings.initial_pose)
         self._publishers = LocalizationPublishers(node, settings.global_frame_id, semantic_map)
         self._diagnostics = diagnostics
-        self._diagnostics.attach(self.online, self._mountings.failures)
+        self._diagnostics.attach(
+            self.online, self._mountings.failures, self._mountings.uncalibrated
+        )
         self._overlays = MatchOverlays(node, settings.cameras, semantic_map, log_ratio)
         self._received: InitialPose | None = None
         self._fingerprints: dict[str, str] = {}
@@ -92,6 +96,9 @@ class LiveLocalization:
         self._subscriptions.append(subscribe(Odometry, "odom", self._take_odometry, ODOMETRY_QOS))
         if self.settings.saved_pose:
             self._timers.append(node.create_timer(self.settings.save_period_s, self._save_pose))
+        # a simulated clock may stand still
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timers.append(node.create_timer(STATUS_PERIOD_S, self._tell_status, clock=steady))
         self._overlays.activate()
         self._publishers.publish_map()
         self.active = True
@@ -101,6 +108,8 @@ class LiveLocalization:
         """Stop listening; the particles stay."""
         self.active = False
         self._save_pose()
+        if self._node.context.ok():
+            self._publishers.publish_status("inactive")
         self._overlays.deactivate()
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
@@ -113,7 +122,7 @@ class LiveLocalization:
         if self.active:
             self.deactivate()
         self._diagnostics.detach()
-        self._listener.unregister()
+        self._mountings.close()
         self._node.destroy_publisher(self._broadcaster.pub_tf)
         self._publishers.close()
         self._overlays.close()
@@ -132,6 +141,7 @@ class LiveLocalization:
             )
         T_map_base = matrix_of(message.pose.pose)
         start = InitialPose(T_map_base, covariance_of(message), stamp_of(message) or None)
+        self._diagnostics.refused_pose = ""
         if self.active:
             self._initialize(start)
         else:
@@ -156,7 +166,10 @@ class LiveLocalization:
             self._node.get_logger().warning(str(error))
             return
         if saved is not None:
-            self._initialize(saved)
+            self.online.resume(saved, time.time())
+            self._publishers.restart()
+            x, y = saved.pose.T_map_base[:2, 3]
+            self._node.get_logger().info(f"saved pose at x {x:.2f} m, y {y:.2f} m")
 
     def _initialize(self, start: InitialPose) -> None:
         self.online.initialize(start)
@@ -166,15 +179,16 @@ class LiveLocalization:
         self._broadcast()
 
     def _save_pose(self) -> None:
-        tracking = self.online.tracking
-        if not self.settings.saved_pose or tracking.lost or tracking.quality is None:
-            return  # no pose to come back to
+        saved = self.online.pose_to_save(time.time()) if self.settings.saved_pose else None
+        if saved is None or self._diagnostics.tracking_status() != TrackingStatus.TRACKING:
+            return  # the one saved before is better
         try:
-            pose = self.online.pose_now
-            if pose is not None:
-                save_pose(Path(self.settings.saved_pose), pose, self._map.identity)
+            save_pose(Path(self.settings.saved_pose), saved, self._map.identity)
         except FgsnError as error:
             self._log.warning("saved_pose", str(error))
+
+    def _tell_status(self) -> None:
+        self._publishers.publish_status(self._diagnostics.tracking_status().value)
 
     def _take_labels(self, name: str, message: Image) -> None:
         stamp = stamp_of(message)
@@ -188,6 +202,7 @@ class LiveLocalization:
             self.online.counts["unusable label images"] += 1
             self._log.warning("labels", str(error))
             return
+        self._mountings.add_frame(name, message.header.frame_id)
         self._overlays.add_labels(name, stamp, label_map)
         self._publish(self.online.add_labels(stamp, name, label_map))
 
@@ -229,10 +244,11 @@ class LiveLocalization:
             self.online.counts["refused messages"] += 1
             self._log.warning("odometry", f"odometry: {error}")
             return
-        jumps = self.online.counts["time jumps"]
+        jumps, before = self.online.counts["time jumps"], self.online.odometry_span
         estimates = self.online.add_odometry(stamp_of(message), T_odom_base)
+        if self.online.odometry_span != before:
+            self._diagnostics.odometry_came_at = self._node.get_clock().now().nanoseconds * 1e-9
         if self.online.counts["time jumps"] > jumps:
-            self._buffer.clear()
             self._publishers.restart()
         self._publish(estimates)
         self._broadcast()
@@ -257,6 +273,8 @@ class LiveLocalization:
             if self._overlays.wanted(estimate.camera):
                 mount = self._mountings.at(estimate.camera, estimate.labels_stamp)
                 self._overlays.add_estimate(estimate, mount)
+        if estimates:
+            self._tell_status()
 
     def _broadcast(self) -> None:
         """Send map -> odom, valid a little beyond the newest odometry."""
@@ -268,42 +286,6 @@ class LiveLocalization:
         stamp = span[1] + self.settings.transform_tolerance
         frames = self.settings.global_frame_id, self.settings.odom_frame_id
         self._broadcaster.sendTransform(make_transform(ROS_TYPES, stamp, *frames, T_map_odom))
-
-
-class CameraMountings:
-    """Mountings of cameras by name, at any stamp that TF knows."""
-
-    def __init__(self, buffer: Buffer, base_frame_id: str) -> None:
-        self._buffer = buffer
-        self._base_frame_id = base_frame_id
-        self._cameras: dict[str, tuple[Camera, str]] = {}
-        self.failures: Counter[str] = Counter()
-        """Transforms that were asked for in vain, by the names of their frames."""
-
-    def add_camera_info(self, name: str, info: CameraInfo) -> None:
-        """Take a camera's calibration over.
-
-        Raises:
-            RecordingError: it is empty or of an unknown model.
-        """
-        camera = camera_of(info, rectified=False, topic=f"{name}/labels/camera_info")
-        self._cameras[name] = camera, frame_name(info.header.frame_id)
-
-    def at(self, name: str, stamp: float) -> CameraMount | None:
-        """The camera's mounting at a stamp [s]; None while camera_info or transform is missing."""
-        if name not in self._cameras:
-            self.failures[f"no camera_info of {name}"] += 1
-            return None
-        camera, frame_id = self._cameras[name]
-        time = Time.from_msg(make_time(ROS_TYPES, stamp))
-        try:
-            transform = self._buffer.lookup_transform(self._base_frame_id, frame_id, time)
-            return CameraMount(camera, matrix_of(transform.transform), frame_id)
-        except (TransformException, FgsnError):
-            self.failures[
-                f"no transform from {self._base_frame_id} to {frame_id or '(empty)'}"
-            ] += 1
-            return None
 
 
 def start_from(settings: InitialPoseSettings) -> InitialPose:

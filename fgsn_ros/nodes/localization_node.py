@@ -14,8 +14,8 @@ Publishes:
     effort, while someone subscribes; <camera>/map_overlay, likewise but reliable; the transform
     map -> odom with each odometry message; /diagnostics.
 
-Services: nomotion_update (std_srvs/Empty) and, with Nav2, set_initial_pose
-(nav2_msgs/SetInitialPose).
+Services: nomotion_update (std_srvs/Empty), also by the name that nav2_amcl has for it,
+request_nomotion_update; with Nav2, set_initial_pose (nav2_msgs/SetInitialPose).
 """
 
 import logging
@@ -29,21 +29,24 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
+import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from numpy.typing import NDArray
 from rclpy.node import Node
 from std_srvs.srv import Empty
 
 from fgsn_ros.config import require
-from fgsn_ros.errors import FgsnError, LocalizationError
+from fgsn_ros.errors import FgsnError, LocalizationError, one_line
 from fgsn_ros.localization.localizer import LocalizerSettings
-from fgsn_ros.localization.online import OnlineSettings, TrackingSettings
+from fgsn_ros.localization.online import OnlineLocalizer, OnlineSettings
+from fgsn_ros.localization.tracking import TrackingSettings
 from fgsn_ros.mapping.map_files import load_map
-from fgsn_ros.mapping.semantic_map import check_fingerprint
+from fgsn_ros.mapping.semantic_map import SemanticMap, check_fingerprint
 from fgsn_ros.nodes import parameters
 from fgsn_ros.nodes.diagnostics import LocalizationDiagnostics, ThrottledLog
 from fgsn_ros.nodes.executables import run
 from fgsn_ros.nodes.live_localization import LiveLocalization
+from fgsn_ros.nodes.managed_node import ManagedNode
 from fgsn_ros.nodes.settings import LOCALIZATION_PARAMETERS, LocalizationNodeSettings
 from fgsn_ros.segmentation.checkpoint import read_label_statistics
 
@@ -53,21 +56,21 @@ except ImportError:  # only where Nav2 is installed
     SetInitialPose = None
 
 NODE_NAME = "localization_node"
+NOMOTION_UPDATE = ("nomotion_update", "request_nomotion_update")
+"""Our name of a service, and nav2_amcl's."""
 
 
-class LocalizationNode(LifecycleNode):
+class LocalizationNode(ManagedNode):
     """The lifecycle around a `LiveLocalization`.
 
     Raises:
-        FgsnError: a parameter is out of its range or, with autostart, map or checkpoint are
-            unusable.
+        SettingsError: a parameter is out of its range.
     """
 
     def __init__(self) -> None:
         super().__init__(NODE_NAME)
         self._live: LiveLocalization | None = None
         self._entities: list[tuple[Any, Any]] = []
-        self._failure: FgsnError | None = None
         self._forward_logs()
         self._settings, self._localizer, self._tracking, self._online = (
             parameters.declare(self, *declared) for declared in LOCALIZATION_PARAMETERS
@@ -79,10 +82,7 @@ class LocalizationNode(LifecycleNode):
         parameters.watch(self, self._localizer, self._change_localizer)
         parameters.watch(self, self._tracking, self._change_tracking)
         parameters.watch(self, self._online, self._change_online)
-        for name in parameters.unknown_overrides(self):
-            self.get_logger().warning(f"unknown parameter '{name}' has no effect")
-        if self._settings.autostart:
-            self._autostart()
+        self.start(self._settings.autostart)
 
     def destroy_node(self) -> None:
         """Save the pose, then let go of what ROS holds."""
@@ -90,62 +90,12 @@ class LocalizationNode(LifecycleNode):
             self._live.close()
         super().destroy_node()
 
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Read map and statistics; from now on an initial pose is heard."""
-        try:
-            self._live = self._configured()
-        except FgsnError as error:
-            self._failure = error
-            if not self._settings.autostart:  # which ends with this line
-                self.get_logger().error(" ".join(str(error).split()))
-            return TransitionCallbackReturn.FAILURE
-        pose = self.create_subscription(
-            PoseWithCovarianceStamped, "initialpose", self._take_initial_pose, 5
-        )
-        update = self.create_service(Empty, "nomotion_update", self._serve_update)
-        self._entities = [(self.destroy_subscription, pose), (self.destroy_service, update)]
-        if SetInitialPose is not None:
-            service = self.create_service(SetInitialPose, "set_initial_pose", self._serve_pose)
-            self._entities.append((self.destroy_service, service))
-        return super().on_configure(state)
+    def prepare(self) -> tuple[SemanticMap, NDArray[np.float32]]:
+        """Map and label statistics; the filter's kernels are compiled.
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Localize."""
-        assert self._live is not None
-        self._live.activate()
-        self.get_logger().info("active")
-        return super().on_activate(state)
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Stop; the particles stay."""
-        assert self._live is not None
-        self._live.deactivate()
-        return super().on_deactivate(state)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Forget the map and the pose."""
-        self._forget()
-        return super().on_cleanup(state)
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Save the pose and stop."""
-        self._forget()
-        return super().on_shutdown(state)
-
-    def _forget(self) -> None:
-        if self._live is not None:
-            self._live.close()
-            self._live = None
-        for destroy, entity in self._entities:
-            destroy(entity)
-        self._entities = []
-
-    def _autostart(self) -> None:
-        for trigger in (self.trigger_configure, self.trigger_activate):
-            if trigger() != TransitionCallbackReturn.SUCCESS:
-                raise self._failure or LocalizationError("the node could not be activated")
-
-    def _configured(self) -> LiveLocalization:
+        Raises:
+            FgsnError: map or checkpoint are unusable, or do not belong together.
+        """
         settings = self._settings
         require(settings.map != "", "the parameter 'map' needs a folder made by `fgsn map`")
         require(
@@ -159,17 +109,51 @@ class LocalizationNode(LifecycleNode):
             raise LocalizationError(
                 "the checkpoint has no label statistics; finish it with `fgsn train`"
             )
-        self.get_logger().info(f"map of {len(semantic_map)} points, {settings.map}")
-        return LiveLocalization(
+        OnlineLocalizer(semantic_map, statistics.log_ratio, {}, self._localizer).warm_up()
+        return semantic_map, statistics.log_ratio
+
+    def configure(self, prepared: tuple[SemanticMap, NDArray[np.float32]]) -> None:
+        """Take map and statistics over; from now on an initial pose is heard."""
+        semantic_map, log_ratio = prepared
+        self.get_logger().info(f"map of {len(semantic_map)} points, {self._settings.map}")
+        self._live = LiveLocalization(
             self,
-            settings,
+            self._settings,
             semantic_map,
-            statistics.log_ratio,
+            log_ratio,
             self._localizer,
             self._online,
             self._tracking,
             self._diagnostics,
         )
+        pose = self.create_subscription(
+            PoseWithCovarianceStamped, "initialpose", self._take_initial_pose, 5
+        )
+        self._entities = [(self.destroy_subscription, pose)]
+        services = [(Empty, name, self._serve_update) for name in NOMOTION_UPDATE]
+        if SetInitialPose is not None:
+            services.append((SetInitialPose, "set_initial_pose", self._serve_pose))
+        for kind, name, serve in services:
+            self._entities.append((self.destroy_service, self.create_service(kind, name, serve)))
+
+    def activate(self) -> None:
+        """Localize."""
+        assert self._live is not None
+        self._live.activate()
+
+    def deactivate(self) -> None:
+        """Stop; the particles stay."""
+        assert self._live is not None
+        self._live.deactivate()
+
+    def clean_up(self) -> None:
+        """Save the pose, then forget it and the map."""
+        if self._live is not None:
+            self._live.close()
+            self._live = None
+        for destroy, entity in self._entities:
+            destroy(entity)
+        self._entities = []
 
     def _change(self, settings: LocalizationNodeSettings) -> None:
         self._settings = settings
@@ -197,7 +181,9 @@ class LocalizationNode(LifecycleNode):
         try:
             self._live.receive_pose(message)
         except FgsnError as error:
-            self.get_logger().error(" ".join(str(error).split()))
+            reason = " ".join(str(error).split())
+            self.get_logger().error(reason)
+            self._diagnostics.refused_pose = f"the last initial pose is not used: {reason}"
 
     def _serve_pose(self, request: Any, response: Any) -> Any:
         self._take_initial_pose(request.pose)
@@ -222,7 +208,7 @@ class _ToNodeLog(logging.Handler):
         self._throttled = ThrottledLog(node)
 
     def emit(self, record: logging.LogRecord) -> None:
-        text = " ".join(record.getMessage().split())
+        text = one_line(record.getMessage())
         if record.levelno >= logging.ERROR:
             self._throttled.error(record.module, text)
         else:

@@ -12,7 +12,7 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image, PointCloud2
-from std_msgs.msg import Float32, Header
+from std_msgs.msg import Float32, Header, String
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.evaluation.match_picture import draw_match
@@ -69,6 +69,8 @@ class LocalizationPublishers:
         self._all: list[Publisher] = []
         self._pose = self._publisher(PoseWithCovarianceStamped, "pose", LATCHED_QOS)
         self._quality = self._publisher(Float32, "quality", QUALITY_QOS)
+        self._status = self._publisher(String, "status", LATCHED_QOS)
+        self._said_status = ""
         self._particles = self._publisher(PoseArray, "particles", PARTICLES_QOS)
         self._weights = self._publisher(PointCloud2, "particle_weights", PARTICLES_QOS)
         self._map_points = self._publisher(PointCloud2, "map_points", LATCHED_QOS)
@@ -108,6 +110,12 @@ class LocalizationPublishers:
         self._localized.clear()
         self._reckoned.clear()
         self._T_map_odom_at_start = None
+
+    def publish_status(self, status: str) -> None:
+        """Publish how far the pose can be relied on, when that changes."""
+        if status != self._said_status:
+            self._said_status = status
+            self._status.publish(String(data=status))
 
     def publish(self, estimate: Estimate, online: OnlineLocalizer) -> None:
         """Publish an estimate, the particles that it came from, and the paths."""

@@ -22,8 +22,9 @@ from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo, VisionClass
 
 from fgsn_ros.errors import LocalizationError, RecordingError
+from fgsn_ros.geometry import poses
 from fgsn_ros.messages.images import image_of, make_image, packed_rows
-from fgsn_ros.messages.poses import pose_row, valid_rows
+from fgsn_ros.messages.poses import pose_row
 from fgsn_ros.messages.types import MessageTypes
 from fgsn_ros.segmentation.labels import LabelMap, label_map_of, label_pixels
 
@@ -75,11 +76,12 @@ def matrix_of(pose: Any) -> NDArray[np.float64]:
     """T (4, 4) of a Pose or Transform.
 
     Raises:
-        LocalizationError: a number is not finite or the quaternion is zero.
+        LocalizationError: a number is not finite or the quaternion's length is not 1.
     """
     row = np.array(pose_row(pose))
-    if not valid_rows(row):
-        raise LocalizationError("a pose holds NaN or a quaternion of zeros; it is not used")
+    fault = str(poses.faults(row))
+    if fault:
+        raise LocalizationError(f"a pose is not used: {fault}")
     T: NDArray[np.float64] = tf_transformations.quaternion_matrix(row[3:])
     T[:3, 3] = row[:3]
     return T

@@ -1,5 +1,7 @@
 """Segmentation node: camera images in, label images out. One per camera namespace.
 
+A lifecycle node that starts itself (parameter `autostart`).
+
 Subscribes:
     image (sensor_msgs/Image) or image/compressed (sensor_msgs/CompressedImage), by the parameter
     image_transport; camera_info (sensor_msgs/CameraInfo).
@@ -20,10 +22,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -39,6 +41,7 @@ from fgsn_ros.nodes import parameters
 from fgsn_ros.nodes.diagnostics import SegmentationDiagnostics, ThrottledLog
 from fgsn_ros.nodes.executables import run
 from fgsn_ros.nodes.image_stream import ImageStatistics, NewestPlace
+from fgsn_ros.nodes.managed_node import ManagedNode
 from fgsn_ros.nodes.ros_messages import (
     LATCHED_QOS,
     ROS_TYPES,
@@ -58,80 +61,122 @@ NODE_NAME = "segmentation_node"
 LABELS_QOS = QoSProfile(depth=5, reliability=ReliabilityPolicy.RELIABLE)
 
 
-class SegmentationNode(Node):
+class SegmentationNode(ManagedNode):
     """Subscribes to a camera, labels its images in a worker thread, publishes the labels.
 
     Raises:
-        SettingsError: a parameter is missing or out of its range.
-        CheckpointError: the checkpoint cannot be read.
+        SettingsError: a parameter is out of its range.
     """
 
     def __init__(self) -> None:
         super().__init__(NODE_NAME)
-        settings = parameters.declare(self, *SEGMENTATION_PARAMETERS[0])
+        self._settings = parameters.declare(self, *SEGMENTATION_PARAMETERS[0])
+        self._log = ThrottledLog(self)
+        self._segmenter: Segmenter | None = None
+        self._camera: Camera | None = None
+        self._frame_id = ""
+        """That of camera_info, for images that name none."""
+        self._newest: NewestPlace[Image | CompressedImage] = NewestPlace()
+        self._worker: threading.Thread | None = None
+        self._subscriptions: list[Any] = []
+        self._publishers_of_labels: list[Publisher] = []
+        self._statistics = ImageStatistics()
+        self._diagnostics = SegmentationDiagnostics(
+            self, self._statistics, self._settings.stale_after_s
+        )
+        parameters.watch(self, self._settings, self._change)
+        self.start(self._settings.autostart)
+
+    def destroy_node(self) -> None:
+        """Let the worker go, then what ROS holds."""
+        self._newest.close()
+        super().destroy_node()
+
+    def prepare(self) -> Segmenter:
+        """The segmenter, which has labelled an image.
+
+        Raises:
+            SettingsError: the parameter checkpoint is missing, or another does not fit it.
+            CheckpointError: the checkpoint cannot be read.
+        """
+        settings = self._settings
         require(
             settings.checkpoint != "",
             "the parameter 'checkpoint' needs a .safetensors or .onnx file",
         )
-        self._settings = settings
-        self._segmenter = Segmenter(load_checkpoint(Path(settings.checkpoint)), settings.segmenter)
-        self._segmenter.warm_up()
-        self._log = ThrottledLog(self)
-        self._camera: Camera | None = None
-        self._newest: NewestPlace[Image | CompressedImage] = NewestPlace()
-        self._statistics = ImageStatistics()
-        self._diagnostics = SegmentationDiagnostics(self, self._statistics, settings.stale_after_s)
-        parameters.watch(self, settings, self._change)
-        self._publish_to()
-        self._worker = threading.Thread(target=self._work, name="segmentation", daemon=True)
+        segmenter = Segmenter(load_checkpoint(Path(settings.checkpoint)), settings.segmenter)
+        segmenter.warm_up()
+        return segmenter
+
+    def configure(self, prepared: Segmenter) -> None:
+        """Tell of the labels."""
+        self._segmenter = prepared
+        self._labels = self._publisher(Image, "labels", LABELS_QOS)
+        self._labels_camera = self._publisher(CameraInfo, "labels/camera_info", LABELS_QOS)
+        self._overlay = self._publisher(Image, "overlay", LABELS_QOS)
+        self._confidence = self._publisher(Image, "confidence", LABELS_QOS)
+        info = self._publisher(LabelInfo, "labels/info", LATCHED_QOS)
+        info.publish(label_info_message(self.get_clock().now().to_msg(), prepared.checkpoint))
+        self.get_logger().info(
+            f"checkpoint {prepared.checkpoint.fingerprint[:12]} with {prepared.label_count} "
+            f"labels, stride {prepared.stride}, on {prepared.device} by {prepared.backend}"
+        )
+
+    def activate(self) -> None:
+        """Subscribe, and let a worker label."""
+        self._newest = NewestPlace()
+        self._worker = threading.Thread(
+            target=self._work, args=(self._newest, self._worker), name="segmentation", daemon=True
+        )
         self._worker.start()
         self._subscribe()
-        self._say_hello()
 
-    def destroy_node(self) -> None:
-        """Stop the worker, then let go of what ROS holds."""
+    def deactivate(self) -> None:
+        """Stop listening; the image that is being labelled is not published."""
         self._newest.close()
-        self._worker.join()
-        super().destroy_node()
+        for subscription in self._subscriptions:
+            self.destroy_subscription(subscription)
+        self._subscriptions = []
 
-    def _publish_to(self) -> None:
-        self._labels = self.create_publisher(Image, "labels", LABELS_QOS)
-        self._labels_camera = self.create_publisher(CameraInfo, "labels/camera_info", LABELS_QOS)
-        self._overlay = self.create_publisher(Image, "overlay", LABELS_QOS)
-        self._confidence = self.create_publisher(Image, "confidence", LABELS_QOS)
-        self._info = self.create_publisher(LabelInfo, "labels/info", LATCHED_QOS)
-        stamp = self.get_clock().now().to_msg()
-        self._info.publish(label_info_message(stamp, self._segmenter.checkpoint))
+    def clean_up(self) -> None:
+        """Let go of the network."""
+        self.deactivate()
+        for publisher in self._publishers_of_labels:
+            self.destroy_publisher(publisher)
+        self._publishers_of_labels = []
+        self._segmenter = None
+
+    def _publisher(self, kind: type, topic: str, qos: QoSProfile) -> Publisher:
+        publisher = self.create_publisher(kind, topic, qos)
+        self._publishers_of_labels.append(publisher)
+        return publisher
 
     def _subscribe(self) -> None:
         best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self.create_subscription(CameraInfo, "camera_info", self._take_camera_info, best_effort)
+        info = self.create_subscription(
+            CameraInfo, "camera_info", self._take_camera_info, best_effort
+        )
         reliability = ReliabilityPolicy[self._settings.image_reliability.upper()]
         qos = QoSProfile(depth=1, reliability=reliability)
         if self._settings.image_transport == "raw":
-            self.create_subscription(Image, "image", self._take_image, qos)
+            image = self.create_subscription(Image, "image", self._take_image, qos)
         else:  # a remapped `image` moves `image/compressed` along, as in image_transport
             topic = self.resolve_topic_name("image") + "/compressed"
-            self.create_subscription(CompressedImage, topic, self._take_image, qos)
-
-    def _say_hello(self) -> None:
-        checkpoint, segmenter = self._segmenter.checkpoint, self._segmenter
-        self.get_logger().info(
-            f"checkpoint {checkpoint.fingerprint[:12]} with {segmenter.label_count} labels, "
-            f"stride {segmenter.stride}, on {segmenter.device} by {segmenter.backend}"
-        )
-        for name in parameters.unknown_overrides(self):
-            self.get_logger().warning(f"unknown parameter '{name}' has no effect")
+            image = self.create_subscription(CompressedImage, topic, self._take_image, qos)
+        self._subscriptions = [info, image]
 
     def _change(self, settings: SegmentationNodeSettings) -> None:
         self._settings = settings
         self._diagnostics.stale_after_s = settings.stale_after_s
 
     def _take_camera_info(self, message: CameraInfo) -> None:
+        self._frame_id = message.header.frame_id
         try:
             self._camera = camera_of(message, self._settings.rectified, "camera_info")
+            self._diagnostics.uncalibrated = ""
         except RecordingError as error:
             self._camera = None
+            self._diagnostics.uncalibrated = str(error)
             self._log.warning("camera_info", str(error))
 
     def _take_image(self, message: Image | CompressedImage) -> None:
@@ -139,27 +184,36 @@ class SegmentationNode(Node):
         if self._newest.put(message):
             self._statistics.count("dropped")
 
-    def _work(self) -> None:
+    def _work(
+        self, place: NewestPlace[Image | CompressedImage], before: threading.Thread | None
+    ) -> None:
         """Label the newest image, again and again, until the place is closed."""
-        while (message := self._newest.take()) is not None:
+        if before is not None:
+            before.join()
+        while (message := place.take()) is not None:
             try:
-                self._process(message)
+                self._process(message, place)
             except Exception as error:  # one image must not end the worker
-                if self.context.ok():  # else the end came while publishing
+                if self.context.ok() and not place.closed:  # else the end came while publishing
                     self._skip("failed", f"{type(error).__name__}: {error}")
 
-    def _process(self, message: Image | CompressedImage) -> None:
-        camera = self._camera
-        if camera is None:
-            self._skip("no_camera_info", "images come without a usable camera_info: skipped")
+    def _process(
+        self, message: Image | CompressedImage, place: NewestPlace[Image | CompressedImage]
+    ) -> None:
+        camera, segmenter = self._camera, self._segmenter
+        if camera is None or segmenter is None:
+            reason = "uncalibrated" if self._diagnostics.uncalibrated else "no_camera_info"
+            self._skip(reason, "images come without a usable camera_info: skipped")
             return
         image = self._read(message, camera)
         if image is None:
             return
+        message.header.frame_id = message.header.frame_id or self._frame_id
         with self._timed("inference"):
-            label_map = self._segmenter.segment(image)
-        with self._timed("publishing"):
-            self._publish(message.header, image, label_map, camera)
+            label_map = segmenter.segment(image)
+        if not place.closed:
+            with self._timed("publishing"):
+                self._publish(message.header, image, label_map, camera)
 
     def _read(self, message: Image | CompressedImage, camera: Camera) -> NDArray[np.uint8] | None:
         """RGB pixels, or None for an image that cannot be used."""
@@ -179,8 +233,9 @@ class SegmentationNode(Node):
     ) -> None:
         grid = camera.at_stride(label_map.stride)
         self._labels_camera.publish(make_camera_info(ROS_TYPES, header, grid))
-        self._labels.publish(labels_message(header, label_map))
-        self._statistics.count("published")
+        message = labels_message(header, label_map)
+        self._labels.publish(message)
+        self._statistics.published(stamp_of(message))
         self._diagnostics.unlabelled_share = float(np.mean(label_map.labels == UNLABELLED))
         if _has_subscriber(self._confidence):
             self._confidence.publish(confidence_message(header, label_map))

@@ -5,7 +5,8 @@ from typing import Literal
 
 from fgsn_ros.config import require
 from fgsn_ros.localization.localizer import LocalizerSettings
-from fgsn_ros.localization.online import OnlineSettings, TrackingSettings
+from fgsn_ros.localization.online import OnlineSettings
+from fgsn_ros.localization.tracking import TrackingSettings
 from fgsn_ros.segmentation.segmenter import SegmenterSettings
 
 
@@ -24,7 +25,9 @@ class SegmentationNodeSettings:
     rectified: bool = False
     """The images are rectified: their camera is P of the CameraInfo, without distortion."""
     stale_after_s: float = 1.0
-    """Diagnostics warn when the newest image is older than this [s], > 0."""
+    """Diagnostics warn when images are older than this, or labels so far behind them [s], > 0."""
+    autostart: bool = True
+    """Configure and activate at the start; else a lifecycle manager does."""
 
     def __post_init__(self) -> None:
         require(self.stale_after_s > 0.0, "stale_after_s must be above 0")

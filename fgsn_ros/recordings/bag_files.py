@@ -4,6 +4,7 @@ Damages are named in one line.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Collection, Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
@@ -11,23 +12,29 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from rosbags.highlevel import AnyReader
 from tqdm import tqdm
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
-from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.geometry.trajectory import Trajectory, recorded_trajectory
+from fgsn_ros.left_out import MAX_SHARE, LeftOut
+from fgsn_ros.messages.definitions import is_of_ros
+from fgsn_ros.messages.images import is_calibrated
 from fgsn_ros.messages.poses import pose_row, valid_rows
-from fgsn_ros.messages.types import TYPESTORE, Message, frame_name, stamp_of
+from fgsn_ros.messages.types import TYPESTORE, Message, frame_name, ros1_typestore, stamp_of
+from fgsn_ros.recordings.bag_paths import bag_files, message_count, open_storage, way_out
+from fgsn_ros.recordings.bag_storage import MAX_MESSAGE_BYTES, ZSTD_START, Record, expanded
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
 ODOMETRY = "nav_msgs/msg/Odometry"
 TRANSFORMS = ("tf2_msgs/msg/TFMessage", "tf/msg/tfMessage")
 
-_STORAGE_SUFFIXES = (".mcap", ".db3")
+_ENCODINGS = ("cdr", "ros1")
 _SAME_M = 1e-4
 _SAME_RAD = 1e-4
+_IMAGES = (IMAGE, COMPRESSED)
+_MAX_OTHER_BYTES = 4 * 2**20  # of a message without pixels: thousands of transforms
 _log = logging.getLogger(__name__)
 
 
@@ -41,66 +48,91 @@ class Topic:
     """number of messages"""
 
 
-def is_bag(path: Path) -> bool:
-    """Whether the path looks like a bag: a rosbag2 folder or file, or a ROS 1 file."""
-    if path.is_dir():
-        return (path / "metadata.yaml").exists() or bool(_storage_files(path))
-    return path.suffix in (*_STORAGE_SUFFIXES, ".bag")
-
-
 def read_topics(path: Path) -> dict[str, Topic]:
-    """Topics of a bag by name.
+    """Topics of a bag by name; of a topic with several types, the one with most messages.
 
     Raises:
         RecordingError: the bag is damaged, or holds no messages.
     """
-    with _errors_named(path), _reader(path) as reader:
-        counts: dict[tuple[str, str], int] = {}
-        for connection in reader.connections:
-            key = connection.topic, connection.msgtype
-            counts[key] = counts.get(key, 0) + connection.msgcount
-    topics = {name: Topic(name, msgtype, count) for (name, msgtype), count in counts.items()}
-    if not sum(topic.count for topic in topics.values()):
+    counts: Counter[tuple[str, str]] = Counter()
+    cut_off = ""
+    for file in bag_files(path):
+        with _errors_named(path), open_storage(file) as storage:
+            for channel in storage.channels:
+                counts[channel.topic, channel.msgtype] += channel.count
+            cut_off = cut_off or storage.cut_off
+    _check_whole(path, counts.total(), cut_off)
+    by_count = sorted(counts.items(), key=lambda item: item[1])
+    return {name: Topic(name, msgtype, count) for (name, msgtype), count in by_count}
+
+
+def _check_whole(path: Path, count: int, cut_off: str) -> None:
+    """Say what a file lacks at its end; more than a tenth of a bag cannot be left out."""
+    if not count and not cut_off:
         raise RecordingError(f"{path} is an empty bag: it holds no messages")
-    return topics
+    named = max(message_count(path), 1)
+    if cut_off and count < (1.0 - MAX_SHARE) * named:
+        raise RecordingError(
+            f"cannot read the bag {path}, it is empty, truncated or damaged: {cut_off}; {count} "
+            f"messages can be read; {way_out(path)}"
+        )
+    if cut_off:
+        _log.warning("%s: %s; its %d whole messages are read", path, cut_off, count)
 
 
-def read_messages(path: Path, topics: Collection[str]) -> Iterator[tuple[str, Message]]:
-    """Messages of the named topics with their topic, in the order of recording, one by one.
+def read_messages(
+    path: Path, topics: Collection[Topic]
+) -> Generator[tuple[str, float, Message | None], None, None]:
+    """Messages of topics in the order of recording, one by one: topic, time of recording [s].
+
+    Nothing is read of other topics, and nothing but fields is taken from the bag: the types are
+    those of ROS, whatever the bag says of them. None stands for a message whose bytes make none.
 
     Raises:
-        RecordingError: the bag is damaged.
+        RecordingError: the bag is damaged, or its definition of a type is not that of ROS.
     """
-    # Only rosbags' own work is guarded, not what the caller does between two messages.
-    with closing(_messages(path, topics)) as messages:
-        while True:
-            with _errors_named(path):
-                item = next(messages, None)
-            if item is None:
-                return
-            yield item
+    for file in bag_files(path):
+        # Only the work on the file is guarded, not what the caller does between two messages.
+        with closing(_records(path, file, topics)) as records:
+            while True:
+                with _errors_named(path):
+                    record = next(records, None)
+                if record is None:
+                    break
+                yield record.channel.topic, 1e-9 * record.time_ns, _message(record)
 
 
-def _messages(path: Path, topics: Collection[str]) -> Generator[tuple[str, Message], None, None]:
-    with _reader(path) as reader:
-        connections = [c for c in reader.connections if c.topic in topics]
-        if connections:
-            for connection, _, data in reader.messages(connections):
-                yield connection.topic, reader.deserialize(data, connection.msgtype)
+def _records(path: Path, file: Path, topics: Collection[Topic]) -> Generator[Record, None, None]:
+    types = {topic.name: topic.msgtype for topic in topics}
+    with open_storage(file) as storage:
+        wanted = [c for c in storage.channels if types.get(c.topic) == c.msgtype]
+        for channel in wanted:
+            if channel.encoding not in _ENCODINGS:
+                raise RecordingError(
+                    f"{path}: the messages of {channel.topic} are encoded as "
+                    f"{channel.encoding[:20]!r}; record the topic in ROS"
+                )
+            if not is_of_ros(channel.msgtype, channel.definition, channel.encoding):
+                raise RecordingError(
+                    f"{path} defines {channel.msgtype} of {channel.topic} otherwise than ROS does; "
+                    "record the topic under ROS's own type"
+                )
+        if wanted:
+            yield from storage.records(wanted)
 
 
-def _reader(path: Path) -> AnyReader:
-    # A recorder that was killed leaves no metadata.yaml; the storage file alone can do.
-    if path.is_dir() and not (path / "metadata.yaml").exists():
-        files = _storage_files(path)
-        if len(files) != 1:
-            raise RecordingError(f"{path} has no metadata.yaml; run 'ros2 bag reindex {path}'")
-        path = files[0]
-    return AnyReader([path], default_typestore=TYPESTORE)
-
-
-def _storage_files(path: Path) -> list[Path]:
-    return sorted(file for file in path.iterdir() if file.suffix in _STORAGE_SUFFIXES)
+def _message(record: Record) -> Message | None:
+    channel, data = record.channel, record.data
+    if data is None or (len(data) > _MAX_OTHER_BYTES and channel.msgtype not in _IMAGES):
+        return None
+    try:
+        if bytes(data[:4]) == ZSTD_START:  # rosbag2 compressed the message alone
+            data = expanded(data, "zstd", MAX_MESSAGE_BYTES)
+        if channel.encoding == "ros1":
+            return ros1_typestore().deserialize_ros1(data, channel.msgtype)
+        return TYPESTORE.deserialize_cdr(data, channel.msgtype)
+    except Exception:  # damaged bytes make rosbags raise almost anything
+        return None
 
 
 @contextmanager
@@ -109,10 +141,11 @@ def _errors_named(path: Path) -> Iterator[None]:
         yield
     except RecordingError:
         raise
-    except Exception as error:  # a damaged bag makes rosbags raise almost anything
-        reason = " ".join(str(error).split()) or type(error).__name__
+    except Exception as error:  # a damaged bag makes its readers raise almost anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise RecordingError(
-            f"cannot read the bag {path}, it is empty, truncated or damaged: {reason}"
+            f"cannot read the bag {path}, it is empty, truncated or damaged: {reason}; "
+            f"{way_out(path)}"
         ) from error
 
 
@@ -123,6 +156,7 @@ class StaticTransforms:
         self._edges: dict[tuple[str, str], NDArray[np.float64]] = {}
         self._latched: set[tuple[str, str]] = set()
         self._moving: set[tuple[str, str]] = set()
+        self._invalid: Counter[tuple[str, str]] = Counter()
 
     @property
     def frames(self) -> list[str]:
@@ -130,11 +164,10 @@ class StaticTransforms:
         edges = set(self._edges) - self._moving
         return sorted({frame for edge in edges for frame in edge})
 
-    def add(self, message: Message, latched: bool, source: str) -> None:
+    def add(self, message: Message, latched: bool) -> None:
         """Add a TFMessage of /tf_static (`latched`: the last one counts) or of /tf.
 
-        Raises:
-            RecordingError: a transform is not finite.
+        A transform that is not finite or has no rotation is left out, as tf2 does.
         """
         for transform in message.transforms:
             parent = frame_name(transform.header.frame_id)
@@ -143,7 +176,8 @@ class StaticTransforms:
                 continue
             row = np.array(pose_row(transform.transform), np.float64)
             if not valid_rows(row):
-                raise RecordingError(f"{source}: the transform {edge[0]} -> {edge[1]} is not valid")
+                self._invalid[edge] += 1
+                continue
             T = poses.from_quaternion(row[:3], row[3:])
             if latched:
                 self._edges[edge] = T
@@ -151,6 +185,17 @@ class StaticTransforms:
                 self._moving.discard(edge)
             elif self._moves(edge, T):
                 self._moving.add(edge)
+
+    def say_invalid(self, source: str) -> None:
+        """Say in one line which transforms were left out."""
+        if self._invalid:
+            named = [f"{parent} -> {child}" for parent, child in self._invalid]
+            _log.warning(
+                "%s: %d transforms are not valid (NaN, no rotation) and left out: %s",
+                source,
+                self._invalid.total(),
+                ", ".join(named[:5]) + ", ..." * (len(named) > 5),
+            )
 
     def _moves(self, edge: tuple[str, str], T: NDArray[np.float64]) -> bool:
         """Whether T differs from the edge's first transform."""
@@ -188,32 +233,19 @@ class OdometryTopic:
     stamps: list[float] = field(default_factory=list)
     rows: list[list[float]] = field(default_factory=list)
     """x y z qx qy qz qw"""
+    messages: LeftOut | None = None
+    """what of the topic could not be read"""
 
-    def trajectory(self, path: Path) -> Trajectory:
-        """The poses in order; a message that repeats the stamp before it is dropped.
+    def trajectory(self, path: Path, max_gap_s: float | None = None) -> Trajectory:
+        """The poses in order; for what is left out, and `max_gap_s`, see `recorded_trajectory`.
 
         Raises:
-            RecordingError: a pose is not finite, or time goes backwards.
+            RecordingError: too many poses cannot be used.
         """
-        stamps = np.array(self.stamps)
-        rows = np.array(self.rows, np.float64)
-        invalid = np.flatnonzero(~valid_rows(rows))
-        if len(invalid):
-            raise RecordingError(
-                f"{path}: {self.name} holds a pose at {stamps[invalid[0]]:.6f} s that is not "
-                "finite (NaN) or has no rotation; repair or cut the recording"
-            )
-        steps = np.diff(stamps, prepend=-np.inf)
-        if (steps < 0.0).any():
-            i = int(np.flatnonzero(steps < 0.0)[0])
-            raise RecordingError(
-                f"{path}: time goes backwards on {self.name}, from {stamps[i - 1]:.6f} to "
-                f"{stamps[i]:.6f} s; cut the recording there"
-            )
-        kept = steps > 0.0
-        if not kept.all():
-            _log.warning("%s: %d messages of %s repeat a stamp", path, (~kept).sum(), self.name)
-        return Trajectory(stamps[kept], poses.from_quaternion(rows[:, :3], rows[:, 3:])[kept])
+        if self.messages is not None:
+            self.messages.close()
+        source = f"{path}: {self.name}"
+        return recorded_trajectory(self.stamps, np.array(self.rows), source, max_gap_s)
 
 
 @dataclass
@@ -223,12 +255,23 @@ class BagScan:
     odometry: dict[str, OdometryTopic] = field(default_factory=dict)
     """by topic"""
     camera_infos: dict[str, Message] = field(default_factory=dict)
-    """first CameraInfo by topic"""
+    """first CameraInfo by topic that is calibrated, or else the last"""
     transforms: StaticTransforms = field(default_factory=StaticTransforms)
 
 
-def scan_bag(path: Path, topics: Mapping[str, Topic], camera_infos: Collection[str]) -> BagScan:
+def scan_bag(
+    path: Path,
+    topics: Mapping[str, Topic],
+    camera_infos: Collection[str],
+    odometry: Collection[str] | None = None,
+) -> BagScan:
     """Read odometry, the named camera_info topics and transforms in one pass.
+
+    Args:
+        path: The bag.
+        topics: Its topics.
+        camera_infos: Topics of CameraInfo to read.
+        odometry: Topics of odometry to read; None reads all.
 
     Raises:
         RecordingError: the bag is damaged.
@@ -237,18 +280,33 @@ def scan_bag(path: Path, topics: Mapping[str, Topic], camera_infos: Collection[s
     wanted = {
         topic.name: topic
         for topic in topics.values()
-        if topic.msgtype in (ODOMETRY, *TRANSFORMS) or topic.name in camera_infos
+        if topic.msgtype in TRANSFORMS
+        or (topic.msgtype == ODOMETRY and (odometry is None or topic.name in odometry))
+        or topic.name in camera_infos
     }
     total = sum(topic.count for topic in wanted.values())
-    messages = read_messages(path, wanted)
-    for name, message in tqdm(messages, f"reading {path.name}", total, delay=2, unit="message"):
+    left_out = {name: LeftOut(str(path), f"messages of {name}") for name in wanted}
+    messages = read_messages(path, wanted.values())
+    bar = tqdm(messages, f"reading {path.name}", total, delay=2, unit="message")
+    for name, time_s, message in bar:
+        if message is None:
+            left_out[name].drop("damaged", f"recorded at {time_s:.6f} s")
+            continue
+        left_out[name].keep()
         if wanted[name].msgtype == ODOMETRY:
             _add_odometry(scan.odometry, name, message)
         elif wanted[name].msgtype in TRANSFORMS:
             latched = name.endswith("tf_static")
-            scan.transforms.add(message, latched, f"{path}: {name}")
+            scan.transforms.add(message, latched)
         else:
-            scan.camera_infos.setdefault(name, message)
+            if not is_calibrated(scan.camera_infos.setdefault(name, message)):
+                scan.camera_infos[name] = message
+    for name, of_topic in left_out.items():
+        if name in scan.odometry:  # counts where the topic is used
+            scan.odometry[name].messages = of_topic
+        else:
+            of_topic.say()
+    scan.transforms.say_invalid(str(path))
     return scan
 
 

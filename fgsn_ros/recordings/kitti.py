@@ -1,23 +1,33 @@
 """KITTI odometry sequence folders (Geiger et al., CVPR 2012)."""
 
+import logging
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fgsn_ros.errors import RecordingError
+from fgsn_ros.errors import CameraError, RecordingError
 from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount
+from fgsn_ros.left_out import FEW, MAX_SHARE
 from fgsn_ros.messages.images import IMAGE_SUFFIXES
 from fgsn_ros.recordings.folder_recording import (
+    FolderImages,
     FolderRecording,
     PoseFiles,
+    folder_images,
     folder_recording,
     read_image,
-    read_numbers,
+    read_stamps,
 )
 from fgsn_ros.recordings.recording import RecordingSettings
+from fgsn_ros.text_files import read_text
+
+_log = logging.getLogger(__name__)
 
 _CAMERAS = ("image_2", "image_0")  # colour before grey
+_SIZES, _LOOKED_AT = 3, 20  # images whose size is asked for, and those tried until they are found
 
 
 def is_kitti(path: Path) -> bool:
@@ -36,22 +46,35 @@ def open_kitti(path: Path, settings: RecordingSettings) -> FolderRecording:
     Raises:
         RecordingError: a frame of the range is missing (named), or a file cannot be used.
     """
+    images, times = _images(path, settings)
+    mount = _mount(path / "calib.txt", images.camera_name, images.files)
+    pose_files = PoseFiles(_pose_file(path, settings), True, times, settings.max_pose_gap_s)
+    return folder_recording(images, mount, pose_files, settings)
+
+
+def open_kitti_images(path: Path, settings: RecordingSettings) -> FolderImages:
+    """The images alone, with times.txt; calib.txt and poses are not read.
+
+    Raises:
+        RecordingError: a frame of the range is missing (named), or times.txt cannot be used.
+    """
+    return _images(path, settings)[0]
+
+
+def _images(path: Path, settings: RecordingSettings) -> tuple[FolderImages, NDArray[np.float64]]:
+    """The images, and the stamps of all frame numbers [s]."""
     folder = next(path / name for name in _CAMERAS if (path / name).is_dir())
-    times = read_numbers(path / "times.txt", 1)[:, 0]
+    times = read_stamps(path / "times.txt")
     numbers, files = _frame_range(folder, settings)
     if numbers[-1] >= len(times):
         raise RecordingError(
             f"{path / 'times.txt'} has {len(times)} stamps, none for frame {numbers[-1]}"
         )
-    mount = _mount(path / "calib.txt", folder.name, files[0])
-    pose_files = PoseFiles(_pose_file(path, settings), of_camera=True, times=times)
-    return folder_recording(path, mount, (times[numbers], files), pose_files, settings)
+    return folder_images(path, folder.name, times[numbers], files), times
 
 
-def _frame_range(
-    folder: Path, settings: RecordingSettings
-) -> tuple[NDArray[np.int64], tuple[Path, ...]]:
-    """Frame numbers and files from the first to the last asked for, none missing."""
+def _frame_range(folder: Path, settings: RecordingSettings) -> tuple[list[int], tuple[Path, ...]]:
+    """Frame numbers and files from the first to the last asked for; some may be missing between."""
     found = {
         int(path.stem): path
         for path in folder.iterdir()
@@ -61,38 +84,61 @@ def _frame_range(
         raise RecordingError(f"{folder} holds no frames such as 000000.png")
     first = min(found) if settings.first is None else settings.first
     last = max(found) if settings.last is None else settings.last
-    wanted = range(first, last + 1)
-    missing = next((number for number in wanted or (first, last) if number not in found), None)
-    if missing is not None:
+    numbers = sorted(number for number in found if first <= number <= last)
+    total = last - first + 1
+    lost = total - len(numbers)
+    gaps = (n for n, number in enumerate(numbers, first) if n != number)
+    missing = next(gaps, first + len(numbers))
+    if first not in found or last not in found or lost > max(MAX_SHARE * total, FEW):
         raise RecordingError(
             f"frame {missing} is missing in {folder}; it holds frames within {min(found)} to "
             f"{max(found)}; choose a range without gaps by 'first' and 'last'"
         )
-    return np.array(wanted, dtype=np.int64), tuple(found[number] for number in wanted)
+    if lost:
+        _log.warning("%s: %d of %d frames are missing (first: %d)", folder, lost, total, missing)
+    return numbers, tuple(found[number] for number in numbers)
 
 
-def _mount(calibration: Path, camera_name: str, first_image: Path) -> CameraMount:
+def _mount(calibration: Path, camera_name: str, files: Sequence[Path]) -> CameraMount:
     """Camera of the projection matrix P = K [I | t] that takes camera 0's points to pixels."""
     P = _projection(calibration, camera_name.removeprefix("image_"))
-    # The size is not in calib.txt: all images must be as large as the first.
-    height, width = read_image(first_image).shape[:2]
-    fx, fy, cx, cy = (float(value) for value in (P[0, 0], P[1, 1], P[0, 2], P[1, 2]))
-    camera = Camera(width, height, fx, fy, cx, cy)
+    height, width = _size(files)
+    try:
+        camera = Camera.from_camera_info(width, height, "", (), P[:, :3].ravel().tolist())
+    except CameraError as error:
+        raise RecordingError(f"{calibration}: {error}") from error
     T_base_camera = T_BASE_OPTICAL.copy()
     T_base_camera[:3, 3] = T_BASE_OPTICAL[:3, :3] @ -np.linalg.solve(P[:, :3], P[:, 3])
     return CameraMount(camera, T_base_camera, camera_name)
 
 
+def _size(files: Sequence[Path]) -> tuple[int, int]:
+    """(H, W) of the images, which calib.txt does not say: that of most of some."""
+    sizes: Counter[tuple[int, int]] = Counter()
+    for file in dict.fromkeys((files[0], files[-1], *files[1:_LOOKED_AT])):
+        try:
+            height, width = read_image(file).shape[:2]
+        except RecordingError:
+            continue
+        sizes[height, width] += 1
+        if sizes.total() == _SIZES:
+            break
+    if not sizes:
+        raise RecordingError(f"{files[0]} and those after it are damaged: no image can be decoded")
+    return sizes.most_common(1)[0][0]
+
+
 def _projection(calibration: Path, number: str) -> NDArray[np.float64]:
     try:
-        lines = calibration.read_text().splitlines()
+        lines = read_text(calibration).splitlines()
         line = next(line for line in lines if line.startswith(f"P{number}:"))
         P = np.array(line.split()[1:], dtype=np.float64).reshape(3, 4)
-    except (OSError, UnicodeDecodeError, ValueError, StopIteration) as error:
+    except (OSError, ValueError, StopIteration) as error:
         raise RecordingError(
             f"{calibration} lacks the camera matrix 'P{number}: <12 numbers>'"
         ) from error
-    if not np.isfinite(P).all() or P[0, 0] <= 0.0 or P[1, 1] <= 0.0 or P[2, 2] != 1.0:
+    lower = P[1, 0], P[2, 0], P[2, 1], P[2, 2] - 1.0
+    if not np.isfinite(P).all() or P[0, 0] <= 0.0 or P[1, 1] <= 0.0 or any(lower):
         raise RecordingError(f"{calibration}: P{number} is no projection matrix")
     return P
 

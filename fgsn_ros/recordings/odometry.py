@@ -1,5 +1,7 @@
 """Wheel odometry derived from ground truth, for recordings that have none."""
 
+import logging
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,7 +10,10 @@ from numpy.typing import NDArray
 from fgsn_ros.config import require
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.clocks import Span, apart
 from fgsn_ros.geometry.trajectory import Trajectory
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,7 @@ def derive_odometry(
         noise.yaw_noise_per_m * np.sqrt(distance), noise.yaw_noise_per_rad * np.sqrt(np.abs(yaw))
     )
     yaw = yaw + noise.yaw_drift_per_m * distance + yaw_std * _normal(rng, xy)
-    return Trajectory(ground_truth.stamps, _integrated(xy, yaw))
+    return Trajectory(ground_truth.stamps, _integrated(xy, yaw), max_gap_s=math.inf)
 
 
 def derived_from(
@@ -95,9 +100,7 @@ def derived_from(
         RecordingError: there are fewer than two poses to derive from.
     """
     if ground_truth is not None and stamps is not None:
-        first, last = ground_truth.stamps[[0, -1]]
-        stamps = stamps[(stamps >= first) & (stamps <= last)]
-        ground_truth = Trajectory(stamps, ground_truth.at(stamps)) if len(stamps) else None
+        ground_truth = _at_frames(ground_truth, stamps, name)
     if ground_truth is None or len(ground_truth) < 2:
         raise RecordingError(
             f"{name} has no poses during its images to derive odometry from; name a pose file with "
@@ -105,6 +108,29 @@ def derived_from(
         )
     derived = derive_odometry(ground_truth, noise, np.random.default_rng(seed))
     return derived, f"{noise.in_words()} (seed {seed})"
+
+
+def _at_frames(
+    ground_truth: Trajectory, stamps: NDArray[np.float64], name: str
+) -> Trajectory | None:
+    """The poses at those of the stamps (F,) that they cover, if any; holes are said."""
+    covered = ground_truth.covered(stamps)
+    first, last = ground_truth.stamps[[0, -1]]
+    in_holes = int((~covered & (stamps > first) & (stamps < last)).sum())
+    if not covered.any():
+        spans = Span.of("the images", stamps), Span.of("the poses", ground_truth.stamps)
+        if not spans[0].meets(spans[1]):
+            raise RecordingError(f"{name}: {apart(*spans)}")
+        return None
+    if in_holes:
+        _log.warning(
+            "%s: no odometry is derived at %d of %d frames: no two poses within %g s around them",
+            name,
+            in_holes,
+            len(stamps),
+            ground_truth.limit_s,
+        )
+    return Trajectory(stamps[covered], ground_truth.at(stamps[covered]))
 
 
 def _normal(rng: np.random.Generator, steps: NDArray[np.float64]) -> NDArray[np.float64]:

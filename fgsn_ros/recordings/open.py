@@ -4,12 +4,12 @@ from pathlib import Path
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry.trajectory import Trajectory, read_tum
-from fgsn_ros.recordings.bag_files import is_bag
+from fgsn_ros.recordings.bag_paths import bags_within, is_bag
 from fgsn_ros.recordings.folder_recording import FolderRecording, turned_to_base
 from fgsn_ros.recordings.image_folder import is_image_folder, open_image_folder
-from fgsn_ros.recordings.kitti import is_kitti, open_kitti
-from fgsn_ros.recordings.recording import Recording, RecordingSettings
-from fgsn_ros.recordings.rosbag import open_rosbag
+from fgsn_ros.recordings.kitti import is_kitti, open_kitti, open_kitti_images
+from fgsn_ros.recordings.recording import RecordedImages, Recording, RecordingSettings
+from fgsn_ros.recordings.rosbag import open_bag_images, open_rosbag
 
 _DEFAULTS = RecordingSettings()
 
@@ -30,11 +30,34 @@ def open_recording(path: Path, settings: RecordingSettings = _DEFAULTS) -> Recor
         return open_image_folder(path, settings)
     raise RecordingError(
         f"{path} is no recording: expected a rosbag2 folder, .mcap, .db3 or .bag file, a KITTI "
-        "folder (image_0, calib.txt), or a folder of images with camera.yaml"
+        f"folder (image_0, calib.txt), or a folder of images with camera.yaml{_bags_in(path)}"
     )
 
 
-def read_reference(path: Path, recording: Recording) -> Trajectory:
+def open_images(path: Path, settings: RecordingSettings = _DEFAULTS) -> RecordedImages:
+    """Open the images of a bag or a KITTI sequence folder alone.
+
+    Calibration, mounting, odometry and poses are not looked at and may be missing or damaged.
+
+    Raises:
+        RecordingError: the path is neither, or is damaged.
+    """
+    if is_bag(path):
+        return open_bag_images(path, settings)
+    if is_kitti(path):
+        return open_kitti_images(path, settings)
+    raise RecordingError(f"{path} is neither a bag nor a KITTI folder{_bags_in(path)}")
+
+
+def _bags_in(folder: Path) -> str:
+    """What to say of a folder of bags."""
+    names = ", ".join(bag.name for bag in bags_within(folder)[:5])
+    return f"; name one of the bags in it: {names}" if names else ""
+
+
+def read_reference(
+    path: Path, recording: Recording, max_pose_gap_s: float | None = None
+) -> Trajectory:
     """Read a reference trajectory T_map_base (TUM text) to evaluate a recording against.
 
     Where the recording's own pose files hold poses of the camera (KITTI), so does this file, and
@@ -43,7 +66,7 @@ def read_reference(path: Path, recording: Recording) -> Trajectory:
     Raises:
         RecordingError: the file cannot be read.
     """
-    trajectory = read_tum(path)
+    trajectory = read_tum(path, max_pose_gap_s)
     if isinstance(recording, FolderRecording) and recording.poses_of_camera:
         return turned_to_base(trajectory)
     return trajectory

@@ -1,6 +1,6 @@
 """The one interface over recorded drives, and how to open them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -29,6 +29,27 @@ class Frame:
     """RGB, (H, W, 3)"""
 
 
+class RecordedImages(Protocol):
+    """The images of a recorded drive, for which nothing else of it is read."""
+
+    @property
+    def camera_names(self) -> Collection[str]:
+        """Names of the cameras."""
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames, those included that `frames` leaves out."""
+
+    def frames(self) -> Iterator[Frame]:
+        """Frames of all cameras ordered by stamp, read and decoded one by one.
+
+        A frame that is damaged, late or repeats a stamp is left out, counted and said.
+
+        Raises:
+            RecordingError: too many frames are bad.
+        """
+
+
 class Recording(Protocol):
     """A recorded drive; every pose is of base_link (x forward, y left, z up)."""
 
@@ -54,14 +75,16 @@ class Recording(Protocol):
 
     @property
     def frame_count(self) -> int:
-        """Number of frames that `frames` yields."""
+        """Number of frames, those included that `frames` leaves out."""
 
     def frames(self) -> Iterator[Frame]:
         """Frames of all cameras ordered by stamp, read and decoded one by one.
 
+        A frame that is damaged, late, repeats a stamp or is of another size than its camera's is
+        left out, counted and said.
+
         Raises:
-            RecordingError: an image is damaged, of another size than its camera's, or older than
-                the one before.
+            RecordingError: too many frames are bad.
         """
 
 
@@ -75,6 +98,10 @@ class RecordingSettings:
     """last frame, inclusive"""
     poses: Path | None = None
     """ground-truth pose file: TUM text, or for KITTI also 12 columns a frame number"""
+    max_pose_gap_s: float | None = None
+    """longest time between two poses of ground truth that is interpolated over [s], > 0; frames in
+    a longer hole count as without poses. None: 2.5 times the median step, at least 0.5 and at most
+    10 s"""
     odometry_poses: Path | None = None
     """pose file that odometry is derived from, where it is not `poses`"""
     derive_odometry: bool = False
@@ -97,6 +124,7 @@ class RecordingSettings:
         require(self.first is None or self.first >= 0, "first must be >= 0")
         require(self.last is None or self.last >= (self.first or 0), "last must be >= first")
         require(self.seed >= 0, "seed must be >= 0")
+        require_gap(self.max_pose_gap_s)
         require(
             self.odometry_poses is None or self.derive_odometry,
             "odometry_poses is of use with derive_odometry only",
@@ -105,6 +133,11 @@ class RecordingSettings:
             not self.camera_info_topics or len(self.camera_info_topics) == len(self.image_topics),
             "camera_info_topics must name one topic for each of image_topics",
         )
+
+
+def require_gap(max_pose_gap_s: float | None) -> None:
+    """Check the range of a setting of that name."""
+    require(max_pose_gap_s is None or max_pose_gap_s > 0.0, "max_pose_gap_s must be above 0")
 
 
 def require_odometry(recording: Recording) -> Trajectory:

@@ -2,16 +2,21 @@
 
 import heapq
 import logging
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory, read_tum
-from fgsn_ros.messages.images import camera_of, check_size, image_of
-from fgsn_ros.messages.types import frame_name, stamp_of
+from fgsn_ros.left_out import LeftOut
+from fgsn_ros.messages.images import camera_frame, camera_of, check_size, image_of
+from fgsn_ros.messages.types import Message, stamp_of
 from fgsn_ros.recordings.bag_files import (
     CAMERA_INFO,
     COMPRESSED,
@@ -23,6 +28,8 @@ from fgsn_ros.recordings.bag_files import (
     read_topics,
     scan_bag,
 )
+from fgsn_ros.recordings.bag_paths import bag_name
+from fgsn_ros.recordings.image_order import in_stamp_order
 from fgsn_ros.recordings.odometry import derived_from
 from fgsn_ros.recordings.recording import RECORDED_ODOMETRY, Frame, RecordingSettings
 
@@ -30,65 +37,146 @@ _log = logging.getLogger(__name__)
 
 _MAP_FRAME = "map"
 _DEFAULT_BASE_FRAME = "base_link"
+_PACKETS = (
+    "ffmpeg_image_transport_msgs/msg/FFMPEGPacket",
+    "foxglove_msgs/msg/CompressedImage",
+    "foxglove_msgs/msg/CompressedVideo",
+    "foxglove_msgs/msg/RawImage",
+    "theora_image_transport/msg/Packet",
+)
+"""Types that hold images, too."""
 
 
 @dataclass(frozen=True)
-class CameraTopics:
-    """Topics of one camera."""
+class CameraTopic:
+    """The images of one camera."""
 
     name: str
-    image: str
-    camera_info: str
-    rectified: bool
-    """whether the images are undistorted already (image_rect...), so that P holds and not K, D"""
+    """of the camera"""
+    topic: Topic
+
+    @property
+    def base(self) -> str:
+        """The topic without the transport's name."""
+        return _base(self.topic.name)
+
+    @property
+    def rectified(self) -> bool:
+        """Whether the images are undistorted already, so that P holds and not K, D."""
+        return self.base.rsplit("/", 1)[-1].startswith("image_rect")
+
+
+@dataclass(frozen=True)
+class BagImages:
+    """The images of a bag (see `RecordedImages`), read as they are asked for."""
+
+    path: Path
+    cameras: tuple[CameraTopic, ...]
+
+    @property
+    def camera_names(self) -> tuple[str, ...]:
+        """Names of the cameras."""
+        return tuple(camera.name for camera in self.cameras)
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames, with those that are left out."""
+        return sum(camera.topic.count for camera in self.cameras)
+
+    def frames(self, cameras: Mapping[str, CameraMount] | None = None) -> Iterator[Frame]:
+        """Frames of all cameras ordered by stamp.
+
+        Args:
+            cameras: Whose images must have the size of theirs; else they may have any.
+
+        Raises:
+            RecordingError: the bag is damaged, or too many images are.
+        """
+        with ExitStack() as stack:
+            streams = [
+                stack.enter_context(closing(self._frames(camera, (cameras or {}).get(camera.name))))
+                for camera in self.cameras
+            ]
+            yield from heapq.merge(*streams, key=lambda frame: frame.stamp)
+
+    def _frames(
+        self, camera: CameraTopic, mount: CameraMount | None
+    ) -> Generator[Frame, None, None]:
+        topic = camera.topic
+        left_out = LeftOut(str(self.path), f"images of {topic.name}", topic.count)
+        with left_out:
+            for stamp, message in in_stamp_order(self._messages(topic, left_out), left_out):
+                at = f"at {stamp:.6f} s"
+                source = f"{self.path}: the image of {topic.name} {at}"
+                try:
+                    image = image_of(message, source)
+                    if mount is not None:
+                        check_size(image, mount.camera, source)
+                except RecordingError as error:
+                    left_out.drop(getattr(error, "reason", "damaged"), at)
+                    continue
+                left_out.keep()
+                yield Frame(stamp, camera.name, image)
+
+    def _messages(self, topic: Topic, left_out: LeftOut) -> Iterator[tuple[float, int, Message]]:
+        last, twice = None, 0
+        for _, time_s, message in read_messages(self.path, [topic]):
+            if message is None:
+                left_out.drop("damaged", f"recorded at {time_s:.6f} s")
+            elif last is not None and _is_same(message, last):
+                twice += 1
+            else:
+                last = message
+                yield stamp_of(message), len(message.data), message
+        if twice:
+            _log.warning("%s: %d images of %s were recorded twice", self.path, twice, topic.name)
 
 
 @dataclass(frozen=True)
 class BagRecording:
     """A recorded drive (see `Recording`) in a bag; images are read as they are asked for."""
 
-    path: Path
+    images: BagImages
     cameras: Mapping[str, CameraMount]
-    topics: tuple[CameraTopics, ...]
     odometry: Trajectory | None
     """T_odom_base"""
     odometry_origin: str
     ground_truth: Trajectory | None
     """T_map_base"""
-    frame_count: int
 
     @property
     def name(self) -> str:
         """The bag's file name."""
-        return self.path.resolve().stem
+        return bag_name(self.images.path)
+
+    @property
+    def frame_count(self) -> int:
+        """Number of frames, with those that are left out."""
+        return self.images.frame_count
 
     def frames(self) -> Iterator[Frame]:
-        """Frames of all cameras ordered by stamp, read and decoded one by one.
+        """Frames of all cameras ordered by stamp (see `Recording`)."""
+        return self.images.frames(self.cameras)
 
-        A message that repeats the stamp before it is dropped, with a warning.
 
-        Raises:
-            RecordingError: the bag or an image is damaged, an image is of another size than its
-                CameraInfo, or time goes backwards.
-        """
-        streams = [self._frames(topics) for topics in self.topics]
-        yield from heapq.merge(*streams, key=lambda frame: frame.stamp)
+def _is_same(message: Message, other: Message) -> bool:
+    """Whether two images are one that was recorded twice: nothing is lost of it."""
+    return stamp_of(message) == stamp_of(other) and np.array_equal(message.data, other.data)
 
-    def _frames(self, topics: CameraTopics) -> Iterator[Frame]:
-        camera = self.cameras[topics.name].camera
-        last = float("-inf")
-        for _, message in read_messages(self.path, [topics.image]):
-            stamp = stamp_of(message)
-            source = f"{self.path}: the image of {topics.image} at {stamp:.6f} s"
-            if stamp < last:
-                raise RecordingError(f"{source} goes back in time, after {last:.6f} s")
-            if stamp == last:
-                _log.warning("%s repeats a stamp and is dropped", source)
-                continue
-            last = stamp
-            image = image_of(message, source)
-            check_size(image, camera, source)
-            yield Frame(stamp, topics.name, image)
+
+def open_bag_images(path: Path, settings: RecordingSettings) -> BagImages:
+    """The images of a bag alone: calibration, mounting and poses may be missing.
+
+    Raises:
+        RecordingError: the bag is damaged, holds no images, or several topics could be meant.
+    """
+    return _images(path, read_topics(path), settings)
+
+
+def _images(path: Path, topics: Mapping[str, Topic], settings: RecordingSettings) -> BagImages:
+    if settings.first is not None or settings.last is not None:
+        raise RecordingError(f"{path} is a bag; first and last choose frames of folders only")
+    return BagImages(path, tuple(camera_topics(path, topics, settings)))
 
 
 def open_rosbag(path: Path, settings: RecordingSettings) -> BagRecording:
@@ -102,28 +190,31 @@ def open_rosbag(path: Path, settings: RecordingSettings) -> BagRecording:
         RecordingError: the bag is damaged or lacks camera_info or the cameras' mounting, odometry
             is not finite or goes back in time, or several topics could be meant (names them).
     """
-    if settings.first is not None or settings.last is not None:
-        raise RecordingError(f"{path} is a bag; first and last choose frames of folders only")
     topics = read_topics(path)
-    chosen = camera_topics(path, topics, settings)
-    scan = scan_bag(path, topics, [camera.camera_info for camera in chosen])
+    images = _images(path, topics, settings)
+    infos = _camera_infos(path, topics, images, settings)
+    scan = scan_bag(path, topics, list(infos.values()), _named_odometry(settings))
     odometry = _odometry_topic(path, scan, settings)
     truth = _ground_truth_topic(path, scan, settings)
     base = (odometry or truth or _NO_ODOMETRY).child_frame or _DEFAULT_BASE_FRAME
     ground_truth = _ground_truth(path, truth, scan, base, settings)
     trajectory, origin = _odometry(path, odometry, ground_truth, settings)
-    return BagRecording(
-        path,
-        {camera.name: _mount(path, camera, scan, base) for camera in chosen},
-        tuple(chosen),
-        trajectory,
-        origin,
-        ground_truth,
-        sum(topics[camera.image].count for camera in chosen),
-    )
+    mounts = {
+        camera.name: _mount(path, camera, infos[camera.name], scan, base)
+        for camera in images.cameras
+    }
+    return BagRecording(images, mounts, trajectory, origin, ground_truth)
 
 
 _NO_ODOMETRY = OdometryTopic("", "", "")
+
+
+def _named_odometry(settings: RecordingSettings) -> list[str] | None:
+    """The topics of odometry to read, where none is left to be found by its type."""
+    truth_is_named = settings.ground_truth_topic or settings.poses is not None
+    if not (settings.odometry_topic and truth_is_named):
+        return None
+    return [settings.odometry_topic, settings.ground_truth_topic]
 
 
 def _odometry_topic(path: Path, scan: BagScan, settings: RecordingSettings) -> OdometryTopic | None:
@@ -179,17 +270,17 @@ def _ground_truth(
 ) -> Trajectory | None:
     """T_map_base, carried over from the topic's own child frame where it is another."""
     if settings.poses is not None:
-        return read_tum(settings.poses)
+        return read_tum(settings.poses, settings.max_pose_gap_s)
     if topic is None:
         return None
-    trajectory = topic.trajectory(path)
+    trajectory = topic.trajectory(path, settings.max_pose_gap_s)
     T_child_base = scan.transforms.lookup(topic.child_frame or base, base)
     if T_child_base is None:
         raise RecordingError(
             f"{path}: the poses of {topic.name} are of {topic.child_frame}, which has no static "
             f"transform to {base}; record /tf_static"
         )
-    return Trajectory(trajectory.stamps, poses.compose(trajectory.poses, T_child_base))
+    return trajectory.with_poses(poses.compose(trajectory.poses, T_child_base))
 
 
 def _odometry(
@@ -199,19 +290,24 @@ def _odometry(
     settings: RecordingSettings,
 ) -> tuple[Trajectory | None, str]:
     if not settings.derive_odometry:
-        return None if topic is None else topic.trajectory(path), RECORDED_ODOMETRY
+        # The localizer has a policy of its own for the gaps of odometry.
+        return None if topic is None else topic.trajectory(path, math.inf), RECORDED_ODOMETRY
     source = ground_truth
     if settings.odometry_poses is not None:
-        source = read_tum(settings.odometry_poses)
+        source = read_tum(settings.odometry_poses, settings.max_pose_gap_s)
     return derived_from(source, settings.odometry_noise, settings.seed, None, str(path))
 
 
-def _mount(path: Path, topics: CameraTopics, scan: BagScan, base: str) -> CameraMount:
-    info = scan.camera_infos.get(topics.camera_info)
+def _mount(
+    path: Path, camera_topic: CameraTopic, info_topic: str, scan: BagScan, base: str
+) -> CameraMount:
+    info = scan.camera_infos.get(info_topic)
     if info is None:
-        raise RecordingError(f"{path} has no message on {topics.camera_info}")
-    camera = camera_of(info, topics.rectified, f"{path}: {topics.camera_info}")
-    frame = frame_name(info.header.frame_id)
+        raise RecordingError(f"{path} has no message on {info_topic}")
+    camera = camera_of(info, camera_topic.rectified, f"{path}: {info_topic}")
+    with closing(read_messages(path, [camera_topic.topic])) as messages:
+        image = next((message for _, _, message in messages if message is not None), info)
+    frame = camera_frame(info, image)
     T_base_camera = scan.transforms.lookup(base, frame)
     if T_base_camera is None:
         raise RecordingError(
@@ -223,30 +319,41 @@ def _mount(path: Path, topics: CameraTopics, scan: BagScan, base: str) -> Camera
 
 def camera_topics(
     path: Path, topics: Mapping[str, Topic], settings: RecordingSettings
-) -> list[CameraTopics]:
+) -> list[CameraTopic]:
     """The cameras asked for, or the only one.
 
     A camera is an image topic. The same images raw and compressed are one camera, read raw. Where
     there are several, those count whose last name begins with `image`, as image_transport's do.
 
     Raises:
-        RecordingError: there is none, there are several to choose from, or camera_info is missing.
+        RecordingError: there is none, or there are several to choose from.
     """
     chosen = _asked(path, topics, settings) or _only_camera(path, topics)
-    infos = settings.camera_info_topics or tuple(_info_topic(path, topics, b) for b in chosen)
+    names = [_namespace(base).strip("/") or "camera" for base in chosen]
+    if len(set(names)) < len(names):
+        names = [base.strip("/") for base in chosen]
+    pairs = zip(names, chosen.values(), strict=True)
+    return [CameraTopic(name, topics[topic]) for name, topic in pairs]
+
+
+def _camera_infos(
+    path: Path, topics: Mapping[str, Topic], images: BagImages, settings: RecordingSettings
+) -> dict[str, str]:
+    """The camera_info topic of each camera.
+
+    Raises:
+        RecordingError: one is missing.
+    """
+    infos = settings.camera_info_topics or tuple(
+        _info_topic(path, topics, camera.base) for camera in images.cameras
+    )
     missing = [info for info in infos if info not in _names(topics, CAMERA_INFO)]
     if missing:
         raise RecordingError(
             f"{path} has no camera_info topic {missing[0]}; it has "
             f"{_listed(_names(topics, CAMERA_INFO))}; set camera_info_topics"
         )
-    names = [_namespace(base).strip("/") or "camera" for base in chosen]
-    if len(set(names)) < len(names):
-        names = [base.strip("/") for base in chosen]
-    return [
-        CameraTopics(name, image, info, base.rsplit("/", 1)[-1].startswith("image_rect"))
-        for name, (base, image), info in zip(names, chosen.items(), infos, strict=True)
-    ]
+    return dict(zip(images.camera_names, infos, strict=True))
 
 
 def _asked(path: Path, topics: Mapping[str, Topic], settings: RecordingSettings) -> dict[str, str]:
@@ -266,7 +373,7 @@ def _asked(path: Path, topics: Mapping[str, Topic], settings: RecordingSettings)
 def _only_camera(path: Path, topics: Mapping[str, Topic]) -> dict[str, str]:
     found = _image_topics(topics)
     if not found:
-        raise RecordingError(f"{path} has no images ({IMAGE} or CompressedImage)")
+        raise RecordingError(f"{path} has no images ({IMAGE} or CompressedImage){_video(topics)}")
     if len(found) > 1:
         named = {b: topic for b, topic in found.items() if b.rsplit("/", 1)[-1].startswith("image")}
         found = named or found
@@ -276,6 +383,18 @@ def _only_camera(path: Path, topics: Mapping[str, Topic]) -> dict[str, str]:
             "choose by the setting image_topics"
         )
     return found
+
+
+def _video(topics: Mapping[str, Topic]) -> str:
+    """What to do with images of other kinds than ROS's two."""
+    packets = {t.name: t.msgtype for t in topics.values() if t.msgtype in _PACKETS and t.count}
+    if not packets:
+        return ""
+    name, msgtype = min(packets.items())
+    return (
+        f"; {name} holds {msgtype}, which is not read: convert it to images (video: "
+        "'ros2 run image_transport republish')"
+    )
 
 
 def _image_topics(topics: Mapping[str, Topic]) -> dict[str, str]:

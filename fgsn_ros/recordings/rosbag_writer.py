@@ -26,7 +26,7 @@ from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.messages.images import make_camera_info, make_image, make_jpeg
 from fgsn_ros.messages.poses import make_odometry, make_transform, make_transforms
 from fgsn_ros.messages.types import BAG_TYPES, TYPESTORE, Message, make_header, split_stamp
-from fgsn_ros.outputs import whole_folder
+from fgsn_ros.outputs import Layout, whole_folder
 from fgsn_ros.recordings.recording import Frame
 
 Storage = Literal["mcap", "sqlite3"]
@@ -37,6 +37,12 @@ GROUND_TRUTH_TOPIC = "/ground_truth"
 TF_TOPIC, TF_STATIC_TOPIC = "/tf", "/tf_static"
 MAP_FRAME, ODOM_FRAME, BASE_FRAME = "map", "odom", "base_link"
 
+BAG_FOLDER = Layout(
+    "metadata.yaml",
+    # the other text is of simulated drives from before there was a mark
+    "made_by: fgsn_ros|ros_distro: rosbags.*name: /ground_truth.*version: 8",
+    ("*.mcap", "*.db3"),
+)
 _PLUGINS = {"mcap": StoragePlugin.MCAP, "sqlite3": StoragePlugin.SQLITE3}
 _METADATA_VERSION: Literal[8] = 8  # Humble reads 8, not yet Jazzy's 9
 _FOREVER = QosTime(9223372036, 854775807)
@@ -163,12 +169,13 @@ class RecordingWriter:
 
 @contextmanager
 def _bag(path: Path, storage: Storage, overwrite: bool) -> Iterator[Writer]:
-    with whole_folder(path, overwrite) as temporary:
+    with whole_folder(path, BAG_FOLDER, overwrite) as temporary:
         # rosbags names the files after their folder, and makes that folder itself.
         bag = temporary / path.name
         try:
             plugin = _PLUGINS[storage]
             with Writer(bag, version=_METADATA_VERSION, storage_plugin=plugin) as writer:
+                writer.set_custom_data("made_by", "fgsn_ros")
                 yield writer
         except (sqlite3.Error, WriterError) as error:
             raise OutputError(f"cannot write {path}: {error}; free space or rename") from error

@@ -21,11 +21,13 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
+from fgsn_ros.documents import parse_json
 from fgsn_ros.errors import CheckpointError
 from fgsn_ros.outputs import whole_file
 from fgsn_ros.segmentation.architectures import ARCHITECTURES
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelSet
 from fgsn_ros.segmentation.onnx_file import metadata_of, with_metadata
+from fgsn_ros.text_files import open_file
 
 if TYPE_CHECKING:
     from fgsn_ros.segmentation.networks import FgsnNetwork
@@ -38,6 +40,7 @@ LOG_RATIO, STATIONARY = "statistics.log_ratio", "statistics.stationary"
 _HEADER, _NETWORK = "fgsn", "network."
 _KINDS = ("semantic", "fgsn")
 _LARGEST_PX = 16384
+_LARGEST_NUMBER = 1e6
 _LARGEST_ONNX = 2**31  # no protobuf message is longer
 _STORED = {"F16": np.float16, "F32": np.float32}
 
@@ -264,6 +267,7 @@ def is_checkpoint(path: Path) -> bool:
     if path.suffix != ".safetensors":
         return path.suffix == ".onnx"
     try:
+        open_file(path).close()
         with safe_open(path, framework="np") as file:
             return _HEADER in (file.metadata() or {})
     except (OSError, SafetensorError):
@@ -275,11 +279,13 @@ def _read_safetensors(
 ) -> tuple[dict[str, Any], Arrays]:
     """Header, checked, and arrays; `only` the named ones that are there."""
     try:
+        open_file(path).close()
         with safe_open(path, framework="np") as file:
-            header = json.loads((file.metadata() or {})[_HEADER])
+            header = parse_json((file.metadata() or {})[_HEADER], only_finite=False)
             names = [name for name in file.keys() if only is None or name in only]  # noqa: SIM118
-            stored = {file.get_slice(name).get_dtype() for name in names} <= _STORED.keys()
-            require_checkpoint(path, stored, "tensor type")
+            types = {file.get_slice(name).get_dtype() for name in names} - _STORED.keys()
+            wrong = f"tensor type: {', '.join(sorted(types))}, not {' or '.join(_STORED)}"
+            require_checkpoint(path, not types, wrong)
             arrays = {name: file.get_tensor(name) for name in names}
     except (OSError, SafetensorError, KeyError, ValueError, RecursionError, RuntimeError) as error:
         raise _unreadable(path, error) from error
@@ -307,11 +313,12 @@ def _stored_network(path: Path, header: dict[str, Any], arrays: Arrays) -> Store
 def _read_onnx(path: Path) -> tuple[bytes, dict[str, Any], Arrays]:
     """The file, its header, checked, and its statistics."""
     try:
-        if path.stat().st_size > _LARGEST_ONNX:
+        with open_file(path) as opened:
+            file = opened.read(_LARGEST_ONNX + 1)
+        if len(file) > _LARGEST_ONNX:
             raise ValueError("it is larger than any ONNX file")
-        file = path.read_bytes()
         metadata = metadata_of(file)
-        header = json.loads(metadata[_HEADER])
+        header = parse_json(metadata[_HEADER], only_finite=False)
         arrays = {
             name: np.frombuffer(base64.b64decode(metadata[name], validate=True), "<f4").copy()
             for name in (LOG_RATIO, STATIONARY)
@@ -365,7 +372,7 @@ def _are_numbers(values: object, count: int) -> bool:
     return (
         isinstance(values, list)
         and len(values) == count
-        and all(type(value) in (int, float) and bool(np.isfinite(value)) for value in values)
+        and all(type(value) in (int, float) and abs(value) < _LARGEST_NUMBER for value in values)
     )
 
 

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fgsn_ros.messages.encoded_images import decode, read_image_file
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _HEADER = slice(12, 33)
 """Type, content and check sum of IHDR, the first chunk."""
@@ -25,15 +27,10 @@ def read_id_image(path: Path) -> NDArray[np.unsignedinteger[Any]]:
         OSError: the file cannot be read.
         ValueError: the image is damaged, or has several channels.
     """
-    content, bits = path.read_bytes(), 8
+    content, bits = read_image_file(path), 8
     if content.startswith(_SIGNATURE):
         content, bits = _without_palette(content)
-    try:
-        read = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error:  # of no bytes, or of too many pixels
-        read = None
-    if read is None:
-        raise ValueError("it is no image, or damaged; restore it")
+    read = decode(content, cv2.IMREAD_UNCHANGED)
     if read.ndim != 2 or read.dtype not in (np.uint8, np.uint16):
         raise ValueError("it holds colours, not ids; save ids in one channel of 8 or 16 bits")
     if read.dtype == np.uint16:

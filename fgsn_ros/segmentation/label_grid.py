@@ -7,10 +7,10 @@ than the cache holds.
 
 from functools import lru_cache
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from fgsn_ros.kernel_cache import kernel
 from fgsn_ros.segmentation.architectures import STRIDE, cells_of
 
 Float32 = NDArray[np.float32]
@@ -81,7 +81,7 @@ def soft_max_labels(
 
 # One thread: it takes a tenth of the network's time, and a second pool of threads would stand in
 # the way of the network's own.
-@numba.njit(fastmath=True, error_model="numpy", cache=True, nogil=True)
+@kernel(fastmath=True, error_model="numpy", nogil=True)
 def _label(
     logits: Float32,
     rows: NDArray[np.int32],
@@ -102,7 +102,7 @@ def _label(
             labels[v, u], confidence[v, u] = _highest(cell)
 
 
-@numba.njit(fastmath=True, error_model="numpy", cache=True, nogil=True)
+@kernel(fastmath=True, error_model="numpy", nogil=True)
 def _mix(cells: Float32, chosen: NDArray[np.int32], shares: Float32, mixed: Float32) -> None:
     """Sum of the chosen rows of cells (n, K) by their shares, into mixed (K,)."""
     share, row = shares[0], cells[chosen[0]]
@@ -115,7 +115,7 @@ def _mix(cells: Float32, chosen: NDArray[np.int32], shares: Float32, mixed: Floa
                 mixed[k] += share * row[k]
 
 
-@numba.njit(fastmath=True, error_model="numpy", cache=True, nogil=True)
+@kernel(fastmath=True, error_model="numpy", nogil=True)
 def _highest(logits: Float32) -> tuple[int, np.float32]:
     """The first of the highest logits (K,), and its soft-max.
 

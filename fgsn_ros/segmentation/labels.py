@@ -8,7 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from fgsn_ros.documents import parse_json
 from fgsn_ros.errors import RecordingError
+from fgsn_ros.outputs import Layout
+from fgsn_ros.text_files import read_text
 
 UNLABELLED = 65535
 """Label of a cell that has none."""
@@ -16,6 +19,12 @@ BYTE_LABELS = 255
 """Up to this many labels fit a byte, beside the value for unlabelled."""
 LABEL_SET_FILE, CLASS_NAMES_FILE = "labels.json", "classes.txt"
 _FORMAT = "fgsn_ros labels"
+LABEL_FOLDER = Layout(
+    LABEL_SET_FILE,
+    f'"{_FORMAT}"',
+    (CLASS_NAMES_FILE, "labels/*.png", "overlays/*.jpg", "overlay.mp4", "*/overlay.mp4"),
+)
+_MOST_BYTES = 16 * 2**20  # 65534 labels with names take half of it
 _EDGE_BRIGHTNESS = 0.35
 
 
@@ -176,7 +185,7 @@ def read_label_set(path: Path) -> LabelSet:
         RecordingError: the file cannot be read, or is none.
     """
     try:
-        content = json.loads(path.read_text())
+        content = parse_json(read_text(path, _MOST_BYTES))
         if content["format"] != _FORMAT:
             raise ValueError(f"format {content['format']!r}")
         names = tuple(label["name"] for label in content["labels"])

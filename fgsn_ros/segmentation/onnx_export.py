@@ -43,7 +43,11 @@ _SMALLEST_PACKED = 1024
 
 
 def export_onnx(
-    path: Path, checkpoint: Checkpoint, size: tuple[int, int] | None, stride: int = 4
+    path: Path,
+    checkpoint: Checkpoint,
+    size: tuple[int, int] | None,
+    stride: int = 4,
+    overwrite: bool = True,
 ) -> float:
     """Write a network as an ONNX file that is a checkpoint; the share of labels as PyTorch's.
 
@@ -57,6 +61,7 @@ def export_onnx(
         checkpoint: Of PyTorch's network.
         size: H and W [px]; none: any.
         stride: Of the labels of images of one size [px].
+        overwrite: Replace a file that is there; without it, it is refused.
 
     Raises:
         SettingsError: onnx is not installed, or the network takes images of one size only.
@@ -83,7 +88,7 @@ def export_onnx(
             f"only {100 * equal:.2f} % of the exported network's labels are those of PyTorch; "
             f"{path} is not written: another version of torch or onnxruntime may help"
         )
-    with whole_file(path) as temporary:
+    with whole_file(path, overwrite) as temporary:
         temporary.write_bytes(file)
     return equal
 

@@ -72,9 +72,16 @@ def choose_runtime(
     return Runtime("cpu" if on_cpu else "cuda", backend, threads)
 
 
-def _onnx_device(name: str) -> Literal["cpu", "cuda"]:
+def _onnx_runtime() -> Any:
+    """ONNX Runtime, which else would write an identifier into the home, and report to its maker."""
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
+    return onnxruntime
+
+
+def _onnx_device(name: str) -> Literal["cpu", "cuda"]:
+    onnxruntime = _onnx_runtime()
     offered = _CUDA in onnxruntime.get_available_providers()
     require(
         name != "cuda" or offered,
@@ -206,8 +213,7 @@ def onnx_session(path: Path, graph: bytes, runtime: Runtime, size: tuple[int, ..
     Raises:
         CheckpointError: the graph is none.
     """
-    import onnxruntime
-
+    onnxruntime = _onnx_runtime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = runtime.threads or core_count()
     options.log_severity_level = 3  # errors

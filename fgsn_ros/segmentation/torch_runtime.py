@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fgsn_ros.caches import provide
 from fgsn_ros.config import require
 from fgsn_ros.errors import SettingsError
 from fgsn_ros.segmentation.checkpoint import Checkpoint
@@ -118,6 +119,7 @@ def require_compiler(device: torch.device) -> None:
     Raises:
         SettingsError: torch.compile does not work here.
     """
+    provide("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
     found = any(shutil.which(name) for name in ("g++", "clang++", "c++"))
     try:
         require(found or device.type != "cpu", "there is no g++")

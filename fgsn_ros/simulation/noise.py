@@ -1,32 +1,31 @@
 """Integer-hash noise, faded by the pixel's footprint so that no texture is finer than a pixel."""
 
 import math
-from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from fgsn_ros import kernel_cache
+from fgsn_ros.kernel_cache import Function
 
 Row = NDArray[np.float32]
 """A surface's parameters, see materials.Surface.row."""
 _COMPILATION: dict[str, Any] = {
-    "cache": True,
     "nogil": True,
     "error_model": "numpy",
     "fastmath": {"contract", "arcp", "nsz", "reassoc"},
 }
-Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def kernel(function: Function) -> Function:
     """Compile a function that releases the interpreter's lock; infinities keep their meaning."""
-    return cast(Function, numba.njit(**_COMPILATION)(function))
+    return kernel_cache.kernel(**_COMPILATION)(function)
 
 
 def inlined(function: Function) -> Function:
     """As `kernel`, into its caller: for functions that take many arguments and have one caller."""
-    return cast(Function, numba.njit(forceinline=True, **_COMPILATION)(function))
+    return kernel_cache.kernel(forceinline=True, **_COMPILATION)(function)
 
 
 @kernel

@@ -16,7 +16,7 @@ from fgsn_ros.segmentation.torch_runtime import choose_device
 
 T = TypeVar("T")
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _PATIENCE = timedelta(hours=4)  # while the first process clusters or validates
 
 
@@ -88,7 +88,7 @@ class Processes:
 class StopRequest:
     """Stops at the end of a step instead of within it.
 
-    Notes SIGINT and SIGTERM while it is entered; a second one interrupts at once.
+    Notes SIGINT, SIGTERM and SIGHUP while it is entered; a second one interrupts at once.
     """
 
     def __init__(self) -> None:
@@ -97,6 +97,8 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         for number in _SIGNALS:
+            if number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:
+                continue  # nohup
             self._before[number] = signal.signal(number, self._note)
         return self
 

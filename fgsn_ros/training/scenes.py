@@ -12,6 +12,7 @@ from fgsn_ros.correspondences.files import (
 )
 from fgsn_ros.correspondences.images import Image, ImageCache
 from fgsn_ros.errors import TrainingError
+from fgsn_ros.text_files import read_text
 
 CAMVID_CLASSES = (
     "sky", "building", "pole", "road", "pavement", "tree",
@@ -199,8 +200,8 @@ def _stem(path: Path) -> str:
 
 def _lines(path: Path) -> list[str]:
     try:
-        lines = [line.strip() for line in path.read_text().splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
+        lines = [line.strip() for line in read_text(path).splitlines()]
+    except (OSError, UnicodeError) as error:
         raise TrainingError(f"cannot read list {path}: {error}") from error
     if not any(lines):
         raise TrainingError(f"list {path} is empty; name at least one image")

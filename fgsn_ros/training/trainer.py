@@ -10,6 +10,8 @@ import torch
 from fgsn_ros.config import require
 from fgsn_ros.correspondences.files import VALIDATION_LIST
 from fgsn_ros.correspondences.images import ImageCache
+from fgsn_ros.errors import OutputError
+from fgsn_ros.outputs import check_file, check_no_input
 from fgsn_ros.segmentation.architectures import LRASPP
 from fgsn_ros.segmentation.checkpoint import load_checkpoint, save_checkpoint
 from fgsn_ros.segmentation.networks import FgsnNetwork
@@ -44,6 +46,7 @@ def train(settings: TrainSettings) -> Path:
         FgsnError: data, initial weights or output are unusable, the loss is not finite, or a
             signal asked to stop.
     """
+    _check_output(settings)
     if settings.threads:
         torch.set_num_threads(settings.threads)
         faiss.omp_set_num_threads(settings.threads)
@@ -58,15 +61,29 @@ def train(settings: TrainSettings) -> Path:
     return settings.checkpoint
 
 
+def _check_output(settings: TrainSettings) -> None:
+    """Refuse to write over what is read, or over an earlier run."""
+    inputs = [path for path in (settings.data, settings.scenes, settings.init) if path]
+    check_no_input(settings.output, inputs)
+    for path in (settings.checkpoint, settings.best, settings.state):
+        check_no_input(path, inputs)
+        check_file(path, overwrite=True)
+    if settings.objective != "statistics" and not settings.resume and settings.state.exists():
+        raise OutputError(
+            f"{settings.output} holds a run already; continue it with --resume or choose another "
+            "output"
+        )
+
+
 def _learn(settings: TrainSettings, processes: Processes) -> None:
-    if processes.first:
-        settings.output.mkdir(parents=True, exist_ok=True)
     objective = _OBJECTIVES[settings.objective](settings, processes)
     generator = torch.Generator().manual_seed(settings.seed)
     network, mean, std = initial_network(
         settings.architecture, objective.label_count, settings.init, generator
     )
     _require_statistics(settings, network)
+    if processes.first:
+        settings.output.mkdir(parents=True, exist_ok=True)
     network = network.to(processes.device).to(memory_format=torch.channels_last)
     with RunFiles(settings, processes.first) as files:
         TrainingLoop(settings, objective, Model(network, mean, std), files, processes).run()

@@ -57,6 +57,9 @@ def test_file_for_one_size_labels_images_as_the_segmenter_and_names_its_labels(
     assert facts["fingerprint"] == checkpoint.fingerprint
     assert (facts["label_count"], facts["stride"]) == (checkpoint.label_count, 8)
     assert onnx.load(output).opset_import[0].version == 17
+    of_graph = Segmenter(load_checkpoint(output), SegmenterSettings("cpu", 8))
+    of_graph.warm_up()  # by an image of its size
+    np.testing.assert_array_equal(of_graph.segment(image).labels, expected.labels)
 
 
 def test_bytes_go_into_a_cast_alone_as_tensorrt_asks(workplace, tmp_path: Path) -> None:

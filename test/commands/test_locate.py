@@ -84,7 +84,7 @@ def test_images_are_located_and_written_as_the_benchmark_takes_them(place, tmp_p
     names = [f"images/{number}.png" for number in FRAMES]
     assert run(place, tmp_path / "out", *names) == 0
     found = read_poses(tmp_path / "out")
-    values = json.loads((tmp_path / "out" / "images.json").read_text())
+    values = json.loads((tmp_path / "out" / "images.json").read_text())["images"]
     T_base_camera = place.recording.cameras["camera"].T_base_camera
     for number, value in zip(FRAMES, values, strict=True):
         T_map_base = place.recording.ground_truth.poses[number]
@@ -110,7 +110,7 @@ def test_images_that_cannot_be_used_are_rows_beside_the_others(place, tmp_path, 
     assert "small.png is 100x80 but its camera is 320x200" in printed
     assert "1 of 4 images located" in printed
     assert list(read_poses(tmp_path / "out")) == ["2.png"]
-    values = json.loads((tmp_path / "out" / "images.json").read_text())
+    values = json.loads((tmp_path / "out" / "images.json").read_text())["images"]
     assert [value["located"] for value in values] == [True, False, False, False]
     assert "damaged.png" in values[3]["reason"]
 
@@ -121,7 +121,7 @@ def test_images_that_cannot_be_used_are_rows_beside_the_others(place, tmp_path, 
         (["black.png"], "black.png is not located on the map: no features"),
         (["small.png"], "small.png is 100x80 but its camera is 320x200; use the calibration"),
         (["damaged.png"], "damaged.png"),
-        (["nothing.png"], "nothing.png: No such file"),
+        (["nothing.png"], "nothing.png is not located on the map: "),
         (["black.png", "black.png"], "none of 2 images is located on the map: 2 no features"),
         ([], "name the images to locate, or a recording"),
         (["images", "black.png"], "name image files, or one recording: "),

@@ -237,9 +237,24 @@ def test_inputs_that_hold_nothing_to_label_are_refused(
         ("nothing.png", "nothing.png is damaged"),
     ):
         assert words in refused(capfd, tmp_path, tmp_path / name, workplace.checkpoint)
-    save_image(images / "a.png")
-    (images / "b.png").write_bytes(b"")
-    assert "b.png is damaged" in refused(capfd, tmp_path, images, workplace.checkpoint)
+
+
+def test_damaged_images_of_a_folder_are_skipped_and_counted_up_to_a_share(
+    images: Path,
+    workplace: Any,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    whole = save_image(images / "a.png").read_bytes()
+    (images / "b.png").write_bytes(whole[: len(whole) // 2])
+    assert run(images, workplace.checkpoint, "--output", tmp_path / "labels") == 0
+    assert files(tmp_path / "labels" / "labels") == ["a.png", "town/a.1.png"]
+    assert "1 of 3 images: 1 damaged (first: b.png) are left out" in caplog.text
+    capfd.readouterr()
+    for name in ("c.png", "d.png"):
+        (images / name).write_bytes(b"")
+    assert "3 damaged" in refused(capfd, tmp_path, images, workplace.checkpoint)
 
 
 def test_a_cut_video_and_a_cut_bag_are_refused(
@@ -251,7 +266,7 @@ def test_a_cut_video_and_a_cut_bag_are_refused(
     assert "drive.mkv is damaged" in refused(capfd, tmp_path, *arguments)
     shutil.copytree(workplace.bag, tmp_path / "bag")
     (storage,) = (tmp_path / "bag").glob("*.mcap")
-    storage.write_bytes(storage.read_bytes()[:-1000])
+    storage.write_bytes(storage.read_bytes()[: storage.stat().st_size // 2])
     assert "bag" in refused(capfd, tmp_path, tmp_path / "bag", workplace.checkpoint)
 
 

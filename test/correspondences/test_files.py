@@ -1,3 +1,5 @@
+import contextlib
+import zlib
 from pathlib import Path
 
 import h5py
@@ -160,6 +162,70 @@ def test_a_group_in_place_of_a_field_is_refused(tmp_path: Path) -> None:
     for read in (read_correspondence, read_correspondence_header):
         with pytest.raises(RecordingError, match=r"pair\.mat"):
             read(path)
+
+
+def with_stored(folder: Path, field: str, store) -> Path:
+    """A correspondence file with a field that `store` puts into the open file."""
+    path = with_field(folder, field, None)
+    with h5py.File(path, "a") as file:
+        store(file)
+    return path
+
+
+def grow(file: h5py.File) -> None:
+    """A chunk that unpacks to a hundred times of what its shape says."""
+    array = file.create_dataset("pt_i", (7, 2), "f8", chunks=(7, 2), compression="gzip")
+    array.id.write_direct_chunk((0, 0), zlib.compress(bytes(100 * 7 * 2 * 8)))
+
+
+@pytest.mark.parametrize(
+    ("store", "reason"),
+    [
+        (lambda f: f.create_dataset("pt_i", (2**33, 2), "f8"), "claims 17179869184 values"),
+        (lambda f: f.create_dataset("pt_i", (7, 2), "f8"), "not all there"),
+        (lambda f: f.create_dataset("pt_i", (7, 2), "f8", chunks=(7, 2)), "not all there"),
+        (lambda f: f.create_dataset("pt_i", (10**6, 2), "f8", chunks=(1, 1)), "2000000 chunks"),
+        (lambda f: f.create_dataset("pt_i", (7, 2), "f8", external="/etc/passwd"), "another file"),
+        (lambda f: f.__setitem__("pt_i", h5py.SoftLink("/pt_j")), "link to elsewhere"),
+        (lambda f: f.__setitem__("pt_i", h5py.SoftLink("/pt_i")), "pair.mat"),
+        (lambda f: f.__setitem__("pt_i", h5py.ExternalLink("/etc/passwd", "/a")), "pair.mat"),
+        (lambda f: f.__setitem__("pt_i", h5py.Empty("f8")), "no array of numbers"),
+        (lambda f: f.create_dataset("pt_i", data=["a"] * 7), "no array of numbers"),
+        (lambda f: f.create_dataset("pt_i", data=np.zeros((7, 2)), compression="lzf"), "by gzip"),
+        (grow, "not all there"),
+    ],
+)
+def test_what_claims_more_than_it_holds_is_not_read(tmp_path: Path, store, reason: str) -> None:
+    path = with_stored(tmp_path, "pt_i", store)
+    for read in (read_correspondence, read_correspondence_header):
+        with pytest.raises(RecordingError, match=reason) as error:
+            read(path)
+        assert "pair.mat" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"compression": "gzip"},
+        {"compression": "gzip", "shuffle": True, "fletcher32": True},
+        {"fletcher32": True},
+        {"chunks": (3, 1)},
+    ],
+)
+def test_packed_points_are_read_as_matlab_stores_them(tmp_path: Path, options) -> None:
+    points = np.random.default_rng(0).uniform(0, 90, (7, 2))
+    path = with_stored(tmp_path, "pt_i", lambda f: f.create_dataset("pt_i", data=points, **options))
+    np.testing.assert_array_equal(read_correspondence(path).reference_points, points)
+
+
+def test_damage_anywhere_in_a_file_is_refused_or_leaves_a_correspondence(tmp_path: Path) -> None:
+    path = tmp_path / "pair.mat"
+    write_correspondence(path, made())
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 29):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0xFF]) + whole[place + 1 :])
+        with contextlib.suppress(RecordingError):
+            assert read_correspondence(path).reference_points.shape == (7, 2)
 
 
 def test_a_list_comes_back_in_order_without_its_duplicates(tmp_path: Path) -> None:

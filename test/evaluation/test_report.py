@@ -51,6 +51,16 @@ def test_a_report_holds_trajectory_metrics_and_plots(tmp_path):
         assert image.std() > 5
 
 
+def test_the_path_over_a_hole_of_the_reference_does_not_count(tmp_path):
+    whole = straight(0.0)
+    seconds = STAMPS - STAMPS[0]
+    known = (seconds < 2.05) | (seconds > 3.95)
+    reference = Trajectory(STAMPS[known], whole.poses[known])
+    metrics = write_report(tmp_path, straight(0.05), reference, None, {})
+    assert metrics["localized"]["left_out"] == 19
+    assert metrics["path_length_m"] == pytest.approx(5.0 * (2.0 + 1.9))
+
+
 def test_facts_become_strict_json():
     metrics = summarize(straight(0.0), None, None, FACTS)
     assert metrics["facts"] == {

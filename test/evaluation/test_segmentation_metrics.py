@@ -180,3 +180,11 @@ def test_mutual_information_equals_that_of_scikit_learn(classes, labels):
     expected = sklearn.normalized_mutual_info_score(truth, clusters)
     own = normalized_mutual_information(counted(clusters, truth))
     assert own == pytest.approx(expected, abs=1e-12)
+
+
+def test_ids_that_would_make_a_huge_table_are_refused_also_over_several_images():
+    table = Contingency()
+    table.add(np.array([65_000]), np.array([0]))
+    with pytest.raises(ValueError, match="1000 classes and 65001 labels"):
+        table.add(np.array([0]), np.array([999]))
+    assert table.counts.sum() == 1

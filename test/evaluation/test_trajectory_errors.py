@@ -76,9 +76,30 @@ def test_poses_outside_the_reference_are_counted_and_left_out():
     assert errors.left_out >= 30
 
 
+def test_a_hole_of_the_reference_is_no_reference():
+    """A turn of 4 s, of which the reference has the ends: a chord would be 2.7 m off."""
+    estimate = circle(np.arange(0, 10.05, 0.1))
+    known = (estimate.stamps <= 3.05) | (estimate.stamps >= 6.95)
+    reference = Trajectory(estimate.stamps[known], estimate.poses[known])
+    errors = compare(estimate, reference)
+    assert errors.position_m.max() < 1e-12
+    assert errors.left_out == 39
+    taken = Trajectory(reference.stamps, reference.poses, max_gap_s=4.0)
+    assert compare(estimate, taken).left_out == 0
+
+
+def test_a_reference_with_a_pose_on_no_side_is_one_clear_error():
+    estimate = circle(np.arange(4.0, 6.0, 0.1))
+    reference = circle(np.r_[0.0:3.0:0.1, 7.0:9.0:0.1])
+    with pytest.raises(TrajectoryError, match=r"none of 20 estimated poses .* max_pose_gap_s"):
+        compare(estimate, reference)
+
+
 def test_no_common_time_is_one_clear_error():
     with pytest.raises(TrajectoryError, match="no time in common") as error:
         compare(circle(np.arange(0, 1, 0.1)), circle(np.arange(100, 101, 0.1)))
+    assert "(0.000 to 0.900 s)" in str(error.value)
+    assert "(100.000 to 100.900 s)" in str(error.value)
     assert "\n" not in str(error.value)
 
 

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fgsn_ros.errors import CameraError
-from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount, warn_of_mounts
 
 SIZE = (640, 360)
 MATRIX = (402.0, 396.0, 312.3, 187.9)
@@ -15,6 +16,18 @@ CAMERAS = {
     "pincushion": Camera(*SIZE, *MATRIX, "plumb_bob", (0.2, 0.05, -2e-3, 1e-3, 0.0)),
     "rational": Camera(
         *SIZE, *MATRIX, "rational_polynomial", (0.5, 0.1, 1e-3, -2e-3, 0.02, 0.8, 0.2, 0.05)
+    ),
+    "thin prism": Camera(
+        *SIZE,
+        *MATRIX,
+        "rational_polynomial",
+        (0.3, -0.04, 1e-3, -2e-3, -0.002, 0.6, -0.01, -0.009, 2e-3, -1e-3, -3e-3, 5e-4),
+    ),
+    "tilted": Camera(
+        *SIZE,
+        *MATRIX,
+        "plumb_bob",
+        (0.334, -0.039, -7e-5, -2e-5, -0.0015, 0.665, -0.0098, -0.0093, 1e-3, 0, 0, 0, 0.02, -0.05),
     ),
     "fisheye": Camera(
         *SIZE, 300.0, 295.0, 312.3, 187.9, "equidistant", (0.02, -0.01, 0.003, -0.001)
@@ -51,7 +64,7 @@ def test_projection_agrees_with_opencv(camera):
     points = rng.uniform((-4, -3, 0.5), (4, 3, 20), (2000, 3))
     pixels, valid = camera.project(points)
     assert 500 < valid.sum() < 2000
-    np.testing.assert_allclose(pixels[valid], opencv_project(camera, points[valid]), atol=1e-6)
+    np.testing.assert_allclose(pixels[valid], opencv_project(camera, points[valid]), atol=1e-9)
 
 
 @cameras
@@ -194,6 +207,70 @@ def test_camera_info_fields_make_a_camera():
     assert camera.distortion == (0.0,) * 5
     rational = Camera.from_camera_info(640, 360, "rational_polynomial", [0.1] * 8 + [0.0] * 6, k)
     assert rational.distortion == (0.1,) * 8
+    full = Camera.from_camera_info(640, 360, "rational_polynomial", [0.1] * 12, k)
+    assert full.distortion == (*[0.1] * 12, 0.0, 0.0)
+
+
+def test_what_a_tilted_sensor_turns_to_behind_is_invalid():
+    camera = Camera(*SIZE, *MATRIX, "plumb_bob", (0.0,) * 12 + (0.0, 0.3))
+    away = [[-40.0, 0.0, 1.0], [40.0, 0.0, 1.0], [0.1, 0.1, 1.0]]
+    assert camera.project(away)[1].tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("count", [4, 5, 8, 12, 14])
+def test_plumb_bob_takes_as_many_coefficients_as_opencv(count):
+    d = CAMERAS["tilted"].distortion[:count]
+    camera = Camera.from_camera_info(*SIZE, "plumb_bob", d, CAMERAS["pinhole"].matrix.ravel())
+    assert camera.distortion_model == ("plumb_bob" if count <= 5 else "rational_polynomial")
+    point = np.array([[0.3, -0.2, 1.0]])
+    none = np.zeros(3)
+    expected, _ = cv2.projectPoints(point, none, none, camera.matrix, np.array(d))
+    np.testing.assert_allclose(camera.project(point)[0], expected[0], atol=1e-9)
+
+
+NAMES = {
+    "plumb_bob": ["Plumb_Bob", "radtan", "radial-tangential", "Brown Conrady"],
+    "rational_polynomial": ["Rational Polynomial", "rational"],
+    "equidistant": ["fisheye", "FISHEYE", "kannala_brandt4", "Kannala Brandt4", "equidistant "],
+}
+
+
+@pytest.mark.parametrize(
+    ("model", "name"), [(model, name) for model, names in NAMES.items() for name in names]
+)
+def test_a_model_is_known_by_each_of_its_names(model, name):
+    k = CAMERAS["pinhole"].matrix.ravel()
+    camera = Camera.from_camera_info(*SIZE, name, [0.1, 0.01, 0.0, 0.0], k)
+    assert camera.distortion_model == model
+    assert camera.distortion[:2] == (0.1, 0.01)
+
+
+@pytest.mark.parametrize("name", ["", "none", "pinhole", "equidistant", "inverse_brown_conrady"])
+@pytest.mark.parametrize("d", [[], [0.0] * 5])
+def test_without_coefficients_there_is_no_distortion_whatever_its_name(name, d):
+    k = CAMERAS["pinhole"].matrix.ravel()
+    assert Camera.from_camera_info(*SIZE, name, d, k) == CAMERAS["pinhole"]
+
+
+def test_skew_moves_u_with_v_as_in_opencvs_fisheye():
+    lens = CAMERAS["fisheye"]
+    k = lens.matrix.ravel()
+    k[1] = -0.97
+    camera = Camera.from_camera_info(*SIZE, "fisheye", lens.distortion, k)
+    rng = np.random.default_rng(0)
+    points = rng.uniform((-2, -1, 2), (2, 1, 5), (100, 3))
+    none = np.zeros(3)
+    expected, _ = cv2.fisheye.projectPoints(
+        points[:, None], none, none, lens.matrix, np.array(lens.distortion), alpha=-0.97 / lens.fx
+    )
+    pixels, valid = camera.project(points)
+    assert valid.all()
+    np.testing.assert_allclose(pixels, expected[:, 0], atol=1e-9)
+    rays, valid = camera.unproject(pixels)
+    assert valid.all()
+    np.testing.assert_allclose(rays, points / points[:, 2:], atol=1e-8)
+    half, _ = camera.scaled(320, 180).project(points)
+    np.testing.assert_allclose(half, (pixels + 0.5) / 2 - 0.5, atol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -201,12 +278,19 @@ def test_camera_info_fields_make_a_camera():
     [
         ("fisheye_of_its_own", [0.1], [400.0, 0, 310, 0, 400, 170, 0, 0, 1]),
         ("", [0.1], [400.0, 0, 310, 0, 400, 170, 0, 0, 1]),
-        ("plumb_bob", [0.1] * 8, [400.0, 0, 310, 0, 400, 170, 0, 0, 1]),
+        ("plumb_bob", [0.1] * 15, [400.0, 0, 310, 0, 400, 170, 0, 0, 1]),
+        ("fisheye", [0.1] * 5, [400.0, 0, 310, 0, 400, 170, 0, 0, 1]),
+        ("plumb_bob", [1e308], [400.0, 0, 310, 0, 400, 170, 0, 0, 1]),
+        ("plumb_bob", [0.1] * 13 + [1.5], [400.0, 0, 310, 0, 400, 170, 0, 0, 1]),
+        ("plumb_bob", [], [1e9, 0, 310, 0, 1e9, 170, 0, 0, 1]),
+        ("plumb_bob", [], [1e-3, 0, 310, 0, 1e-3, 170, 0, 0, 1]),
+        ("plumb_bob", [], [-400.0, 0, 310, 0, -400, 170, 0, 0, 1]),
+        ("plumb_bob", [], [400.0, 0, 1e300, 0, 400, 170, 0, 0, 1]),
         ("plumb_bob", [np.nan], [400.0, 0, 310, 0, 400, 170, 0, 0, 1]),
         ("plumb_bob", [], [0.0] * 9),
         ("plumb_bob", [], [400.0, 0, np.nan, 0, 400, 170, 0, 0, 1]),
         ("plumb_bob", [], [400.0, 0, 310]),
-        ("plumb_bob", [], [400.0, 2.0, 310, 0, 400, 170, 0, 0, 1]),
+        ("plumb_bob", [], [400.0, 500.0, 310, 0, 400, 170, 0, 0, 1]),
     ],
 )
 def test_camera_info_that_cannot_be_used_is_refused(model, d, k):
@@ -218,5 +302,30 @@ def test_camera_info_that_cannot_be_used_is_refused(model, d, k):
 def test_a_camera_without_pixels_is_refused():
     with pytest.raises(CameraError, match="0 x 360"):
         Camera(0, 360, *MATRIX)
+    with pytest.raises(CameraError, match="more than 65535 pixels"):
+        Camera(10**400, 360, *MATRIX)
     with pytest.raises(CameraError, match="stride"):
         CAMERAS["pinhole"].at_stride(0)
+
+
+@pytest.mark.parametrize(
+    ("rpy_deg", "axes", "doubt"),
+    [
+        ((0, 0, 0), T_BASE_OPTICAL, ""),
+        ((0, 40, 90), T_BASE_OPTICAL, ""),
+        ((180, -60, 0), T_BASE_OPTICAL, ""),
+        ((0, -90, 0), T_BASE_OPTICAL, "the sky (90 deg)"),
+        ((0, 90, 0), T_BASE_OPTICAL, "the ground (90 deg)"),
+        ((0, 0, 0), np.eye(4), "the sky (90 deg)"),
+        ((0, 0, 135), np.eye(4), "the sky (90 deg)"),
+        ((0, 20, 0), np.eye(4), "the sky (70 deg)"),
+        ((180, 0, 0), np.eye(4), "the ground (90 deg)"),
+    ],
+)
+def test_an_optical_axis_up_or_down_is_doubted(rpy_deg, axes, doubt, caplog):
+    T = poses.from_xyz_rpy([1.0, 0.0, 1.5], np.radians(rpy_deg)) @ axes
+    mount = CameraMount(CAMERAS["pinhole"], T, "camera_link")
+    assert doubt in mount.doubt
+    assert bool(mount.doubt) == bool(doubt)
+    warn_of_mounts({"front": mount})
+    assert ("front: the optical axis of camera_link" in caplog.text) == bool(doubt)

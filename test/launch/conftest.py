@@ -58,6 +58,7 @@ class Ros:
             LaunchDescription([RegisterEventHandler(handler) for handler in handlers])
         )
         self._task = self._loop.create_task(self._service.run_async(shutdown_when_idle=False))
+        self._loop.run_until_complete(asyncio.sleep(0.0))  # one that never ran cannot be ended
 
     def start(self, *actions: Any) -> None:
         """Start actions: nodes, or whole launch descriptions."""
@@ -99,8 +100,15 @@ class Ros:
 
     def stderr(self, process: Any) -> str:
         """What a process has written to stderr."""
-        events = self.output[process]
-        return "".join(event.text.decode() for event in events if event.from_stderr)
+        return "".join(e.text.decode() for e in self._events(process) if e.from_stderr)
+
+    def said(self, process: Any, text: str) -> bool:
+        """Whether a process has written a text."""
+        return any(text in event.text.decode() for event in self._events(process))
+
+    def _events(self, process: Any) -> Any:
+        known = isinstance(process, str) or process in self.processes.processes()
+        return self.output[process] if known else []
 
     def _said(self) -> str:
         """The end of what each process has written to stderr."""
@@ -109,12 +117,14 @@ class Ros:
 
     def interrupt(self, process: Any) -> None:
         """Send SIGINT."""
+        self.signal(process, signal.SIGINT)
+
+    def signal(self, process: Any, number: signal.Signals) -> None:
+        """Send a signal."""
         from launch.events import matches_action
         from launch.events.process import SignalProcess
 
-        self._emit(
-            SignalProcess(signal_number=signal.SIGINT, process_matcher=matches_action(process))
-        )
+        self._emit(SignalProcess(signal_number=number, process_matcher=matches_action(process)))
 
     def close(self) -> None:
         """End every process and the node."""

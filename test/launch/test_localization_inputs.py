@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import street
 from robot import ERROR, OK, TRUTH, WARN, Robot
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CameraInfo, Image
+from tf2_msgs.msg import TFMessage
 from world import World, node_of
 
 from fgsn_ros.geometry import poses
+from fgsn_ros.messages.poses import make_transform, make_transforms
 from fgsn_ros.messages.types import make_header, stamp_of
 from fgsn_ros.nodes.ros_messages import ROS_TYPES
 
@@ -33,6 +35,7 @@ def robots(ros: Any, world: World) -> dict[str, Robot]:
         "hindered": node_of("hindered", world, mounting_wait_s=0.3),
         "looping": node_of("looping", world, set_initial_pose=True, **home),
         "pair": node_of("pair", world, cameras=list(PAIR)),
+        "masted": node_of("masted", world, set_initial_pose=True, **home),
     }
     ros.start(*nodes.values())
     mounts = {"pair": PAIR}
@@ -108,6 +111,51 @@ def test_camera_that_stops_is_said_until_it_comes_back(hindered: Robot) -> None:
     assert hindered.error_m() < 0.5
 
 
+def test_images_stamped_ahead_of_odometry_are_said(hindered: Robot) -> None:
+    hindered.start()
+
+    def ahead() -> None:
+        hindered.roll()
+        hindered.send_labels("camera", hindered.time + 3.0, 0.1 * hindered.ticks)
+
+    hindered.until_status("inputs", WARN, "s ahead of odometry, and wait for it", ahead)
+    hindered.base += 4.0  # odometry comes to where the images are
+    hindered.drive(3)
+
+
+def test_a_camera_without_calibration_is_said_until_it_has_one(hindered: Robot) -> None:
+    hindered.start()
+    empty = CameraInfo(header=make_header(ROS_TYPES, hindered.time, "camera_optical"))
+    empty.height, empty.width = 40, 64
+    uncalibrated = lambda: hindered.infos["camera"].publish(empty)  # noqa: E731
+    hindered.until_status("inputs", WARN, "camera/labels/camera_info: ", uncalibrated)
+    hindered.ros.until(
+        lambda: "camera/labels/camera_info: " not in hindered.statuses["inputs"].message,
+        "the calibration to be heard",
+        hindered.tick,
+    )
+    hindered.drive(3)
+    assert hindered.error_m() < 0.5
+
+
+def test_a_camera_info_without_a_frame_has_that_of_the_labels(hindered: Robot) -> None:
+    hindered.start()
+    hindered.info_frame_id = ""
+    hindered.drive(5)
+    hindered.info_frame_id = None
+    assert hindered.error_m() < 0.5
+
+
+def test_a_refused_initial_pose_is_said_until_another_is_taken(hindered: Robot) -> None:
+    hindered.start()
+    hindered.place(frame_id="odom")
+    refused = "the last initial pose is not used: an initial pose in the frame 'odom'"
+    hindered.until_status("localization", WARN, refused, lambda: hindered.drive(1))
+    hindered.start()
+    hindered.until_status("localization", OK, "tracking", lambda: hindered.drive(1))
+    assert "initial pose" not in hindered.statuses["localization"].message
+
+
 def test_labels_of_another_checkpoint_are_not_used_and_said(hindered: Robot, world: World) -> None:
     hindered.start()
     hindered.tell_fingerprint("b" * 64)
@@ -160,6 +208,41 @@ def test_time_that_jumps_forward_does_not_freeze_it(looping: Robot) -> None:
         looping.base += seconds
         looping.drive(10)
         assert looping.error_m() < 0.4
+
+
+def test_a_mounting_that_moves_is_known_after_time_jumped_back(
+    robots: dict[str, Robot], world: World
+) -> None:
+    masted = robots["masted"]
+    known = masted.mounts["camera"]
+    masted.mounts["camera"] = replace(known, frame_id="mast_optical")
+    transforms = masted.ros.node.create_publisher(TFMessage, "/masted/tf", 50)
+
+    def move() -> None:
+        """The mounting, before odometry and images of the next tick."""
+        mast = masted.mounts["camera"]
+        told = [
+            make_transform(ROS_TYPES, masted.time + after, "base_link", mast.frame_id, T)
+            for after, T in ((0.0, mast.T_base_camera), (0.1, mast.T_base_camera))
+        ]
+        transforms.publish(make_transforms(ROS_TYPES, told))
+
+    masted.ready(world)
+    for back_s in (0.0, 100.0, 100.0):
+        masted.base -= back_s
+        masted.ticks = 0
+        masted.ros.until(
+            lambda: masted.poses and abs(masted.time - stamp_of(masted.poses[-1])) < 1.0,
+            "a pose of the new time",
+            lambda: (move(), masted.tick()),
+        )
+        for _ in range(10):
+            move()
+            masted.drive(1)
+        assert masted.error_m() < 0.5
+    said = masted.ros.stderr(masted.process)
+    assert said.count("time went back from") == 2
+    assert "TF_OLD_DATA" not in said
 
 
 def test_labels_without_their_info_or_camera_are_counted(pair: Robot, world: World) -> None:

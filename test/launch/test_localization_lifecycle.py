@@ -74,6 +74,7 @@ def test_particles_stay_while_inactive_and_odometry_carries_them_on(
     change(managed, *UP)
     managed.ready(world).start(10)
     stop(managed, DEACTIVATE)
+    managed.ros.until(lambda: managed.status == "inactive", "the status to be inactive")
     sent = len(managed.transforms)
     for _ in range(10):
         managed.tick()

@@ -65,6 +65,7 @@ def test_topics_have_the_documented_types_and_qos(robot: Robot) -> None:
     published = {
         "pose": ("geometry_msgs/msg/PoseWithCovarianceStamped", *latched),
         "quality": ("std_msgs/msg/Float32", *reliable),
+        "status": ("std_msgs/msg/String", *latched),
         "path": ("nav_msgs/msg/Path", *latched),
         "odometry_path": ("nav_msgs/msg/Path", *latched),
         "map_points": ("sensor_msgs/msg/PointCloud2", *latched),
@@ -242,7 +243,10 @@ def test_map_overlay_is_made_while_someone_subscribes(moving: Robot) -> None:
     moving.ros.until(lambda: not overlays.get_subscription_count(), "the overlay to be let go")
 
 
-def test_nomotion_update_lets_an_image_count_though_the_robot_stands(moving: Robot) -> None:
+@pytest.mark.parametrize("service", ["nomotion_update", "request_nomotion_update"])
+def test_nomotion_update_lets_an_image_count_though_the_robot_stands(
+    moving: Robot, service: str
+) -> None:
     moving.drive(1)
 
     def standing() -> Any:
@@ -252,7 +256,7 @@ def test_nomotion_update_lets_an_image_count_though_the_robot_stands(moving: Rob
     standing()
     first, second = standing(), standing()
     np.testing.assert_allclose(first, second, atol=1e-12)
-    moving.call(Empty, "nomotion_update", Empty.Request())
+    moving.call(Empty, service, Empty.Request())
     assert np.abs(standing() - second).max() > 1e-6
 
 

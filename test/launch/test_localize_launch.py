@@ -1,9 +1,9 @@
 """localize.launch.py as its users meet it: arguments, lines on the terminal, exit codes, a bag."""
 
 import os
+import re
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -62,6 +62,11 @@ class Launched:
             if words in line:
                 return
         raise AssertionError(f"not said: {words}\n{self.said}")
+
+    def until_said(self, words: str) -> None:
+        """Wait unless it has said it."""
+        if words not in self.said:
+            self.until(words)
 
     def ended(self) -> int:
         """Wait for the end; the exit code."""
@@ -172,11 +177,40 @@ def test_a_node_that_fails_ends_the_launch_with_an_error(
     assert "Traceback" not in launched.said
 
 
-def test_ctrl_c_ends_every_process(launch: Callable[..., Launched], drives: DemoDrives) -> None:
+@pytest.mark.parametrize("moment", ["starting", "ready"])
+def test_ctrl_c_ends_every_process(
+    launch: Callable[..., Launched], drives: DemoDrives, moment: str
+) -> None:
     launched = launch(f"map:={drives.map}", f"checkpoint:={CHECKPOINT}")
-    launched.until("labels, stride")
-    time.sleep(2.0)  # the other node starts meanwhile
+    launched.until("labels, stride")  # the other node is on its way
+    if moment == "ready":
+        launched.until_said("[localization_node]: active")
     os.killpg(launched.process.pid, signal.SIGINT)
     launched.ended()
     assert "Traceback" not in launched.said
     assert launched.said.count("process has finished cleanly") == 2
+
+
+def test_a_node_that_crashed_is_started_again_if_asked(
+    launch: Callable[..., Launched], drives: DemoDrives
+) -> None:
+    launched = launch(f"map:={drives.map}", f"checkpoint:={CHECKPOINT}", "respawn:=true")
+    launched.until("[camera.segmentation_node]: active")
+    launched.until_said("[localization_node]: active")
+    pid = re.search(r"segmentation_node-1\]: process started with pid \[(\d+)\]", launched.said)
+    assert pid is not None
+    os.kill(int(pid[1]), signal.SIGKILL)
+    launched.until("[camera.segmentation_node]: active")
+    assert launched.said.count("[localization_node]: active") == 1
+    os.killpg(launched.process.pid, signal.SIGINT)
+    launched.ended()
+
+
+def test_a_node_with_wrong_arguments_is_not_started_again(
+    launch: Callable[..., Launched], drives: DemoDrives, tmp_path: Path
+) -> None:
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(b"no network")
+    launched = launch(f"map:={drives.map}", f"checkpoint:={damaged}", "respawn:=true")
+    assert launched.ended() == 1
+    assert f"error: cannot read checkpoint {damaged}" in launched.said

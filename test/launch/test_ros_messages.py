@@ -114,8 +114,8 @@ def test_a_pose_comes_back_as_the_matrix_that_it_was(T: np.ndarray) -> None:
     stamped = pose_messages.make_transform(ROS_TYPES, 1.0, "map", "odom", T)
     np.testing.assert_allclose(matrix_of(pose), T, atol=1e-12)
     np.testing.assert_allclose(matrix_of(stamped.transform), T, atol=1e-12)
-    for name in "xyzw":  # of no unit length
-        setattr(pose.orientation, name, 2.5 * getattr(pose.orientation, name))
+    for name in "xyzw":  # of nearly unit length
+        setattr(pose.orientation, name, 1.005 * getattr(pose.orientation, name))
     np.testing.assert_allclose(matrix_of(pose), T, atol=1e-12)
 
 
@@ -124,10 +124,16 @@ def test_a_pose_that_is_none_is_refused(value: float) -> None:
     broken, turned = Pose(), Transform()
     broken.position.y = value
     turned.rotation.z = value
-    unturned = Pose()
+    unturned, shortened = Pose(), Pose()
     unturned.orientation.w = 0.0
-    for message in (broken, turned, unturned):
-        with pytest.raises(LocalizationError, match="NaN or a quaternion of zeros"):
+    shortened.orientation.w = 0.3
+    for message, fault in (
+        (broken, "not finite"),
+        (turned, "not finite"),
+        (unturned, "with a quaternion of zeros"),
+        (shortened, "with a quaternion whose length is not 1"),
+    ):
+        with pytest.raises(LocalizationError, match=fault):
             matrix_of(message)
 
 

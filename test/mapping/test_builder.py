@@ -1,8 +1,13 @@
+import contextlib
+import dataclasses
+import re
+
 import numpy as np
 import pytest
 
 from fgsn_ros.errors import MapError, RecordingError, SettingsError
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.cameras import T_BASE_OPTICAL
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.mapping import blocks, builder, labelling
 from fgsn_ros.mapping.builder import MapSettings, build_map, write_map
@@ -10,6 +15,7 @@ from fgsn_ros.mapping.labelling import LabelVotes, Visibility, vote
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.mapping.structure import MotionGate, Reconstruction, StructureSettings, posed_frames
 from fgsn_ros.mapping.triangulation import TriangulationSettings
+from fgsn_ros.recordings.recording import Frame
 
 
 def test_points_lie_on_the_surfaces_with_their_labels(built, distances_to_surfaces):
@@ -192,6 +198,78 @@ def test_frames_outside_the_ground_truth_or_standing_still_are_left_out(make_cor
     recording.ground_truth = recording.ground_truth.between(100.05, 100.45)
     stamps = [posed.frame.stamp for posed in posed_frames(recording, 0.25, 90.0, "test")]
     np.testing.assert_allclose(stamps, [100.1, 100.4])
+
+
+def test_frames_in_a_hole_of_the_poses_are_left_out_and_said(make_corridor, caplog):
+    recording = make_corridor(40)
+    truth = recording.ground_truth
+    known = (truth.stamps < 101.0) | (truth.stamps > 102.0)
+    recording.ground_truth = Trajectory(truth.stamps[known], truth.poses[known])
+    stamps = [
+        posed.frame.stamp for posed in posed_frames(without_images(recording), 0.25, 90.0, "")
+    ]
+    np.testing.assert_allclose(stamps, np.r_[100.0:100.95:0.1, 102.1:103.95:0.1])
+    (said,) = caplog.messages
+    assert "corridor: 11 of 40 frames (1.1 s) are without a pose" in said
+    assert "11 have no two poses within 0.5 s around them (first: 101.000 s)" in said
+
+
+@pytest.mark.parametrize(
+    ("shift_s", "said"),
+    [
+        (-100.0, r"the images \(100.000 to 100.900 s\) and the poses \(0.000 to 0.900 s\) have no"),
+        (1.7e9, r"the images count from a start of their own, the poses from 1970"),
+    ],
+)
+def test_clocks_that_do_not_meet_are_named_with_both_times(make_corridor, shift_s, said):
+    recording = without_images(make_corridor(10))
+    truth = recording.ground_truth
+    recording.ground_truth = Trajectory(truth.stamps + shift_s, truth.poses)
+    with pytest.raises(RecordingError, match=said):
+        list(posed_frames(recording, 0.25, 90.0, ""))
+
+
+def test_a_recording_in_a_hole_of_its_poses_is_refused(make_corridor):
+    recording = without_images(make_corridor(10))
+    poses_ = recording.ground_truth.poses[:3]
+    recording.ground_truth = Trajectory(np.array([99.0, 99.1, 110.0]), poses_)
+    with pytest.raises(RecordingError, match="none of 10 frames has a pose .*max_pose_gap_s"):
+        list(posed_frames(recording, 0.25, 90.0, ""))
+
+
+def without_images(recording):
+    """The recording with its frames black."""
+    black = np.zeros((200, 320, 3), np.uint8)
+    stamps = 100.0 + 0.1 * np.arange(recording.frame_count)
+    recording.frames = lambda: (Frame(float(stamp), "camera", black) for stamp in stamps)
+    return recording
+
+
+def turned(recording, T_base_optical):
+    """The recording, said to be seen by a camera of other axes than it was."""
+    frames = list(recording.frames())
+    recording.frames = lambda: iter(frames)
+    mount = recording.cameras["camera"]
+    T = mount.T_base_camera.copy()
+    T[:3, :3] = T_base_optical[:3, :3]
+    recording.cameras = {"camera": dataclasses.replace(mount, T_base_camera=T)}
+    return recording
+
+
+@pytest.mark.parametrize("axes", ["of the body", "turned aside"])
+def test_wrong_axes_of_a_camera_are_said(make_corridor, tint_segmenter, caplog, axes):
+    aside = poses.from_planar(0.0, 0.0, np.pi / 2) @ T_BASE_OPTICAL
+    recording = turned(make_corridor(16), np.eye(4) if axes == "of the body" else aside)
+    with contextlib.suppress(MapError):
+        build_map(recording, tint_segmenter())
+    doubt = "camera: the optical axis of camera_optical points at the sky (90 deg)"
+    assert (doubt in caplog.text) == (axes == "of the body")
+    assert re.search(r"corridor: only \d+ of \d+ tracks became points", caplog.text)
+
+
+def test_of_a_sound_recording_nothing_is_said(make_corridor, tint_segmenter, caplog):
+    build_map(make_corridor(16), tint_segmenter())
+    assert not caplog.text
 
 
 def test_a_turn_passes_the_gate_without_motion():

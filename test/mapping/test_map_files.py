@@ -77,6 +77,18 @@ def test_a_file_that_shrinks_after_opening_is_an_error_and_no_crash(folder):
         m.points_near(np.zeros(3), 1e3)
 
 
+@pytest.mark.parametrize("name", ARRAYS)
+def test_a_map_that_is_emptied_while_it_is_used_is_an_error_or_unharmed(folder, name):
+    m = load_map(folder)
+    (folder / f"{name}.npy").write_bytes(b"")
+    if name in ("points", "keyframes"):
+        with pytest.raises(MapError, match="cut short"):
+            _ = m.keyframes_within(*BOX) if name == "keyframes" else m.points_near(np.zeros(3), 1e3)
+    else:
+        assert len(m.points_near(np.zeros(3), 1e3)) == len(m)
+        assert len(m.keyframes_within(*BOX)) == len(m.keyframes)
+
+
 def test_tiles_may_be_written_in_any_order(tmp_path, make_map):
     m = make_map()
     tmp_path.joinpath("map").mkdir()
@@ -155,7 +167,8 @@ def test_a_folder_without_a_map_is_refused(tmp_path):
         ({"label_count": 3}, "keyframes"),
         ({"identity": 5}, "identity"),
         ({"fingerprint": None}, "fingerprint"),
-        ({"tile_size_m": float("nan")}, "tile size"),
+        ({"tile_size_m": float("nan")}, "NaN is no finite number"),
+        ({"tile_size_m": -1.0}, "tile size"),
         ({"point_count": 499}, "do not match"),
         ({"keyframe_count": 10**12}, "do not match"),
     ],

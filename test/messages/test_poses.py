@@ -46,9 +46,11 @@ def test_a_pose_survives_a_message(sent) -> None:
 
 
 def test_a_pose_with_nan_or_without_a_rotation_is_not_valid() -> None:
-    rows = np.array([pose_row(make_pose(BAG_TYPES, T))] * 4)
+    rows = np.array([pose_row(make_pose(BAG_TYPES, T))] * 6)
     rows[1, 0], rows[2, 5], rows[3, 3:] = np.nan, np.inf, 0.0
-    np.testing.assert_array_equal(valid_rows(rows), [True, False, False, False])
+    rows[4, 3:] *= 1.011
+    rows[5, 3:] *= 0.991
+    np.testing.assert_array_equal(valid_rows(rows), [True, False, False, False, False, True])
 
 
 def test_transforms_and_odometry_name_both_frames(sent) -> None:

@@ -43,6 +43,18 @@ def test_clock_that_jumps_back_starts_anew_but_keeps_the_counts() -> None:
     assert statistics.counts["received"] == 10
 
 
+def test_labels_are_behind_by_the_images_that_they_were_too_slow_for() -> None:
+    statistics = stream(100.0, 8.0, 9)
+    assert statistics.behind() is None
+    statistics.published(100.25)
+    assert statistics.behind() == pytest.approx(0.75)
+    statistics.published(101.0)
+    assert statistics.behind() == 0.0
+    assert statistics.counts["published"] == 2
+    statistics.age(20.0)  # the clock jumped back
+    assert statistics.behind() is None
+
+
 def test_times_are_medians_of_the_last_ones() -> None:
     statistics = ImageStatistics()
     for duration in [9.0] * 100 + [0.1] * 26 + [0.3] * 24:
@@ -56,6 +68,7 @@ def test_newer_item_replaces_one_that_nobody_took() -> None:
     assert place.put("second")
     assert place.take() == "second"
     assert not place.put("third")
+    assert not place.closed
 
 
 def test_worker_gets_each_item_it_waits_for_and_ends_when_closed() -> None:

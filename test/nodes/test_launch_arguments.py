@@ -84,6 +84,29 @@ def test_cameras_of_a_bag_are_its_image_topics(
     assert "several images of a camera: choose by image:=" in refusal(texts)
 
 
+def test_names_without_a_slash_are_below_the_launchs_namespace(given: dict[str, str]) -> None:
+    texts = {**given, "odom": "odom", "image": "front/image_raw"}
+    assert checked(texts).odom == "/odom"
+    one = checked(texts, "/robot1")
+    assert (one.odom, one.cameras) == (
+        "/robot1/odom",
+        (Camera("camera", "/robot1/front/image_raw", ""),),
+    )
+    other = checked({**texts, "odom": "/wheels", "image": "/front/image_raw"}, "/robot1")
+    assert (other.odom, other.cameras[0].image) == ("/wheels", "/front/image_raw")
+
+
+@pytest.mark.parametrize(("tf", "own"), [("/robot1/tf", True), ("/tf", False)])
+def test_a_robots_bag_is_found_below_its_namespace(
+    given: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tf: str, own: bool
+) -> None:
+    topics = {"/robot1/odom": ODOMETRY, "/robot1/left/image": IMAGE, tf: "tf2_msgs/msg/TFMessage"}
+    monkeypatch.setattr(launch_arguments, "topics_of", lambda bag: topics)
+    found = checked({**given, "odom": "odom", "bag": str(tmp_path)}, "/robot1")
+    assert found.cameras == (Camera("left", "/robot1/left/image", "raw"),)
+    assert (found.odom, found.own_tf) == ("/robot1/odom", own)
+
+
 def test_the_launch_needs_nothing_that_pip_brings() -> None:
     code = (
         "import sys, fgsn_ros.nodes.launch_arguments; "

@@ -100,28 +100,50 @@ def test_a_folder_without_odometry_or_poses_says_what_to_do(kitti_folder: Path, 
     assert "poses" in refused(kitti_folder, derive_odometry=True)
 
 
-def test_a_missing_kitti_frame_is_named(kitti_folder: Path) -> None:
+def test_missing_kitti_frames_are_named_and_left_out_up_to_a_share(
+    kitti_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     assert "frame 8" in refused(kitti_folder, last=9)
     assert "frame 2" in refused(kitti_folder, first=2)
     assert "frame 1 " in refused(kitti_folder, last=1)
     assert "frame 20 " in refused(kitti_folder, first=20)
     (kitti_folder / "image_0/000005.png").unlink()
-    assert "frame 5" in refused(kitti_folder)
-    assert open_recording(kitti_folder, RecordingSettings(first=6)).frame_count == 2
+    stamps = [frame.stamp for frame in open_recording(kitti_folder).frames()]
+    np.testing.assert_allclose(stamps, [0.3, 0.4, 0.6, 0.7])
+    assert "1 of 5 frames are missing (first: 5)" in caplog.text
+    (kitti_folder / "image_0/000007.png").rename(kitti_folder / "image_0/9.png")
+    assert "frame 5 " in refused(kitti_folder)
+    (kitti_folder / "image_0/9.png").rename(kitti_folder / f"image_0/{10**20}.png")
+    assert "frame 5 " in refused(kitti_folder)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.95])
-def test_a_truncated_image_is_named(kitti_folder: Path, share: float) -> None:
-    path = kitti_folder / "image_0/000005.png"
+def test_a_truncated_image_is_left_out_and_named(
+    kitti_folder: Path, share: float, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = kitti_folder / "image_0/000003.png"
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    assert "000005.png" in refused(kitti_folder)
+    stamps = [frame.stamp for frame in open_recording(kitti_folder).frames()]
+    np.testing.assert_allclose(stamps, [0.4, 0.5, 0.6, 0.7])
+    (record,) = caplog.records
+    assert "1 of 5 images: 1 damaged (first: 000003.png) are left out" in record.getMessage()
 
 
-def test_an_image_of_another_size_is_named(kitti_folder: Path) -> None:
-    cv2.imwrite(str(kitti_folder / "image_0/000005.png"), np.zeros((39, 64), np.uint8))
-    said = refused(kitti_folder)
-    assert "000005.png" in said
-    assert "64x39" in said
+def test_images_of_another_size_are_left_out_up_to_a_share(
+    kitti_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def shorten(name: str) -> None:
+        cv2.imwrite(str(kitti_folder / f"image_0/{name}.png"), np.zeros((39, 64), np.uint8))
+
+    shorten("000003")
+    recording = open_recording(kitti_folder)
+    assert recording.cameras["image_0"].camera.height == 40
+    assert [round(10 * frame.stamp) for frame in recording.frames()] == [4, 5, 6, 7]
+    assert "000003.png" in caplog.text
+    assert "64x39 but its camera is 64x40" in caplog.text
+    shorten("000005")
+    shorten("000006")
+    assert "3 of 5 images" in refused(kitti_folder)
 
 
 @pytest.mark.parametrize(
@@ -129,11 +151,12 @@ def test_an_image_of_another_size_is_named(kitti_folder: Path) -> None:
     [
         ("calib.txt", "P1: 1 2 3\n", "P0"),
         ("calib.txt", "P0: " + "0 " * 12, "P0"),
+        ("calib.txt", "P0: 1 0 0 0 0 1 1 0 0 1 1 0", "P0"),
+        ("calib.txt", "P0: 1e300 0 0 0 0 1 1 0 0 0 1 0", "absurd"),
         ("times.txt", "0.0\n0.1\n", "frame 7"),
-        ("times.txt", "0.0\nnan\n", "line 2"),
-        ("times.txt", "0.0\n0.9\n" + "0.5\n" * 8, "backwards"),
+        ("times.txt", "0.0\n0.9\n" + "0.5\n" * 8, "with the stamp of the one before"),
         ("../../poses/42.txt", "1 0 0 0 0 1 0 0 0 0 1 0\n", "1 poses"),
-        ("../../poses/42.txt", "1 0 0 0 0 1 0 0 0 0 1 nan\n", "line 1"),
+        ("../../poses/42.txt", "1 0 0 0 0 1 0 0 0 0 1 nan\n" * 10, "not finite"),
         ("../../poses/42.txt", "0 0 0 0 0 1 0 0 0 0 1 1\n" * 10, "rotation"),
     ],
 )
@@ -141,7 +164,32 @@ def test_a_damaged_kitti_file_is_named(kitti_folder: Path, name, content, said) 
     (kitti_folder / name).write_text(content)
     message = refused(kitti_folder)
     assert said in message
-    assert Path(name).stem in message or "backwards" in message
+    assert Path(name).stem in message or "stamps of images" in message
+
+
+def test_one_damaged_stamp_and_pose_cost_their_frame_and_pose_alone(
+    kitti_folder, kitti_poses, caplog
+) -> None:
+    times = (kitti_folder / "times.txt").read_text().splitlines()
+    (kitti_folder / "times.txt").write_text("\n".join([*times[:6], "0.x", *times[7:]]))
+    poses_file = kitti_folder / "../../poses/42.txt"
+    rows = poses_file.read_text().splitlines()
+    rows[4] = rows[4].rsplit(maxsplit=4)[0]  # cut
+    poses_file.write_text("\n".join(rows))
+    recording = open_recording(kitti_folder)
+    assert [path.stem for path in recording.images.files] == [
+        "000003",
+        "000004",
+        "000005",
+        "000007",
+    ]
+    truth = kitti_poses(np.array([0, 1, 2, 3, 5, 7, 8, 9]))
+    np.testing.assert_allclose(
+        recording.ground_truth.stamps, [0.0, 0.1, 0.2, 0.3, 0.5, 0.7, 0.8, 0.9]
+    )
+    np.testing.assert_allclose(recording.ground_truth.poses[:, 0, 3], truth[:, 2, 3], atol=1e-6)
+    assert "1 of 5 stamps of images: 1 without a stamp (first: 000006.png)" in caplog.text
+    assert "2 of 10 poses" in caplog.text
 
 
 def test_the_colour_camera_keeps_its_offset_from_camera_0(kitti_folder: Path) -> None:
@@ -247,6 +295,18 @@ def test_a_wrong_camera_file_is_refused(image_folder: Path, change: dict[str, ob
     assert "camera" in refused(image_folder)
 
 
+def test_a_mounting_whose_quaternion_is_no_rotation_is_refused(image_folder: Path) -> None:
+    mounting = {"translation": [1.0, 0.0, 1.5], "q_xyzw": [-0.5, 0.5, -0.5, 0.0]}
+    write_camera(image_folder, {"T_base_camera": mounting})
+    assert "length of a quaternion is 0.866" in refused(image_folder)
+
+
+def test_stamps_in_nanoseconds_are_refused(image_folder: Path) -> None:
+    folder = image_folder
+    (folder / "times.txt").write_text("".join(f"17000000{i}00000000000\n" for i in range(4)))
+    assert "write seconds" in refused(folder)
+
+
 def test_an_image_without_a_stamp_is_refused(image_folder: Path) -> None:
     folder = image_folder
     (folder / "images/100.000000.jpg").rename(folder / "images/first.jpg")
@@ -271,10 +331,10 @@ def test_kittis_second_pass_meets_the_first_in_one_map(shared_data: Path) -> Non
     frame = next(second.frames())
     assert frame.image.shape == (376, 1241, 3)
     assert (first.frame_count, second.frame_count) == (103, 75)
-    assert all(second.ground_truth.covers(stamp) for stamp in second.stamps)
+    assert all(second.ground_truth.covers(stamp) for stamp in second.images.stamps)
     truth = second.ground_truth
     position = truth.at(truth.stamps[30])[:3, 3]
-    passes = first.ground_truth.between(first.stamps[0], first.stamps[-1])
+    passes = first.ground_truth.between(*first.images.stamps[[0, -1]])
     nearest = passes.poses[np.linalg.norm(passes.poses[:, :3, 3] - position, axis=1).argmin()]
     meeting = poses.invert(nearest) @ truth.at(truth.stamps[30])
     assert np.linalg.norm(meeting[:3, 3]) < 3.0

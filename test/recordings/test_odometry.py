@@ -105,3 +105,22 @@ def test_odometry_is_derived_where_poses_cover_the_frames() -> None:
 def test_noise_out_of_range_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(FgsnError):
         OdometryNoise(**wrong)
+
+
+def test_no_odometry_is_derived_in_a_hole_of_the_poses(caplog) -> None:
+    truth = slalom()
+    known = (truth.stamps < 3.0) | (truth.stamps > 7.0)
+    truth = Trajectory(truth.stamps[known], truth.poses[known])
+    stamps = np.array([1.0, 2.0, 5.0, 6.0, 8.0])
+    noise = OdometryNoise(**SILENT, **NO_WALK)
+    odometry, _ = derived_from(truth, noise, 0, stamps, "drive")
+    np.testing.assert_array_equal(odometry.stamps, [1.0, 2.0, 8.0])
+    way = poses.compose(poses.invert(truth.at(1.0)), truth.at(8.0))
+    np.testing.assert_allclose(odometry.poses[-1], way, atol=1e-9)
+    assert "drive: no odometry is derived at 2 of 5 frames" in caplog.text
+
+
+def test_poses_of_another_clock_than_the_frames_are_named() -> None:
+    stamps = 1.7e9 + np.arange(5.0)
+    with pytest.raises(RecordingError, match="drive: the images .* and the poses .* from 1970"):
+        derived_from(slalom(), OdometryNoise(), 0, stamps, "drive")

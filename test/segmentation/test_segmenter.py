@@ -5,10 +5,11 @@ import pytest
 import torch
 
 from fgsn_ros.errors import RecordingError, SettingsError
+from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.segmentation.checkpoint import IMAGENET_MEAN, IMAGENET_STD, Checkpoint
 from fgsn_ros.segmentation.label_network import fold_batch_norm, on_grid
 from fgsn_ros.segmentation.networks import LRASPP, FgsnNetwork, make_network
-from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
+from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings, shrunk
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,32 @@ def test_label_map_is_the_soft_max_of_the_plain_network(checkpoint, image, backe
     np.testing.assert_allclose(label_map.confidence, chosen, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(48, 84), (45, 83), (46, 82)])
+def test_a_shrunk_image_is_labelled_on_the_grid_of_its_camera(checkpoint, size):
+    coarse = np.random.default_rng(2).integers(0, 256, (24, 42, 3), np.uint8)
+    doubled = coarse.repeat(2, axis=0).repeat(2, axis=1)[: size[0], : size[1]]
+    small = coarse[: -(-size[0] // 2), : -(-size[1] // 2)]
+    expected = Segmenter(checkpoint, SegmenterSettings("cpu")).segment(small)
+    segmenter = Segmenter(checkpoint, SegmenterSettings("cpu", shrink=2))
+    segmenter.warm_up(*size)
+    found = segmenter.segment(doubled)
+    np.testing.assert_array_equal(found.labels, expected.labels)
+    assert (found.stride, segmenter.stride) == (8, 8)
+    camera = Camera(size[1], size[0], 90.0, 91.0, 40.0, 22.0)
+    grid, of_small = camera.at_stride(8), camera.at_stride(2).at_stride(4)
+    assert (grid.height, grid.width) == found.labels.shape
+    np.testing.assert_allclose(grid.matrix, of_small.matrix)
+
+
+def test_shrunk_pixels_are_means():
+    image = np.random.default_rng(4).integers(0, 256, (7, 11, 3), np.uint8)
+    found = shrunk(image, 3)
+    assert found.shape == (3, 4, 3)
+    means = image[:6, :9].reshape(2, 3, 3, 3, 3).mean(axis=(1, 3))
+    np.testing.assert_allclose(found[:2, :3], means, atol=0.51)
+    np.testing.assert_array_equal(found[2, :3], image[6, :9].reshape(3, 3, 3).mean(axis=1).round())
+
+
 def test_same_image_gives_the_same_labels_to_the_bit(checkpoint, image):
     segmenters = [Segmenter(checkpoint, SegmenterSettings("cpu")) for _ in range(2)]
     first, second, third = (s.segment(image) for s in (*segmenters, segmenters[0]))
@@ -78,6 +105,8 @@ def test_settings_refuse_an_unknown_stride_and_device():
         SegmenterSettings(backend="tensorrt")
     with pytest.raises(SettingsError, match="threads"):
         SegmenterSettings(threads=-1)
+    with pytest.raises(SettingsError, match="shrink must be in"):
+        SegmenterSettings(shrink=0)
 
 
 @pytest.fixture(

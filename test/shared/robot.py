@@ -16,8 +16,9 @@ from rcl_interfaces.srv import SetParameters
 from rclpy.duration import Duration
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image
-from std_msgs.msg import Header
+from std_msgs.msg import Header, String
 from tf2_msgs.msg import TFMessage
 from vision_msgs.msg import LabelInfo
 from world import World
@@ -26,7 +27,7 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.messages.images import make_camera_info
 from fgsn_ros.messages.poses import make_estimate, make_odometry, make_transform, make_transforms
-from fgsn_ros.messages.types import make_header, stamp_of
+from fgsn_ros.messages.types import make_header, make_time, stamp_of
 from fgsn_ros.nodes.ros_messages import LATCHED_QOS, ROS_TYPES, labels_message, matrix_of
 
 TRUTH = street.weaving_drive(24.0, speed=4.0)
@@ -43,7 +44,7 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 class Robot:
     """Drives along the street, 0.1 s a tick: five odometry messages and an image of each camera.
 
-    Its stamps are `base` plus the time in the drive.
+    Its stamps are `base` plus the time in the drive; so is its clock, for a node with use_sim_time.
     """
 
     def __init__(
@@ -60,7 +61,12 @@ class Robot:
         self.poses: list[PoseWithCovarianceStamped] = []
         self.transforms: list[TransformStamped] = []
         self.statuses: dict[str, DiagnosticStatus] = {}
+        self.info_frame_id: str | None = None
+        """In the cameras' infos, if not that of their images."""
+        self.status = ""
+        """What the topic status said last."""
         publish = ros.node.create_publisher
+        self.clock = publish(Clock, f"/{name}/clock", 10)
         self.odometry = publish(Odometry, f"/{name}/odom", 50)
         self.initial_pose = publish(PoseWithCovarianceStamped, f"/{name}/initialpose", 5)
         self.static = publish(TFMessage, f"/{name}/tf_static", LATCHED_QOS)
@@ -75,6 +81,7 @@ class Robot:
         self.listen(PoseWithCovarianceStamped, "pose", self.poses.append, LATCHED_QOS)
         self.listen(TFMessage, "tf", lambda message: self.transforms.extend(message.transforms), 50)
         self.listen(DiagnosticArray, "diagnostics", self._take_diagnostics, 5)
+        self.listen(String, "status", lambda message: setattr(self, "status", message.data))
         self.tell_mountings(self.mounts)
 
     def listen(self, kind: type, topic: str, take: Callable[[Any], None], qos: Any = 10) -> Any:
@@ -146,6 +153,31 @@ class Robot:
         self.ticks += 1
         self._send((), self.time - 0.1, lambda passed: 0.1 * (self.ticks - 1) + passed)
 
+    def carry_on(self, ticks: int) -> None:
+        """Drive without images, each tick answered by a transform before the next one."""
+        for _ in range(ticks):
+            sent = len(self.transforms)
+            self.roll()
+            self.ros.until(
+                lambda sent=sent: (
+                    len(self.transforms) > sent and stamp_of(self.transforms[-1]) > self.time
+                ),
+                "a transform of now",
+            )
+
+    def drive_untold(self, *cameras: str) -> None:
+        """Drive 0.1 s that odometry does not tell, and send images of the cameras named."""
+        start = 0.1 * self.ticks
+        self.ticks += 1
+        for camera in cameras:
+            after = self.image_after_s[camera]
+            self.send_labels(camera, self.base + start + after, start + after)
+        self.tell_time()
+
+    def tell_time(self) -> None:
+        """Set the node's simulated clock."""
+        self.clock.publish(Clock(clock=make_time(ROS_TYPES, self.time)))
+
     def stand(self, *cameras: str) -> float:
         """Stand still for 0.1 s; the images' stamp."""
         here, now = 0.1 * self.ticks, self.time
@@ -158,6 +190,7 @@ class Robot:
         for camera in cameras:
             after = self.image_after_s[camera]
             self.send_labels(camera, start + after, way(after))
+        self.tell_time()
         return start + max((self.image_after_s[camera] for camera in cameras), default=0.0)
 
     def keep_up(self, step: Callable[[], Any]) -> None:
@@ -179,7 +212,9 @@ class Robot:
         grid = mount.camera.at_stride(street.STRIDE)
         rng = np.random.default_rng(round(1e3 * time))
         label_map = street.label_map(TRUTH.at(time), mount, rng)
-        self.infos[camera].publish(make_camera_info(ROS_TYPES, header, grid))
+        frame_id = mount.frame_id if self.info_frame_id is None else self.info_frame_id
+        told = make_header(ROS_TYPES, stamp, frame_id)
+        self.infos[camera].publish(make_camera_info(ROS_TYPES, told, grid))
         self.labels[camera].publish(labels_message(header, label_map))
 
     def drive(self, ticks: int, *cameras: str) -> None:
@@ -226,6 +261,13 @@ class Robot:
         message = message or self.poses[-1]
         T_map_base = matrix_of(message.pose.pose)
         truth = self.truth(stamp_of(message))
+        return float(np.linalg.norm(T_map_base[:2, 3] - truth[:2, 3]))
+
+    def error_now_m(self) -> float:
+        """Horizontal error of map -> odom with the odometry of now."""
+        T_map_odom = matrix_of(self.transforms[-1].transform)
+        T_map_base = T_map_odom @ ODOMETRY.at(0.1 * self.ticks)
+        truth = self.truth(self.time)
         return float(np.linalg.norm(T_map_base[:2, 3] - truth[:2, 3]))
 
     def value(self, status: str, key: str) -> str:

@@ -56,9 +56,9 @@ def write_statistics(path: Path, fingerprint: str) -> None:
 
 
 def node_of(name: str, world: World, **parameters: object) -> Node:
-    """The localization node, with its transforms and diagnostics in its own namespace."""
+    """The localization node, with its transforms, diagnostics and clock in its own namespace."""
     given = {"map": str(world.map), "checkpoint": str(world.checkpoint), **FAST, **parameters}
-    own = [(f"/{topic}", topic) for topic in ("tf", "tf_static", "diagnostics")]
+    own = [(f"/{topic}", topic) for topic in ("tf", "tf_static", "diagnostics", "clock")]
     return Node(
         package="fgsn_ros",
         executable="localization_node",

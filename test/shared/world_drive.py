@@ -53,9 +53,9 @@ def drive(frames: int = 4) -> Iterator[Item]:
             message = make_odometry(BAG_TYPES, t, parent, "base_link", pose_at(t))
             yield Item(topic, "nav_msgs/msg/Odometry", t, message)
         if i % 2 == 0 and i < 2 * frames:
-            header = make_header(BAG_TYPES, t, OPTICAL_FRAME)
-            info = make_camera_info(BAG_TYPES, header, CAMERA)
+            info = make_camera_info(BAG_TYPES, make_header(BAG_TYPES, t, OPTICAL_FRAME), CAMERA)
             yield Item("/camera/camera_info", "sensor_msgs/msg/CameraInfo", t, info)
+            header = make_header(BAG_TYPES, t, OPTICAL_FRAME)
             jpeg = make_jpeg(BAG_TYPES, header, picture(i // 2), 95)
             jpeg.format = "rgb8; jpeg compressed bgr8"
             yield Item("/camera/image/compressed", "sensor_msgs/msg/CompressedImage", t, jpeg)

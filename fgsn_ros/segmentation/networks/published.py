@@ -13,7 +13,8 @@ from torch import Tensor
 
 from fgsn_ros.segmentation.checkpoint import Checkpoint, require_checkpoint
 from fgsn_ros.segmentation.labels import UNLABELLED
-from fgsn_ros.segmentation.networks.weights import network_with, read_state_dict
+from fgsn_ros.segmentation.networks.weight_files import read_state_dict
+from fgsn_ros.segmentation.networks.weights import network_with
 
 PUBLISHED_MEAN = (123.68 / 255.0, 116.779 / 255.0, 103.939 / 255.0)
 PUBLISHED_STD = (1.0 / 255.0, 1.0 / 255.0, 1.0 / 255.0)

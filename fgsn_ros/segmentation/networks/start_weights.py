@@ -18,9 +18,9 @@ from fgsn_ros.segmentation.networks import FgsnNetwork, make_network
 from fgsn_ros.segmentation.networks.lraspp import Lraspp
 from fgsn_ros.segmentation.networks.published import is_published, published_checkpoint
 from fgsn_ros.segmentation.networks.resnet import ResnetNetwork
+from fgsn_ros.segmentation.networks.weight_files import read_state_dict
 from fgsn_ros.segmentation.networks.weights import (
     network_weights,
-    read_state_dict,
     require_same_weights,
 )
 

@@ -1,0 +1,146 @@
+"""Whether the robot still knows where it is: what the estimates, and their absence, say of it."""
+
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from fgsn_ros.config import require
+from fgsn_ros.localization.localizer import Estimate
+from fgsn_ros.localization.probing import Comparison, ProbeSettings
+
+_BEATEN_TWICE = 2
+
+
+class TrackingStatus(str, Enum):
+    """How far the pose can be relied on."""
+
+    NO_POSE = "no pose"
+    """No initial pose was given, or time started anew."""
+    CONVERGING = "converging"
+    """There is a pose that labels have not confirmed yet, or must confirm again."""
+    TRACKING = "tracking"
+    """Labels confirm the pose; its error is as its covariance says."""
+    NO_LABELS = "no labels"
+    """The pose follows odometry alone: the newest label map that was weighed is old."""
+    NO_ODOMETRY = "no odometry"
+    """Labels come, but no odometry that they could be weighed with: the pose is old."""
+    LOST = "lost"
+    """The labels contradict the pose, or it is known too badly."""
+
+
+@dataclass(frozen=True)
+class TrackingSettings:
+    """When a pose counts as lost."""
+
+    quality_time_s: float = 1.0
+    """Time constant that the quality is smoothed with [s], > 0."""
+    lost_quality: float = 0.5
+    """A quality below this is that of a wrong pose, [0, 1]."""
+    lost_std_m: float = 3.0
+    """So is a position known no better than this (root of the variances of x and y) [m], > 0."""
+    lost_after_s: float = 2.0
+    """The pose is lost after so long without a good estimate [s], >= 0."""
+    silent_after_s: float = 1.0
+    """Without labels, or odometry, for so long a pose is not tracked any more [s], > 0."""
+
+    def __post_init__(self) -> None:
+        require(self.quality_time_s > 0.0, "quality_time_s must be above 0")
+        require(0.0 <= self.lost_quality <= 1.0, "lost_quality must be in [0, 1]")
+        require(self.lost_std_m > 0.0, "lost_std_m must be above 0")
+        require(self.lost_after_s >= 0.0, "lost_after_s must be at least 0")
+        require(self.silent_after_s > 0.0, "silent_after_s must be above 0")
+
+
+class Tracking:
+    """Follows the estimates: whether the robot still knows where it is.
+
+    The quality is the `match_quality` of the estimates, clipped to [0, 1] (0 where no map point is
+    visible) and smoothed over time: 0 if the labels fit the pose no better than by chance, 1 if as
+    well as held-out correspondences promise. It tells that labels and map agree, not that the pose
+    is right: on the next street they may agree as well. That is told by comparisons with other
+    poses (see `probing`), which confirm a pose, or say where the robot is instead.
+    """
+
+    def __init__(self, settings: TrackingSettings) -> None:
+        self.settings = settings
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget, as after an initial pose."""
+        self.quality: float | None = None
+        """In [0, 1]; None before the first estimate."""
+        self.lost = False
+        """Whether no estimate was good, or others fitted better, for `lost_after_s`."""
+        self.comparison: Comparison | None = None
+        """The newest."""
+        self._stamp = self._good_at = -np.inf
+        self.doubt()
+
+    def doubt(self) -> None:
+        """The robot may be elsewhere, as after a gap in odometry: labels must confirm the pose."""
+        self.confirmed = False
+        """Whether labels have confirmed the pose since it was last in doubt."""
+        self._inferior_since: float | None = None
+        self._beaten = 0
+
+    def add(self, estimate: Estimate) -> None:
+        """Take an estimate into account."""
+        now = float(np.clip(np.nan_to_num(estimate.match_quality), 0.0, 1.0))
+        if self.quality is None:
+            self.quality, self._good_at = now, estimate.stamp
+        else:
+            passed = max(estimate.stamp - self._stamp, 0.0)
+            if passed > self.settings.silent_after_s:
+                self.doubt()
+            kept = float(np.exp(-passed / self.settings.quality_time_s))
+            self.quality = kept * self.quality + (1.0 - kept) * now
+        self._stamp = estimate.stamp
+        if self._is_good(estimate):
+            self._good_at = estimate.stamp
+        since = self._good_at
+        if self._inferior_since is not None:
+            since = min(since, self._inferior_since)
+        self.lost = estimate.stamp - since > self.settings.lost_after_s
+
+    def compare(
+        self, estimate: Estimate, comparison: Comparison | None, settings: ProbeSettings
+    ) -> bool:
+        """Take a comparison of an estimate with other poses into account; whether one is right.
+
+        A pose that was confirmed must be beaten twice: in a row of look-alikes, or behind a lorry,
+        another may fit better for once. Without others on the map a good estimate confirms itself.
+        """
+        self.comparison = comparison
+        if comparison is not None and not comparison.complete:
+            return False
+        enough = comparison is None or comparison.views >= settings.least_views
+        if comparison is None or comparison.lead >= settings.lead:
+            self._beaten, self._inferior_since = 0, None
+            self.confirmed |= enough and self._is_good(estimate)
+            return False
+        beaten = enough and comparison.other_lead >= settings.lead
+        inferior = comparison.lead <= -settings.lead
+        self._beaten = self._beaten + 1 if beaten or inferior else 0
+        if self.confirmed:
+            if self._beaten < _BEATEN_TWICE:
+                return False
+            self.confirmed = False
+        if comparison.lead > 0.0:
+            self._inferior_since = None
+        elif self._inferior_since is None:
+            self._inferior_since = estimate.stamp
+        return beaten
+
+    def _is_good(self, estimate: Estimate) -> bool:
+        assert self.quality is not None  # an estimate was added
+        spread = float(np.sqrt(estimate.covariance[0, 0] + estimate.covariance[1, 1]))
+        return self.quality >= self.settings.lost_quality and spread <= self.settings.lost_std_m
+
+    def status_at(self, stamp: float) -> TrackingStatus:
+        """The status of a pose at a time [s], from its estimates until then."""
+        if self.quality is not None and stamp - self._stamp > self.settings.silent_after_s:
+            return TrackingStatus.NO_LABELS
+        if self.lost:
+            return TrackingStatus.LOST
+        return TrackingStatus.TRACKING if self.confirmed else TrackingStatus.CONVERGING

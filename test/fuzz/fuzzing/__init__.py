@@ -1,0 +1,1 @@
+"""A structure-aware fuzzer of all that the package reads: see `__main__`."""
