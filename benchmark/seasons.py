@@ -26,8 +26,7 @@ import numpy as np
 import tyro
 from scoring import judged, segmented_once, write_results
 from season_tables import DEAD_RECKONING, LABELS, SIFT, Run, run_table, season_table
-from sift_localization import localize_by_sift
-from sift_map import SiftMap, SiftSettings, build_sift_map
+from sift_localization import SiftSettings, localize_by_sift
 
 from fgsn_ros.commands.demo import PACKAGED_CHECKPOINT
 from fgsn_ros.commands.start import Start
@@ -38,8 +37,10 @@ from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.localization.pipeline import localize
-from fgsn_ros.mapping.builder import MapSettings, build_map
-from fgsn_ros.mapping.map_files import load_map, save_map
+from fgsn_ros.mapping.builder import MapSettings, write_map
+from fgsn_ros.mapping.ground import Ground
+from fgsn_ros.mapping.local_features import load_local_features
+from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.outputs import whole_folder
 from fgsn_ros.recordings.open import open_recording
@@ -179,15 +180,14 @@ class _Town:
 
     @cached_property
     def _map(self) -> SemanticMap:
-        path = self._path("map", self._summer, self._labelling, self._settings.map)
-        if not path.exists():
+        if not self._map_path.exists():
             recording = self._recording(self._summer)
-            save_map(path, build_map(recording, self._segmenter, self._settings.map))
-        return load_map(path)
+            write_map(self._map_path, recording, self._segmenter, self._settings.map)
+        return load_map(self._map_path)
 
-    @cached_property
-    def _sift_map(self) -> SiftMap:
-        return build_sift_map(self._recording(self._summer), SiftSettings(), self._settings.map)
+    @property
+    def _map_path(self) -> Path:
+        return self._path("map", self._summer, self._labelling, self._settings.map)
 
     def _by_labels(
         self, recording: Recording, drive: DriveSettings, initial: InitialPose
@@ -218,8 +218,12 @@ class _Town:
         made_with = self._summer, SiftSettings(), s.map, self._localizer, s.start, s.seed
         path = self._path("sift", drive, *made_with)
         if not path.exists():
+            local, ground = (
+                load_local_features(self._map_path, self._map),
+                Ground(self._map.keyframe_poses),
+            )
             run = localize_by_sift(
-                recording, self._sift_map, initial, SiftSettings(), self._localizer
+                recording, local, ground, initial, SiftSettings(), self._localizer
             )
             share = run.measured / len(run.trajectory)
             with whole_folder(path) as folder:

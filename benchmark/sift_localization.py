@@ -1,20 +1,17 @@
 """What one would otherwise do: SIFT matches of map points and PnP, in the same particle filter.
 
-SIFT features (RootSIFT: Arandjelovic & Zisserman, CVPR 2012) of a drive are matched from image to
-image, chained to tracks and triangulated as the semantic map's are. An image to localize is
-matched against the points expected in view, with a ratio test; PnP in RANSAC, refined over its
-inliers, gives a pose. With enough inliers it is the measurement of the package's own particle
-filter: Gaussian in x, y and yaw, with a floor for wrong poses. `seasons.py` runs it.
+The map's local features (RootSIFT: Arandjelovic & Zisserman, CVPR 2012) are those of `fgsn locate`,
+without their labels. An image to localize is matched against the points expected in view at the
+prediction, with a ratio test; P3P in RANSAC, refined over its inliers, gives a pose. With enough
+inliers it is the measurement of the package's own particle filter: Gaussian in x, y and yaw, with a
+floor for wrong poses. `seasons.py` runs it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
-from sift_map import Extractor, Features, SiftMap, SiftSettings, distances, highest, unit
 from tqdm import tqdm
 
 from fgsn_ros.geometry import poses
@@ -29,89 +26,55 @@ from fgsn_ros.localization.particle_filter import (
     mean_and_covariance,
     update,
 )
+from fgsn_ros.locating.camera_pose import PoseSettings, camera_pose
+from fgsn_ros.locating.matching import Matcher, MatchSettings, Seen
+from fgsn_ros.mapping.descriptors import FeatureSettings, feature_extractor, unit
 from fgsn_ros.mapping.ground import Ground
+from fgsn_ros.mapping.local_features import LocalFeatures
 from fgsn_ros.recordings.recording import Frame, Recording, require_odometry
 
 FloatArray = NDArray[np.float64]
-Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class SiftSettings:
+    """Settings of the baseline."""
+
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    matching: MatchSettings = field(
+        default_factory=lambda: MatchSettings(ratio=0.8, away_m=2.0, view_angle_deg=45.0)
+    )
+    """around the prediction"""
+    pose: PoseSettings = field(default_factory=PoseSettings)
+    std_m: float = 0.15
+    """standard deviation of a measured pose in x and in y [m]"""
+    std_deg: float = 0.5
+    """standard deviation of a measured pose's heading [deg]"""
+    floor: float = 1e-3
+    """likelihood of a pose far off the measured one, against 1 at it"""
 
 
 class SiftLocator:
-    """Poses of single images by SIFT matches and PnP."""
+    """Poses of single images by SIFT matches and P3P."""
 
-    def __init__(self, sift_map: SiftMap, mount: CameraMount, settings: SiftSettings) -> None:
-        self._map = sift_map
+    def __init__(self, local: LocalFeatures, mount: CameraMount, settings: SiftSettings) -> None:
         self._mount = mount
         self._settings = settings
-        self._extractor = Extractor(settings)
-        self._tree = cKDTree(sift_map.points)
+        self._extract = feature_extractor("sift", settings.features)
+        self._matcher = Matcher(local, settings.matching)
+        self._rng = np.random.default_rng(0)
 
     def pose(self, image: NDArray[np.uint8], T_map_base: FloatArray) -> FloatArray | None:
         """T_map_base (4, 4) of an image, given a prediction; None with too few inliers."""
-        predicted = poses.compose(T_map_base, self._mount.T_base_camera)
-        features = self._extractor.features(image, self._mount.camera)
-        expected = self._expected(predicted)
-        rows, points = self._matches(features, expected)
-        if len(rows) < self._settings.min_inliers:
-            return None
-        T_camera_map = self._pnp(self._map.points[points], features.rays[rows])
-        if T_camera_map is None:
-            return None
-        return poses.invert(poses.compose(self._mount.T_base_camera, T_camera_map))
-
-    def _expected(self, T_map_camera: FloatArray) -> Indices:
-        """Map points in view at the prediction, by range, viewing direction and image."""
-        limits, centre = self._settings.selection, T_map_camera[:3, 3]
-        near = np.array(self._tree.query_ball_point(centre, limits.radius_m), np.int64)
-        sight = self._map.points[near] - centre
-        ranges = np.linalg.norm(sight, axis=1)
-        along = np.einsum("ij,ij->i", sight, self._map.directions[near])
-        usable = along >= np.cos(np.radians(limits.view_angle_deg)) * ranges
-        usable &= ranges * limits.range_slack >= self._map.min_range[near]
-        usable &= ranges <= self._map.max_range[near] * limits.range_slack
-        x, y, z = (sight @ T_map_camera[:3, :3]).T
         camera = self._mount.camera
-        margin = np.radians(self._settings.margin_deg)
-        usable &= np.arctan2(np.abs(x), z) <= np.arctan(0.5 * camera.width / camera.fx) + margin
-        usable &= np.arctan2(np.abs(y), z) <= np.arctan(0.5 * camera.height / camera.fy) + margin
-        chosen: Indices = near[usable]
-        return chosen
-
-    def _matches(self, features: Features, expected: Indices) -> tuple[Indices, Indices]:
-        """Features and the map points that they match, by a ratio test between distinct points."""
-        if len(expected) < 6 or len(features.rays) == 0:
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        cosines = unit(features.descriptors) @ self._map.descriptors[expected].T
-        few, values = highest(cosines, 6)
-        positions = self._map.points[expected[few]]
-        apart = np.linalg.norm(positions - positions[:, :1], axis=2) > self._settings.same_point_m
-        # If all are near the best, the sixth bounds what another point could reach.
-        rival = np.where(apart.any(axis=1), apart.argmax(axis=1), 5)
-        second = np.take_along_axis(values, rival[:, None], axis=1)[:, 0]
-        clear = distances(values[:, 0]) < self._settings.ratio * distances(second)
-        return np.flatnonzero(clear), expected[few[clear, 0]]
-
-    def _pnp(self, points: FloatArray, rays: FloatArray) -> FloatArray | None:
-        origin = points.mean(axis=0)
-        camera = np.eye(3)
-        found, rvec, tvec, inliers = cv2.solvePnPRansac(
-            points - origin,
-            rays,
-            camera,
-            None,
-            iterationsCount=1000,
-            reprojectionError=self._settings.inlier_px / self._mount.camera.fx,
-            confidence=0.9999,
-            flags=cv2.SOLVEPNP_AP3P,
-        )
-        if not found or inliers is None or len(inliers) < self._settings.min_inliers:
-            return None
-        kept = inliers.ravel()
-        rvec, tvec = cv2.solvePnPRefineLM(
-            points[kept] - origin, rays[kept], camera, None, rvec, tvec
-        )
-        R = cv2.Rodrigues(rvec)[0]
-        return poses.from_rotation_translation(R, tvec.ravel() - R @ origin)
+        features = self._extract(image)
+        rays, valid = camera.unproject(features.pixels)
+        vectors, unlabelled = unit(features.descriptors[valid]), np.zeros(valid.sum(), np.int64)
+        seen = Seen(rays[valid, :2], vectors, unlabelled)
+        predicted = poses.compose(T_map_base, self._mount.T_base_camera)
+        sightings = self._matcher.matches(seen, predicted, camera).sightings
+        found = camera_pose(sightings, np.ones(len(sightings)), self._settings.pose, self._rng)
+        return None if found is None else found.of_base(self._mount)[0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,15 +89,16 @@ class SiftRun:
 
 def localize_by_sift(
     recording: Recording,
-    sift_map: SiftMap,
+    local: LocalFeatures,
+    ground: Ground,
     initial: InitialPose,
     sift: SiftSettings,
     settings: LocalizerSettings | None = None,
 ) -> SiftRun:
     """Localize a recording of one camera with the package's filter, planar model and settings."""
     settings = settings or LocalizerSettings()
-    locator = SiftLocator(sift_map, next(iter(recording.cameras.values())), sift)
-    pose_filter = _PoseFilter(Ground(sift_map.keyframe_poses), initial, sift, settings)
+    locator = SiftLocator(local, next(iter(recording.cameras.values())), sift)
+    pose_filter = _PoseFilter(ground, initial, sift, settings)
     stamps, estimates, measured = [], [], 0
     for frame, T_odom_base in _frames(recording, initial):
         predicted = pose_filter.predict(T_odom_base)

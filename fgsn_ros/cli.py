@@ -83,6 +83,13 @@ COMMANDS = {
         "map checkpoint output reference start.pose start.std_m view overwrite "
         "recording.image_topics recording.odometry_topic",
     ),
+    "locate": Command(
+        "locate",
+        "Locate",
+        "single images on a map, to poses",
+        "map checkpoint output camera overwrite locator.consistency.method "
+        "recording.image_topics segmenter.device",
+    ),
     "evaluate": Command(
         "evaluate", "Evaluate", "compare two trajectories", "output skip_s overwrite"
     ),

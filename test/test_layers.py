@@ -28,13 +28,14 @@ LAYERS = {
     "evaluation": 5,
     "training": 6,
     "localization": 6,
-    "commands": 7,
-    "cli": 7,
-    "command_help": 7,
-    "terminal": 7,
-    "nodes": 7,
+    "locating": 7,
+    "commands": 8,
+    "cli": 8,
+    "command_help": 8,
+    "terminal": 8,
+    "nodes": 8,
 }
-TOP = 7
+TOP = 8
 ROS = {"rclpy", "cv_bridge", "message_filters", "launch", "launch_ros", "diagnostic_updater"}
 ROS_PREFIX = ("tf2_", "tf_transformations", "rcl")
 LONGEST_FUNCTION, LONGEST_FILE = 60, 500

@@ -121,6 +121,23 @@ class EvidenceTable:
         return self._sent
 
 
+def evidence_table(
+    semantic_map: SemanticMap, log_ratio: npt.NDArray[np.floating], outlier_share: float
+) -> EvidenceTable:
+    """The table of label statistics (K, K) [observed, map] for a map.
+
+    Raises:
+        LocalizationError: the statistics are unusable or do not fit the map.
+    """
+    table = EvidenceTable(log_ratio, outlier_share)
+    if table.label_count != semantic_map.label_count:
+        raise LocalizationError(
+            f"label statistics for {table.label_count} labels do not fit a map of "
+            f"{semantic_map.label_count}; use the checkpoint that labelled the map"
+        )
+    return table
+
+
 class PinholeGrid:
     """Label grid of one camera without its distortion: points project as into a pinhole."""
 
@@ -290,13 +307,8 @@ class LabelMeasurement:
             LocalizationError: the statistics do not fit the map.
         """
         self._settings = settings
-        self.table = EvidenceTable(log_ratio, settings.outlier_share)
+        self.table = evidence_table(semantic_map, log_ratio, settings.outlier_share)
         """What the labels say."""
-        if self.table.label_count != semantic_map.label_count:
-            raise LocalizationError(
-                f"label statistics for {self.table.label_count} labels do not fit a map of "
-                f"{semantic_map.label_count}; use the checkpoint that labelled the map"
-            )
         self._mounts = dict(mounts)
         self._selector = PointSelector(semantic_map, settings.selection)
         self._grids: dict[tuple[Camera, int], PinholeGrid] = {}

@@ -45,12 +45,17 @@ class _Extent:
 _COLUMNS = ("low", "high", "reach_m")
 
 
+def block_side_m(tile_size_m: float) -> float:
+    """Side of a block: of whole tiles, about _BLOCK_M."""
+    return tile_size_m * max(1, round(_BLOCK_M / tile_size_m))
+
+
 class Blocks:
     """Square blocks of whole tiles, each with its points in the order in which they came."""
 
     def __init__(self, folder: Path, tile_size_m: float, label_count: int) -> None:
         self.label_count = label_count
-        self._side_m = tile_size_m * max(1, round(_BLOCK_M / tile_size_m))
+        self._side_m = block_side_m(tile_size_m)
         self._points = Spill(folder / "points", _POINT)
         self._sightings = Spill(folder / "sightings", _SIGHTING)
         self._votes = Spill(folder / "votes", _VOTE)

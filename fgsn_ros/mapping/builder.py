@@ -17,6 +17,8 @@ from fgsn_ros.errors import MapError
 from fgsn_ros.geometry import poses
 from fgsn_ros.lookahead import read_ahead
 from fgsn_ros.mapping.blocks import Blocks, LabelledView, LabelledViews
+from fgsn_ros.mapping.descriptors import ImageFeatures
+from fgsn_ros.mapping.feature_builder import FeatureBuilder, LocalFeatureSettings
 from fgsn_ros.mapping.labelling import VotingRules, cast_votes, winners
 from fgsn_ros.mapping.map_files import MAP_FOLDER, MapWriter, load_map
 from fgsn_ros.mapping.map_records import (
@@ -71,6 +73,7 @@ class MapSettings:
     tile_size_m: float = 10.0
     """Side of the map's tiles [m]. > 0."""
     structure: StructureSettings = field(default_factory=StructureSettings)
+    local_features: LocalFeatureSettings = field(default_factory=LocalFeatureSettings)
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -137,7 +140,10 @@ def _write(folder: Path, recording: Recording, segmenter: Segmenter, settings: M
         stack.callback(blocks.close)
         views = LabelledViews(scratch / "views")
         stack.callback(views.close)
-        drive = _Drive(recording, segmenter, settings, blocks, views)
+        features = _feature_builder(scratch, recording, segmenter, settings)
+        if features is not None:
+            stack.callback(features.close)
+        drive = _Drive(recording, segmenter, settings, blocks, views, features)
         for tracks in read_ahead(drive.tracks(), 2):
             blocks.add(drive.reconstruction.points(tracks))
         drive.reconstruction.warn_of_failures(recording.name)
@@ -150,6 +156,26 @@ def _write(folder: Path, recording: Recording, segmenter: Segmenter, settings: M
         bar = tqdm(views, desc="labelling", unit="frame", total=len(views))
         cast_votes(blocks, bar, recording.cameras, settings.voting)
         _write_blocks(folder, blocks, segmenter.checkpoint, settings)
+        if features is not None:
+            count = features.write(folder, segmenter.checkpoint, settings.min_stationary)
+            _log.info("%d points with descriptors", count)
+
+
+def _feature_builder(
+    scratch: Path, recording: Recording, segmenter: Segmenter, settings: MapSettings
+) -> FeatureBuilder | None:
+    """What gathers the local features, if the map shall have any."""
+    if settings.local_features.kind == "none":
+        return None
+    return FeatureBuilder(
+        scratch,
+        recording.cameras,
+        segmenter.label_count,
+        settings.local_features.kind,
+        settings.local_features,
+        settings.structure,
+        settings.tile_size_m,
+    )
 
 
 class _Drive:
@@ -162,6 +188,7 @@ class _Drive:
         settings: MapSettings,
         blocks: Blocks,
         views: LabelledViews,
+        features: FeatureBuilder | None,
     ) -> None:
         self.reconstruction = Reconstruction(recording.cameras, settings.structure)
         self._recording = recording
@@ -169,14 +196,18 @@ class _Drive:
         self._settings = settings
         self._views = views
         self._keyframes = _KeyFrames(blocks, settings.keyframe_gate())
+        self._features = features
 
     def tracks(self) -> Iterator[list[PosedTracks]]:
         """Tracks as they end; views and key frames are put aside on the way."""
         spacing = self._settings.structure.frame_spacing_m, self._settings.structure.frame_turn_deg
         frames = read_ahead(posed_frames(self._recording, *spacing, "tracking"), _IMAGES_AHEAD)
-        labelled = read_ahead(self._labelled(frames), _LABELS_AHEAD)
-        for count, (posed, label_map) in enumerate(labelled, 1):
+        described = read_ahead(self._described(frames), _LABELS_AHEAD)
+        labelled = read_ahead(self._labelled(described), _LABELS_AHEAD)
+        for count, (posed, features, label_map) in enumerate(labelled, 1):
             number = self.reconstruction.add(posed)
+            if self._features is not None and features is not None:
+                self._features.add(posed, features, label_map)
             if label_map is not None:
                 camera = posed.frame.camera
                 T_base_camera = self._recording.cameras[camera].T_base_camera
@@ -184,18 +215,35 @@ class _Drive:
                 self._views.add(LabelledView(number, camera, T_map_camera, label_map))
                 self._keyframes.add(posed.T_map_base, label_map)
             if count % _FRAMES_TOGETHER == 0:
+                self._put_features_aside()
                 yield self.reconstruction.take_ended()
         self._keyframes.close()
+        self._put_features_aside(all_of_them=True)
         yield self.reconstruction.tracks()
 
-    def _labelled(
+    def _put_features_aside(self, all_of_them: bool = False) -> None:
+        if self._features is not None:
+            self._features.put_aside(all_of_them)
+
+    def _described(
         self, frames: Iterator[PosedFrame]
-    ) -> Iterator[tuple[PosedFrame, LabelMap | None]]:
+    ) -> Iterator[tuple[PosedFrame, ImageFeatures | None]]:
+        """Frames, with their local features if the map shall have any."""
+        for posed in frames:
+            if self._features is None:
+                yield posed, None
+            else:
+                yield posed, self._features.extract(posed.frame.image)
+
+    def _labelled(
+        self, frames: Iterator[tuple[PosedFrame, ImageFeatures | None]]
+    ) -> Iterator[tuple[PosedFrame, ImageFeatures | None, LabelMap | None]]:
         """Frames, with labels where their camera has moved on."""
         gates = {name: self._settings.keyframe_gate() for name in self._recording.cameras}
-        for posed in frames:
+        for posed, features in frames:
             passes = gates[posed.frame.camera].passes(posed.T_map_base)
-            yield posed, self._segmenter.segment(posed.frame.image) if passes else None
+            label_map = self._segmenter.segment(posed.frame.image) if passes else None
+            yield posed, features, label_map
 
 
 class _KeyFrames:

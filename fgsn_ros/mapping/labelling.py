@@ -206,9 +206,7 @@ def vote(
 
     A vote weighs the network's confidence times `weights` (V,); unlabelled cells do not vote.
     """
-    cells = np.floor((pixels + 0.5) / label_map.stride).astype(np.int64)
-    labels = label_map.labels[cells[:, 1], cells[:, 0]]
-    confidence = label_map.confidence[cells[:, 1], cells[:, 0]]
+    labels, confidence = label_map.at(pixels)
     labelled = labels < label_map.label_count
     votes.add(points[labelled], labels[labelled], (confidence * weights)[labelled])
 

@@ -181,6 +181,20 @@ class SemanticMap:
         read = [self.keyframes[a:b] for a, b in _runs(tiles["first_keyframe"], tiles["keyframes"])]
         return self._poses_of(np.concatenate([self.keyframes[:0], *read]))
 
+    def points_within(
+        self, low: FloatArray, high: FloatArray
+    ) -> tuple[MapPoints, list[tuple[int, int]]]:
+        """The points in the tiles that a box of x, y (2,) [m] touches, and which rows they are.
+
+        The rows are ranges, each by its first and its last + 1.
+
+        Raises:
+            MapError: what is read is damaged.
+        """
+        numbers = self._tiles_within(low, high)
+        tiles = self._checked(numbers)
+        return self._points_of(numbers), list(_runs(tiles["first_point"], tiles["points"]))
+
     def _poses_of(self, keyframes: Records) -> FloatArray:
         lengths = np.linalg.norm(keyframes["q_xyzw"], axis=1)
         require_whole(

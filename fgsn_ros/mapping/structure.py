@@ -302,8 +302,8 @@ def _triangulated(
     tracks, rays = _whole_tracks(tracks, rays[:, :2], valid)
     if len(tracks) == 0:
         return _joined([])
-    focal_px = _focal_px(camera, tracks.pixels)
-    views = Views(tracks.track, poses.invert(posed.T_map_camera)[tracks.frame], rays, focal_px)
+    T_camera_map = poses.invert(posed.T_map_camera)[tracks.frame]
+    views = Views(tracks.track, T_camera_map, rays, focal_px(camera, tracks.pixels))
     result = triangulate(views, settings.triangulation, settings.tracks.min_views)
     return _accepted(tracks, views, result, posed.first_frame)
 
@@ -320,7 +320,7 @@ def _whole_tracks(
     return whole, rays[kept]
 
 
-def _focal_px(camera: Camera, pixels: NDArray[np.float32]) -> FloatArray:
+def focal_px(camera: Camera, pixels: NDArray[np.float32]) -> FloatArray:
     """Pixels per unit of the ray's x and y at each pixel (M, 2), distortion included."""
     plain = np.broadcast_to(np.array([camera.fx, camera.fy]), pixels.shape)
     if not camera.is_distorted:

@@ -49,6 +49,12 @@ class LabelMap:
         if self.stride < 1 or not 1 <= self.label_count < UNLABELLED:
             raise ValueError("stride must be positive and label_count in [1, 65534]")
 
+    def at(self, pixels: NDArray[np.floating]) -> tuple[NDArray[np.uint16], NDArray[np.float32]]:
+        """Labels (M,) and confidence (M,) of the cells under pixels (M, 2) of the image."""
+        cells = np.floor((pixels + 0.5) / self.stride).astype(np.int64)
+        column, row = np.clip(cells, 0, np.array(self.labels.shape[::-1]) - 1).T
+        return self.labels[row, column], self.confidence[row, column]
+
 
 def every_pixel(label_map: LabelMap, height: int, width: int) -> LabelMap:
     """The label map of stride 1 that gives each pixel of an image (H, W) the label of its cell."""

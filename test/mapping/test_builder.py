@@ -174,6 +174,7 @@ def test_a_written_map_is_the_one_in_memory_and_leaves_nothing_else(
     np.testing.assert_array_equal(written.points[:], built[1].points)
     assert written.identity == built[1].identity
     files = {"meta.json", "points.npy", "keyframes.npy", "tile_keys.npy", "tiles.npy"}
+    files.add("local_features")
     assert {path.name for path in (tmp_path / "map").iterdir()} == files
     with pytest.raises(MapError, match="triangulated"):
         write_map(tmp_path / "none", make_corridor(4, blank=True), tint_segmenter())

@@ -1,0 +1,1 @@
+"""Where an image was taken on a map: retrieval, matching, label consistency, pose."""

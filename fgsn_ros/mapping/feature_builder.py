@@ -1,0 +1,199 @@
+"""The local features of a drive: found in its images, tracked, put aside by block, written."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgsn_ros.config import require
+from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.cameras import CameraMount
+from fgsn_ros.mapping.blocks import Spill, block_side_m
+from fgsn_ros.mapping.descriptors import (
+    SIZES,
+    FeatureSettings,
+    ImageFeatures,
+    Kind,
+    feature_extractor,
+)
+from fgsn_ros.mapping.feature_tracks import Described, FeaturePoints, FeatureTracks
+from fgsn_ros.mapping.local_features import FeatureWriter
+from fgsn_ros.mapping.map_records import FloatArray, MapPoints, Records, pack, tiles_of
+from fgsn_ros.mapping.places import PlaceCodes, pooled_labels, pooled_size
+from fgsn_ros.mapping.structure import MotionGate, PosedFrame, StructureSettings
+from fgsn_ros.segmentation.checkpoint import Checkpoint
+from fgsn_ros.segmentation.labels import LabelMap
+
+_FIRST_METRES = 10.0
+"""A robot that turns on the spot may have the features of so many metres."""
+_FITTED_IMAGES = 1000
+"""Place codes are fitted to so many images of the drive."""
+
+
+@dataclass(frozen=True)
+class LocalFeatureSettings:
+    """Local features in the map, which `fgsn locate` matches images with."""
+
+    kind: Literal["sift", "none"] = "sift"
+    """What describes them; none: the map has no local features, and images cannot be located."""
+    per_m: float = 60.0
+    """Most points for a metre of the drive, those that the most images show; > 0. A point takes
+    141 bytes, so that 60 are 8.5 MB for a kilometre."""
+    view_spacing_m: float = 2.0
+    """Distance between images of a camera that are kept as places [m]. > 0."""
+    ratio: float = 0.8
+    """Largest ratio of the distances to the best and to the second match from image to image;
+    above 0, at most 1."""
+    image: FeatureSettings = field(default_factory=FeatureSettings)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(self.per_m > 0.0, "per_m must be above 0")
+        require(self.view_spacing_m > 0.0, "view_spacing_m must be above 0")
+        require(0.0 < self.ratio <= 1.0, "ratio must be above 0 and at most 1")
+
+
+def _point_record(size: int) -> np.dtype[Any]:
+    vectors = [("points", "<f8", (3,)), ("directions", "<f8", (3,))]
+    numbers = [("labels", "<u2"), *((name, "<f8") for name in _NUMBERS)]
+    return np.dtype([*vectors, *numbers, ("descriptor", "u1", (size,))])
+
+
+def _image_record(label_count: int) -> np.dtype[Any]:
+    pooled = ("pooled", "<f2", (pooled_size(label_count),))
+    return np.dtype([("T", "<f8", (4, 4)), ("shares", "<f4", (label_count,)), pooled])
+
+
+_NUMBERS = ("confidence", "min_range", "max_range")
+
+
+class FeatureBuilder:
+    """Gathers the features of a drive frame by frame, then writes them into a map's folder."""
+
+    def __init__(
+        self,
+        scratch: Path,
+        cameras: Mapping[str, CameraMount],
+        label_count: int,
+        kind: Kind,
+        settings: LocalFeatureSettings,
+        structure: StructureSettings,
+        tile_size_m: float,
+    ) -> None:
+        self._settings = settings
+        self._tile_size_m, self._side_m = tile_size_m, block_side_m(tile_size_m)
+        self._kind: Kind = kind
+        self._cameras = cameras
+        self._label_count = label_count
+        self.extract = feature_extractor(kind, settings.image)
+        """Features of an image; not from two threads at once."""
+        triangulation, min_views = structure.triangulation, structure.tracks.min_views
+        self._tracks = {
+            name: FeatureTracks(mount.camera, label_count, settings.ratio, min_views, triangulation)
+            for name, mount in cameras.items()
+        }
+        self._gates = {name: MotionGate(settings.view_spacing_m, 20.0) for name in cameras}
+        self._point, self._image = _point_record(SIZES[kind]), _image_record(label_count)
+        self._points = Spill(scratch / "feature_points", self._point)
+        self._images = Spill(scratch / "feature_images", self._image)
+        self._keys: set[int] = set()
+        self._image_count = 0
+        self._last_position: FloatArray | None = None
+        self._allowed = _FIRST_METRES * settings.per_m
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._points.close()
+        self._images.close()
+
+    def add(self, posed: PosedFrame, features: ImageFeatures, label_map: LabelMap | None) -> None:
+        """Track features into a frame; one with labels may be kept as a place."""
+        camera, position = posed.frame.camera, posed.T_map_base[:3, 3]
+        if self._last_position is not None:
+            metres = float(np.linalg.norm(position - self._last_position))
+            self._allowed += metres * self._settings.per_m
+        self._last_position = position
+        T_map_camera = poses.compose(posed.T_map_base, self._cameras[camera].T_base_camera)
+        self._tracks[camera].add(features, T_map_camera, label_map)
+        if label_map is not None and self._gates[camera].passes(T_map_camera):
+            self._add_image(T_map_camera, label_map)
+
+    def _add_image(self, T_map_camera: FloatArray, label_map: LabelMap) -> None:
+        labels = label_map.labels[label_map.labels < self._label_count]
+        counts = np.bincount(labels, minlength=self._label_count)
+        record = np.zeros(1, self._image)
+        record["T"], record["shares"] = T_map_camera, counts / max(counts.sum(), 1)
+        record["pooled"] = pooled_labels(label_map)
+        (key,) = self._keys_of(T_map_camera[None, :3, 3]).tolist()
+        self._images.add(key, record)
+        self._keys.add(key)
+        self._image_count += 1
+
+    def put_aside(self, all_of_them: bool = False) -> None:
+        """Triangulate the tracks that ended, or all, and put the best points aside."""
+        for tracks in self._tracks.values():
+            described = tracks.take_ended(all_of_them)
+            if described is not None:
+                self._keep(self._best(described))
+
+    def _best(self, described: Described) -> FeaturePoints:
+        """As many points as the metres driven allow, those that the most images show."""
+        features, views = described
+        count = min(len(features), int(self._allowed))
+        self._allowed -= count
+        return features[np.argsort(-views, kind="stable")[:count]]
+
+    def _keep(self, features: FeaturePoints) -> None:
+        points = features.points
+        records = np.zeros(len(features), self._point)
+        for name in ("points", "directions", "labels", *_NUMBERS):
+            records[name] = getattr(points, name)
+        records["descriptor"] = features.descriptors
+        keys = self._keys_of(points.points)
+        for key in np.unique(keys).tolist():
+            self._points.add(key, records[keys == key])
+            self._keys.add(key)
+
+    def _keys_of(self, positions: NDArray[np.floating]) -> NDArray[np.int64]:
+        return pack(tiles_of(positions, self._side_m))
+
+    def write(self, folder: Path, checkpoint: Checkpoint, min_stationary: float | None) -> int:
+        """Write what was put aside into a map's folder; the number of points.
+
+        Points of labels with a smaller stationary share than min_stationary are left out.
+        """
+        writer = FeatureWriter(
+            folder,
+            self._kind,
+            self._label_count,
+            checkpoint.fingerprint,
+            self._tile_size_m,
+            PlaceCodes.fitted(self._some_pooled()),
+        )
+        for key in sorted(self._keys):
+            features = _features(self._points.read(key))
+            if checkpoint.stationary is not None and min_stationary is not None:
+                shares = checkpoint.stationary[features.points.labels]
+                features = features[shares >= min_stationary]
+            images = self._images.read(key)
+            pooled, shares = (images[name].astype(np.float32) for name in ("pooled", "shares"))
+            writer.add(features, images["T"], pooled, shares)
+        writer.close()
+        return writer.point_count
+
+    def _some_pooled(self) -> NDArray[np.float32]:
+        """Pooled labels of images all along the drive."""
+        step = -(-self._image_count // _FITTED_IMAGES)
+        parts = (self._images.read(key)["pooled"][::step] for key in sorted(self._keys))
+        return np.concatenate([part.astype(np.float32) for part in parts])
+
+
+def _features(records: Records) -> FeaturePoints:
+    points = MapPoints(
+        *(records[name] for name in ("points", "labels", "confidence", "directions")),
+        *(records[name] for name in ("min_range", "max_range")),
+    )
+    return FeaturePoints(points, records["descriptor"])
