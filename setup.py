@@ -7,6 +7,8 @@ PACKAGE = "fgsn_ros"
 
 CORE = [  # what a robot runs
     "array-api-compat>=1.12",
+    "backports.zstd>=1.0",
+    "lz4>=4.0",
     "numba>=0.59",
     "numpy>=1.24",
     "onnxruntime>=1.16",

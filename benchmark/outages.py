@@ -25,9 +25,9 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.localization.initial_pose import load_pose, save_pose
 from fgsn_ros.localization.localizer import LocalizerSettings
 
-TRACKED_S = 10.0
+TRACKED_S = 6.0
 """The robot is tracked for so long before a fault, at least."""
-AFTER_S = 20.0
+AFTER_S = 12.0
 """So long it is watched after one."""
 RESTARTED_AFTER_S = 10.0
 SAVE_PERIOD_S = 5.0
@@ -128,7 +128,7 @@ class Outages:
             run.until(end + AFTER_S)
             seen = run.seen
         after = seen.between(start, np.inf)
-        at_end = seen.between(end, end + 0.11)
+        at_end = seen.between(end + 0.09, end + 0.3)  # odometry is there again
         reckoned = _reckoned(drive, start, end, case)
         return Outcome(
             case.name,

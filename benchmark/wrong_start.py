@@ -23,7 +23,7 @@ from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.tracking import TrackingStatus
 
 WITHIN_S = 5.0
-WATCHED_S = 12.0
+WATCHED_S = 8.0
 NEAR_M, NEAR_DEG = 0.5, 5.0
 
 
@@ -163,7 +163,7 @@ def _row(starts: list[Start]) -> dict[str, str]:
         "runs": str(len(starts)),
         "found or lost within 5 s": f"{np.mean([start.well for start in starts]):.0%}",
         "found within 5 s": f"{np.mean(found <= WITHIN_S):.0%}",
-        "found within 12 s": f"{np.mean(np.isfinite(found)):.0%}",
+        "found within 8 s": f"{np.mean(np.isfinite(found)):.0%}",
         "found after, median [s]": f"{np.median(found):.1f}",
         "right at the end": f"{np.mean([s.end_m <= NEAR_M for s in starts]):.0%}",
         "falsely tracked, longest [s]": f"{max(s.falsely_tracked_s for s in starts):.1f}",

@@ -58,7 +58,13 @@ def orderly_end() -> Iterator[None]:
 
 @contextmanager
 def warnings_said() -> Iterator[None]:
-    """Print what the package logs as a warning, each on a line of its own."""
+    """Print what the package logs as a warning, each on a line of its own.
+
+    As Python does by itself, not where somebody else handles what is logged.
+    """
+    if logging.getLogger().hasHandlers():
+        yield
+        return
     handler = _Lines(logging.WARNING)
     logger = logging.getLogger("fgsn_ros")
     logger.addHandler(handler)

@@ -1,4 +1,5 @@
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -7,6 +8,7 @@ import numba
 import pytest
 from numba.core import caching
 
+import fgsn_ros
 from fgsn_ros.caches import private_folder, provide
 from fgsn_ros.kernel_cache import kernel
 
@@ -100,3 +102,11 @@ def test_other_caches_go_to_the_private_folder_without_a_home(
     provide("MPLCONFIGDIR", "TRITON_CACHE_DIR")
     assert os.environ.pop("MPLCONFIGDIR") == f"{private_folder()}/mplconfigdir"
     assert os.environ["TRITON_CACHE_DIR"] == "/mine"
+
+
+def test_every_kernel_of_the_package_is_kept_so() -> None:
+    """A plain `njit(cache=True)` fails at import where there is no place for its cache."""
+    package = Path(fgsn_ros.__file__).parent
+    for path in package.rglob("*.py"):
+        if path.name != "kernel_cache.py":
+            assert not re.search(r"\b(?:n?jit|vectorize)\(", path.read_text()), path

@@ -15,6 +15,7 @@ from fgsn_ros.config import EXTRAS
 ROOT = Path(__file__).parents[1]
 MODULES = {
     "array-api-compat": "array_api_compat",
+    "backports.zstd": "backports",
     "faiss-cpu": "faiss",
     "open3d-cpu": "open3d",
     "opencv-python-headless": "cv2",

@@ -2,9 +2,8 @@
 
     python docs/pictures/concepts.py --work /tmp/pictures
 
-Makes in --work what is not there yet (two drives, a map, two localized runs, labels and the demo;
-some minutes each), then draws demo.png, labels.png, map.png, particles.png and quality.png beside
-this file.
+Makes in --work what is not there yet (two drives, a map, a localized run, labels and the demo; some
+minutes each), then draws demo.png, labels.png, map.png and particles.png beside this file.
 """
 
 import argparse
@@ -37,8 +36,6 @@ COMMANDS = {
     "winter": (*DRIVE, "--drive-seed", "1", "--season", "winter"),
     "map": ("map", "summer", "--checkpoint", str(NETWORK), "--ply", "map.ply"),
     "found": (*ON_THE_MAP, "--start.offset-m", "2", "--start.offset-deg", "5"),
-    "far": (*ON_THE_MAP, "--start.offset-m", "15", "--start.offset-deg", "5"),
-    "turned": (*ON_THE_MAP, "--start.offset-m", "2", "--start.offset-deg", "40"),
     "labels_summer": ("segment", "summer", "--checkpoint", str(NETWORK)),
     "labels_winter": ("segment", "winter", "--checkpoint", str(NETWORK)),
     "demo": ("demo",),
@@ -47,9 +44,6 @@ COMMANDS = {
 SHOWN_SHARE = 0.45
 """Share of the drive at which a place is shown."""
 PARTICLE_TIMES_S = (0.0, 0.5, 2.0, 6.0)
-STARTS = {"found": "2 m, 5 deg off", "far": "15 m, 5 deg off", "turned": "2 m, 40 deg off"}
-LOST_QUALITY, LOST_STD_M, LOST_AFTER_S = 0.5, 3.0, 2.0
-"""As the localization node's defaults."""
 TRUTH, ESTIMATE, RECKONED, PARTICLES = "black", "tab:blue", "tab:red", "magenta"
 
 
@@ -67,7 +61,6 @@ def main() -> None:
     draw_labels(work)
     draw_map(work)
     draw_particles(work)
-    draw_quality(work)
 
 
 # One place in two seasons
@@ -175,47 +168,6 @@ def draw_particles(work: Path) -> None:
         panel.set_title(f"after {stamp - start:.1f} s")
     panels[0].set_ylabel("across [m]")
     write(figure, "particles.png")
-
-
-def draw_quality(work: Path) -> None:
-    """Error and quality of runs from a right start and from wrong ones."""
-    figure = new_figure(12, 4.8)
-    panels = figure.subplots(2, len(STARTS), sharex=True, sharey="row")
-    truth = fgsn_ros.open_recording(work / "winter").ground_truth
-    for column, (run, title) in enumerate(STARTS.items()):
-        stamps, errors, std = errors_of(work / run, truth)
-        quality = np.array([message.data for _, message in messages(work / run, "/quality")])
-        seconds = stamps - stamps[0]
-        lost = is_lost(seconds, (quality >= LOST_QUALITY) & (std <= LOST_STD_M))
-        panels[0, column].plot(seconds, errors, color=ESTIMATE)
-        panels[0, column].set_title(f"start {title}")
-        panels[1, column].plot(seconds, quality, color=ESTIMATE)
-        panels[1, column].axhline(LOST_QUALITY, color="0.4", linestyle="--", linewidth=1)
-        panels[1, column].set(xlabel="time [s]", ylim=(0, 1.05))
-        for panel in panels[:, column]:
-            shade = {"transform": panel.get_xaxis_transform(), "color": "tab:red", "alpha": 0.15}
-            panel.fill_between(seconds, 0, 1, where=lost, linewidth=0, **shade)
-            panel.grid(alpha=0.3)
-    panels[0, 0].set_ylabel("position error [m]")
-    panels[1, 0].set_ylabel("quality")
-    write(figure, "quality.png")
-
-
-def errors_of(run: Path, truth: Any) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Stamps, horizontal errors and standard deviations (N,) of a run's poses [s, m, m]."""
-    stamps, errors, std = [], [], []
-    for stamp, message in messages(run, "/pose"):
-        position, covariance = message.pose.pose.position, message.pose.covariance
-        stamps.append(stamp)
-        errors.append(np.hypot(*(truth.at(stamp)[:2, 3] - [position.x, position.y])))
-        std.append(np.sqrt(covariance[0] + covariance[7]))
-    return np.array(stamps), np.array(errors), np.array(std)
-
-
-def is_lost(seconds: FloatArray, good: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether (N,) there was no good estimate for LOST_AFTER_S."""
-    last_good = np.maximum.accumulate(np.where(good, seconds, 0.0))
-    return seconds - last_good > LOST_AFTER_S
 
 
 # Files

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fgsn_ros.commands.result_bag import ResultBag, result_bag
-from fgsn_ros.commands.start import Start
+from fgsn_ros.commands.start import Start, check_clocks
 from fgsn_ros.commands.view import RunView, View
 from fgsn_ros.evaluation.report import Metrics, write_report
 from fgsn_ros.evaluation.trajectory_errors import dead_reckoning
@@ -51,9 +51,12 @@ class Localization:
         Raises:
             MapError: the map was labelled by another checkpoint.
             RecordingError: the recording has no odometry or is damaged.
-            LocalizationError: no initial pose is known, or no frame could be used.
+            LocalizationError: no initial pose is known, the reference is of another time, or no
+                frame could be used.
             OutputError: the folder cannot be written.
         """
+        if self.reference is not None:
+            check_clocks(require_odometry(self.recording), self.reference)
         rng = np.random.default_rng(self.settings.random_seed)
         initial = self.start.initial(self.recording, self.reference, rng)
         run = self._localized(initial, folder / "bag" if bag else None)

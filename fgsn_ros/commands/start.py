@@ -60,15 +60,24 @@ class Start:
         )
 
 
-def _first_shared(odometry: Trajectory, reference: Trajectory) -> float:
-    """The first stamp [s] that both know."""
-    spans = (
+def check_clocks(odometry: Trajectory, reference: Trajectory) -> None:
+    """Refuse a reference that odometry has no time in common with.
+
+    Raises:
+        LocalizationError: it has none; names both times.
+    """
+    own, others = (
         Span.of("odometry's stamps", odometry.stamps),
         Span.of("the reference's", reference.stamps),
     )
-    if not spans[0].meets(spans[1]):
-        raise LocalizationError(f"{apart(*spans)} or give --start.pose X Y Z YAW_DEG")
-    begin = max(spans[0].first, spans[1].first)
+    if not own.meets(others):
+        raise LocalizationError(apart(own, others))
+
+
+def _first_shared(odometry: Trajectory, reference: Trajectory) -> float:
+    """The first stamp [s] that both know."""
+    check_clocks(odometry, reference)
+    begin = max(float(odometry.stamps[0]), float(reference.stamps[0]))
     if reference.covers(begin):
         return begin
     after = reference.stamps[reference.stamps > begin]  # past the hole that odometry begins in

@@ -127,7 +127,7 @@ class Camera:
         points = np.asarray(points_camera, np.float64)
         z = points[..., 2]
         in_front = (z > 0.0) & (z < np.inf)
-        with np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             xy = points[..., :2] / np.where(in_front, z, np.nan)[..., None]
             moved = self._lens.distort(xy)
             pixels = moved * (self.fx, self.fy) + (self.cx, self.cy)

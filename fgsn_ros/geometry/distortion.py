@@ -230,9 +230,12 @@ class Distortion:
 
 
 def _mapped(homography: Array, points: Array) -> Array:
-    """Points (..., 2) under a homography (3, 3)."""
+    """Points (..., 2) under a homography (3, 3); NaN for those that it turns to behind."""
     moved = points @ homography[:, :2].T + homography[:, 2]
-    return np.asarray(moved[..., :2] / moved[..., 2:])
+    in_front = moved[..., 2:] > 0.0
+    return np.asarray(
+        np.where(in_front, moved[..., :2] / np.where(in_front, moved[..., 2:], 1.0), np.nan)
+    )
 
 
 def _equidistant_factor(square: Array, k: tuple[float, ...]) -> tuple[Array, Array]:

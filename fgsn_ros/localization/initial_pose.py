@@ -104,7 +104,8 @@ class SavedPose:
         metres = float(np.linalg.norm(moved[:3, 3]))
         origin, away = (float(np.linalg.norm(T[:3, 3])) for T in (T_odom_base, self.T_odom_base))
         reset = origin < AT_ORIGIN_M and away > AWAY_M
-        if reset or metres > self.top_speed_m_s * passed + AT_ORIGIN_M:
+        # It may drive faster than it did before.
+        if reset or metres > 2.0 * self.top_speed_m_s * passed + AT_ORIGIN_M:
             return replace(self.pose, stamp=stamp, doubt=self._doubt(passed, reach_m))
         T_map_base = poses.compose(self.pose.T_map_base, moved)
         return InitialPose(T_map_base, self._grown(moved, motion), stamp)
@@ -199,7 +200,7 @@ def _row(T: Array) -> dict[str, list[float]]:
 
 def _pose_of(content: Mapping[str, Any]) -> Array:
     row = np.array([*content["translation"], *content["q_xyzw"]], np.float64)
-    if row.shape != (7,):
+    if row.shape != (7,) or not np.isfinite(row).all():
         raise ValueError("numbers are missing")
     return poses.from_quaternion(row[:3], row[3:])
 

@@ -178,7 +178,7 @@ def score_places(
     return sums.astype(np.float64)
 
 
-@numba.njit(fastmath=True, error_model="numpy", cache=True)
+@kernel(fastmath=True, error_model="numpy")
 def _score_places(
     matrices: Float32,
     first: npt.NDArray[np.int64],

@@ -36,9 +36,9 @@ from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 
 APART_M, APART_SIGMAS = 2.5, 3.0
-"""A pose so far from the estimate [m] and beyond so many of its deviations is another."""
+"""A pose so far from the estimate [m], and so many of its standard deviations, is another one."""
 STEP_S = 1.0
-"""Without labels, particles are moved in such steps [s]: noise follows the way, not the chord."""
+"""Without labels, particles move in steps of this [s]: noise follows the way, not the chord."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class LocalizerSettings:
     odometry_gap_s: float = 1.0
     """Odometry that pauses for longer leaves a gap, in which the robot may have done what its speed
     allows [s], > 0."""
-    reach_m: float = 100.0
-    """After a gap or a restart the robot is looked for so far from where it was [m], > 0."""
+    reach_m: float = 150.0
+    """The robot is looked for so far from where it was thought to be, and no further [m], > 0."""
     random_seed: int = 0
     """Seed of every random number drawn, >= 0."""
 
@@ -219,7 +219,12 @@ class Localizer:
             LocalizationError: no initial pose was given.
         """
         mean, covariance = mean_and_covariance(*self._placed())
-        return mean, covariance + np.diag(self._motion.unmodelled_variance)
+        return mean, self._reported(mean, covariance)
+
+    def _reported(self, T_map_base: Array, covariance: Array) -> Array:
+        """The particles' covariance (6, 6), and that of what they leave out."""
+        shared = self._settings.measurement.shared_covariance(T_map_base)
+        return covariance + shared + np.diag(self._motion.unmodelled_variance)
 
     @property
     def predicted(self) -> tuple[Array, Array]:
@@ -244,8 +249,7 @@ class Localizer:
         mean, covariance = mean_and_covariance(self._motion.poses(states), current.weights)
         off = np.zeros(6)
         off[:3] = mean[:3, 3] - T_map_base[:3, 3]
-        covariance = covariance + np.outer(off, off) + np.diag(self._motion.unmodelled_variance)
-        return T_map_base, covariance
+        return T_map_base, self._reported(T_map_base, covariance + np.outer(off, off))
 
     def set_mount(self, camera: str, mount: CameraMount) -> None:
         """Mount a camera, or say where it is at the next label map."""
@@ -356,7 +360,8 @@ class Localizer:
             until, doubt = min(start + STEP_S, end), None
             gap = self.odometry.gap_after(start)
             if gap is not None and gap.start <= start:
-                until, doubt = gap.end, gap.doubt
+                until = min(start + STEP_S, gap.end)
+                doubt = gap.doubt if until == gap.end else None
             elif gap is not None:
                 until = min(until, gap.start)
             yield until, doubt
@@ -431,7 +436,7 @@ class Localizer:
             labels_stamp=stamp,
             camera=camera,
             T_map_base=T_map_base,
-            covariance=covariance + np.diag(self._motion.unmodelled_variance),
+            covariance=self._reported(T_map_base, covariance),
             effective_sample_size=effective_sample_size(current.log_weights),
             layers=layers,
             selected_points=len(likelihood.selected),

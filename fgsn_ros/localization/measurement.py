@@ -43,6 +43,12 @@ class MeasurementSettings:
     """Frames closer than this tell the same again and share that evidence [m], >= 0."""
     independent_angle_rad: float = 0.3
     """The same for turning on the spot [rad], > 0."""
+    shared_longitudinal_m: float = 0.45
+    """Error that frames share, along the robot's x axis [m], >= 0. Labels end alike too soon or too
+    late in frame after frame: no number of them averages it away. It is in every covariance that
+    is reported, and in no weight."""
+    shared_lateral_m: float = 0.12
+    """The same along its y axis [m], >= 0."""
     threads: int = 0
     """CPU threads that weigh the particles, >= 0; 0: all cores. Fewer leave some to the network."""
     selection: SelectionSettings = field(default_factory=SelectionSettings)
@@ -55,7 +61,16 @@ class MeasurementSettings:
         require(0.0 <= self.size_share <= 1.0, "measurement: size_share must be in [0, 1]")
         require(self.independent_points > 0.0, "measurement: independent_points must be above 0")
         require(self.independent_distance_m >= 0.0, "measurement: independent_distance_m is < 0")
+        shared = min(self.shared_longitudinal_m, self.shared_lateral_m)
+        require(shared >= 0.0, "measurement: shared_longitudinal_m or shared_lateral_m is < 0")
         require(self.independent_angle_rad > 0.0, "measurement: independent_angle_rad must be > 0")
+
+    def shared_covariance(self, T_map_base: Array) -> Array:
+        """Covariance (6, 6) of what frames at a pose (4, 4) share, as `InitialPose.covariance`."""
+        covariance = np.zeros((6, 6))
+        axes = T_map_base[:3, :2] * [self.shared_longitudinal_m, self.shared_lateral_m]
+        covariance[:3, :3] = axes @ axes.T
+        return covariance
 
     def evidence_share(self, T_since: Array | None) -> float:
         """Share [0, 1] of a frame's evidence that is new after a motion since the last frame.
@@ -275,10 +290,11 @@ class LabelMeasurement:
             LocalizationError: the statistics do not fit the map.
         """
         self._settings = settings
-        self._table = self.table = EvidenceTable(log_ratio, settings.outlier_share)
-        if self._table.label_count != semantic_map.label_count:
+        self.table = EvidenceTable(log_ratio, settings.outlier_share)
+        """What the labels say."""
+        if self.table.label_count != semantic_map.label_count:
             raise LocalizationError(
-                f"label statistics for {self._table.label_count} labels do not fit a map of "
+                f"label statistics for {self.table.label_count} labels do not fit a map of "
                 f"{semantic_map.label_count}; use the checkpoint that labelled the map"
             )
         self._mounts = dict(mounts)
@@ -307,9 +323,20 @@ class LabelMeasurement:
         point = SelectedPoints(np.ones((1, 3)), np.zeros(1, np.int32), one, one)
         s = self._settings
         likelihood = FrameLikelihood(
-            pinhole, np.eye(4), grid, point, self._table, s.size_share, 1.0, s.threads
+            pinhole, np.eye(4), grid, point, self.table, s.size_share, 1.0, s.threads
         )
         likelihood(T_map_base)
+        none = np.zeros(1, np.int64)
+        kernel.score_places(
+            np.zeros((1, 3, 4)),
+            none,
+            none,
+            np.zeros((1, 3), np.float32),
+            np.zeros(1, np.int32),
+            np.zeros(1, np.float32),
+            self.table.values.astype(np.float32, order="C"),
+            grid,
+        )
 
     def require_camera(self, camera: str) -> None:
         """Raise LocalizationError for a camera that is not mounted."""
@@ -339,7 +366,7 @@ class LabelMeasurement:
         """
         mount = self._mounts[camera]
         pinhole = self._grid(mount.camera, label_map.stride)
-        grid = pinhole.labels(label_map, self._table.label_count)
+        grid = pinhole.labels(label_map, self.table.label_count)
         T_map_base, covariance = prediction
         T_map_camera = poses.compose(T_map_base, mount.T_base_camera)
         selected = self._selector.select(
@@ -351,7 +378,7 @@ class LabelMeasurement:
             mount.T_base_camera,
             grid,
             selected,
-            self._table,
+            self.table,
             self._settings.size_share,
             power,
             self._settings.threads,

@@ -58,7 +58,7 @@ class OdometryBuffer:
         length_s: float = 10.0,
         max_speed_m_s: float = 70.0,
         gap_s: float = 1.0,
-        reach_m: float = 100.0,
+        reach_m: float = 150.0,
     ) -> None:
         """Keep `length_s` of samples; arguments as of `limit`."""
         self.limit(length_s, max_speed_m_s, gap_s, reach_m)

@@ -281,13 +281,11 @@ class OnlineLocalizer:
         """Count and say a gap in odometry; the pose goes on from where it was."""
         self.counts["odometry resets" if gap.reset else "odometry gaps"] += 1
         what = "was reset" if gap.reset else f"paused for {gap.end - gap.start:.1f} s"
-        _log.warning(
-            "odometry %s at %.3f s: the robot may have driven up to %.1f m that it does not tell; "
-            "labels must confirm the pose again",
-            what,
-            gap.end,
-            gap.doubt.reach_m,
+        text = (
+            f"odometry {what} at {gap.end:.3f} s: the robot may have driven up to "
+            f"{gap.doubt.reach_m:.1f} m that it does not tell; labels must confirm the pose again"
         )
+        _log.warning("%s", text)
         if self.initialized:
             self.tracking.doubt()
             self._anchor(gap.end, self._localizer.predicted[0])
@@ -337,10 +335,8 @@ class OnlineLocalizer:
             return []
         if estimate is None:
             within = self._localizer.odometry.gap_at(labels.stamp) is not None
-            reason = (
-                "labels within a gap in odometry" if within else "labels out of odometry's memory"
-            )
-            self.counts[reason] += 1
+            where = "within a gap in odometry" if within else "out of odometry's memory"
+            self.counts[f"labels {where}"] += 1
             return []
         if estimate.labels_stamp < estimate.stamp:
             self.counts["late labels"] += 1
@@ -353,8 +349,9 @@ class OnlineLocalizer:
         """Compare the pose with others, at each new view until it is confirmed, then at times."""
         settings, tracking = self.settings.probe, self.tracking
         passed = estimate.stamp - self._compared_at
-        new = self._localizer.views > self._compared_views
-        if not new or (tracking.confirmed and passed < settings.period_s):
+        incomplete = tracking.comparison is not None and not tracking.comparison.complete
+        new = self._localizer.views > self._compared_views or incomplete
+        if not new or (tracking.settled and passed < settings.period_s):
             return
         self._compared_at, self._compared_views = estimate.stamp, self._localizer.views
         comparison = self._localizer.compare()
@@ -365,11 +362,11 @@ class OnlineLocalizer:
         """Start where the labels say that the robot is."""
         self.counts["found elsewhere"] += 1
         metres = float(np.linalg.norm((T_map_base - estimate.T_map_base)[:2, 3]))
-        _log.warning(
-            "at %.3f s the labels fit %.1f m from the pose far better: localizing from there",
-            estimate.stamp,
-            metres,
+        text = (
+            f"at {estimate.stamp:.3f} s the labels fit {metres:.1f} m from the pose far better: "
+            "localizing from there"
         )
+        _log.warning("%s", text)
         self.initialize(InitialPose.around(T_map_base, *FOUND_STD, estimate.stamp))
 
     def _anchor(self, stamp: float, T_map_base: Array) -> None:

@@ -33,25 +33,27 @@ _BUCKETS = 14
 points lie in few parts, as on the road alone, cannot say much."""
 _COVERED = 100.0
 """Parts of an image that count as its independent points."""
-_NEW_PLACES = 16
-"""Places whose points are chosen at once, the nearest first: the others have to wait."""
+_NEW_PLACES = 64
+"""Places whose points are chosen at once, the nearest first: the others wait for the next time."""
 _REQUERY_M = 20.0
-_RADIUS_M = 60.0
+_RADIUS_M = 40.0
 """Points further from a place are not used."""
 _APART_M, _APART_RAD = 5.0, 0.35
 """Poses further apart are two answers to the question where the robot is."""
 _METRES_PER_DIRECTION = 5.0
 """A place that heads another way is as far as one that lies so far off, per unit of direction."""
-_BEST = 10
-_AROUND = np.stack(
-    [
-        poses.from_planar(x, y, yaw)
-        for x in (-0.5, 0.5)
-        for y in (-1.0, 0.0, 1.0)
-        for yaw in (-0.06, 0.0, 0.06)
-    ]
-)
-"""(18, 4, 4) The best places are looked at more closely."""
+_BEST = 10, 6
+"""So many of the best poses are looked at more closely, and of those again."""
+
+
+def _grid(x: float, y: float, yaw: float) -> Array:
+    """(27, 4, 4) Poses around the identity, x and y [m] and yaw [rad] apart."""
+    steps = (-1.0, 0.0, 1.0)
+    around = [poses.from_planar(a * x, b * y, c * yaw) for a in steps for b in steps for c in steps]
+    return np.stack(around)
+
+
+_CLOSER = _grid(0.6, 1.0, 0.06), _grid(0.25, 0.35, 0.02)
 _SPREAD = np.diag(np.square([0.7, 0.7, 0.0, 0.0, 0.0, 0.04]))
 """A place stands for poses so far around it [m, rad]."""
 
@@ -60,25 +62,23 @@ _SPREAD = np.diag(np.square([0.7, 0.7, 0.0, 0.0, 0.0, 0.04]))
 class ProbeSettings:
     """How a pose is compared with others on the map's roads."""
 
-    views: int = 8
+    views: int = 10
     """Label maps that poses are compared by, the newest, >= 1."""
     view_spacing_m: float = 2.0
     """Between these the robot drives so far [m], > 0."""
-    confirmed_lead: float = 15.0
-    """A pose is confirmed that the labels prefer to all others by so many nats, > 0."""
-    found_lead: float = 25.0
-    """The robot is thought to be where they prefer it to be by this [nat], >= confirmed_lead."""
-    period_s: float = 1.0
+    least_views: int = 3
+    """Nothing is decided by fewer, 1 to views: a single label map may fit elsewhere by chance. A
+    robot that stands has one."""
+    lead: float = 25.0
+    """A pose that labels prefer to all others by this log-likelihood [nat] is right, > 0."""
+    period_s: float = 2.0
     """A pose that is confirmed is compared again after this time [s], > 0."""
 
     def __post_init__(self) -> None:
         require(self.views >= 1, "probe: views must be at least 1")
         require(self.view_spacing_m > 0.0, "probe: view_spacing_m must be above 0")
-        require(self.confirmed_lead > 0.0, "probe: confirmed_lead must be above 0")
-        require(
-            self.found_lead >= self.confirmed_lead,
-            "probe: found_lead must be at least confirmed_lead",
-        )
+        require(1 <= self.least_views <= self.views, "probe: least_views must be in 1 to views")
+        require(self.lead > 0.0, "probe: lead must be above 0")
         require(self.period_s > 0.0, "probe: period_s must be above 0")
 
 
@@ -112,6 +112,8 @@ class Comparison:
     """Of the best one that is neither."""
     views: int
     """Label maps that they were compared by."""
+    complete: bool
+    """Whether all the others were there: points are chosen for some places at a time."""
 
     @property
     def lead(self) -> float:
@@ -178,24 +180,31 @@ class Probe:
         T_now_then = [
             poses.compose(poses.invert(T_odom_base), view.T_odom_base) for view in self._views
         ]
-        near = self._places.choose(T_map_base, reach_m, self._views)
+        near, complete = self._places.choose(T_map_base, reach_m, self._views)
         if len(near) == 0:
             return None
-        scores = self._scores(near, T_now_then)
-        best = near[np.argsort(-scores, kind="stable")[:_BEST]]
-        closer = poses.compose(best[:, None], _AROUND[None]).reshape(-1, 4, 4)
-        others = np.concatenate([near, closer])
-        scores = np.append(scores, self._scores(closer, T_now_then))
         # As closely as the best of the others, or it would be at a disadvantage.
-        itself = np.concatenate([T_map_base[None], poses.compose(T_map_base, _AROUND)])
-        own = float(self._scores(itself, T_now_then).max())
+        own = float(self._closely(T_map_base[None], T_now_then)[1].max())
+        others, scores = self._closely(near, T_now_then)
         elsewhere = _apart(others, T_map_base, apart_m)
         if not elsewhere.any():
             return None
         first = int(np.argmax(np.where(elsewhere, scores, -np.inf)))
         rest = elsewhere & _apart(others, others[first], _APART_M)
         third = float(scores[rest].max()) if rest.any() else -np.inf
-        return Comparison(own, float(scores[first]), others[first], third, len(self._views))
+        return Comparison(
+            own, float(scores[first]), others[first], third, len(self._views), complete
+        )
+
+    def _closely(self, T: Array, T_now_then: list[Array]) -> tuple[Array, Array]:
+        """Poses (N, 4, 4) and others around the best of them, with their log-likelihoods."""
+        scores = self._scores(T, T_now_then)
+        for count, closer in zip(_BEST, _CLOSER, strict=True):
+            best = T[np.argsort(-scores, kind="stable")[:count]]
+            around = poses.compose(best[:, None], closer[None]).reshape(-1, 4, 4)
+            T = np.concatenate([T, around])
+            scores = np.append(scores, self._scores(around, T_now_then))
+        return T, scores
 
     def _scores(self, T_map_base: Array, T_now_then: list[Array]) -> Array:
         """Log-likelihoods (N,) of poses (N, 4, 4) by all views."""
@@ -217,7 +226,8 @@ def _apart(T: Array, T_from: Array, metres: float) -> npt.NDArray[np.bool_]:
     """Which of poses (N, 4, 4) are further from one than that, or head another way."""
     far = np.linalg.norm((T - T_from)[:, :2, 3], axis=1) > metres
     turned = T[:, :3, 0] @ T_from[:3, 0] < np.cos(_APART_RAD)
-    return np.asarray(far | turned)
+    apart: npt.NDArray[np.bool_] = far | turned
+    return apart
 
 
 def _beyond_chance(table: EvidenceTable, grid: Grid) -> npt.NDArray[np.float32]:
@@ -276,8 +286,11 @@ class _Places:
         self._selected: dict[tuple[str, _Key], SelectedPoints] = {}
         self._seen: dict[str, _Seen] = {}
 
-    def choose(self, T_map_base: Array, reach_m: float, views: list[View]) -> Array:
-        """Poses (N, 4, 4) up to a distance from one, that all the views' cameras are ready for."""
+    def choose(self, T_map_base: Array, reach_m: float, views: list[View]) -> tuple[Array, bool]:
+        """Poses (N, 4, 4) up to a distance from one, that all the views' cameras are ready for.
+
+        And whether these are all that there are.
+        """
         position = T_map_base[:2, 3]
         before = self._read_for
         if (
@@ -288,7 +301,7 @@ class _Places:
             self._read(position, reach_m)
         keys = list(self._poses)
         if not keys:
-            return np.zeros((0, 4, 4))
+            return np.zeros((0, 4, 4)), True
         T = np.stack(list(self._poses.values()))
         distance = np.linalg.norm(T[:, :2, 3] - position, axis=1)
         near = np.argsort(distance, kind="stable")
@@ -296,7 +309,7 @@ class _Places:
         ready = np.ones(len(near), bool)
         for view in {view.mount.frame_id: view for view in views}.values():
             ready &= self._select([keys[k] for k in near], T[near], view)
-        return np.asarray(T[near[ready]])
+        return np.asarray(T[near[ready]]), bool(ready.all())
 
     def seen_by(self, view: View) -> _Seen:
         """What a view's camera should see from the places that are ready for it."""

@@ -9,7 +9,12 @@ from fgsn_ros.config import require
 from fgsn_ros.localization.localizer import Estimate
 from fgsn_ros.localization.probing import Comparison, ProbeSettings
 
-_BEATEN_TWICE = 2
+_WON = 2
+"""Comparisons in a row that confirm a pose."""
+_FOUND, _FOUND_CONFIRMED = 2, 3
+"""Comparisons in a row that find the robot elsewhere; the more if the pose was confirmed."""
+_INFERIOR = 3
+"""Comparisons in a row that end a confirmation, as others fitted better."""
 
 
 class TrackingStatus(str, Enum):
@@ -82,7 +87,7 @@ class Tracking:
         self.confirmed = False
         """Whether labels have confirmed the pose since it was last in doubt."""
         self._inferior_since: float | None = None
-        self._beaten = 0
+        self._won = self._found = self._beaten = 0
 
     def add(self, estimate: Estimate) -> None:
         """Take an estimate into account."""
@@ -91,41 +96,58 @@ class Tracking:
             self.quality, self._good_at = now, estimate.stamp
         else:
             passed = max(estimate.stamp - self._stamp, 0.0)
+            if passed > self.settings.silent_after_s:
+                self.doubt()
             kept = float(np.exp(-passed / self.settings.quality_time_s))
             self.quality = kept * self.quality + (1.0 - kept) * now
         self._stamp = estimate.stamp
         if self._is_good(estimate):
             self._good_at = estimate.stamp
         since = self._good_at
-        if self._inferior_since is not None:
+        if self._inferior_since is not None and not self.confirmed:
             since = min(since, self._inferior_since)
         self.lost = estimate.stamp - since > self.settings.lost_after_s
+
+    @property
+    def settled(self) -> bool:
+        """Whether the pose is confirmed, and the last comparison was for it too."""
+        return self.confirmed and self._beaten == 0
 
     def compare(
         self, estimate: Estimate, comparison: Comparison | None, settings: ProbeSettings
     ) -> bool:
         """Take a comparison of an estimate with other poses into account; whether one is right.
 
-        A pose that was confirmed must be beaten twice: in a row of look-alikes, or behind a lorry,
-        another may fit better for once. Without others on the map a good estimate confirms itself.
+        A pose is confirmed by two in a row, and one that is confirmed is given up after several:
+        in a row of look-alikes, or behind a lorry, another may fit better for once. Without others
+        on the map a good estimate confirms itself.
         """
         self.comparison = comparison
-        if comparison is None or comparison.lead >= settings.confirmed_lead:
-            self._beaten, self._inferior_since = 0, None
+        if comparison is None:
             self.confirmed |= self._is_good(estimate)
             return False
-        beaten = comparison.other_lead >= settings.found_lead
-        inferior = comparison.lead <= -settings.confirmed_lead
-        self._beaten = self._beaten + 1 if beaten or inferior else 0
-        if self.confirmed:
-            if self._beaten < _BEATEN_TWICE:
-                return False
+        if not comparison.complete:
+            return False
+        if comparison.views < settings.least_views:
+            self._judge_inferior(estimate, comparison.lead <= -0.5 * settings.lead)
+            return False
+        self._won = self._won + 1 if comparison.lead >= settings.lead else 0
+        self._beaten = self._beaten + 1 if comparison.lead < 0.0 else 0
+        self._judge_inferior(estimate, self._beaten > 0)
+        self._found = self._found + 1 if comparison.other_lead >= settings.lead else 0
+        if self._won >= _WON:
+            self.confirmed |= self._is_good(estimate)
+        found = self._found >= (_FOUND_CONFIRMED if self.confirmed else _FOUND)
+        if found or self._beaten >= _INFERIOR:
             self.confirmed = False
-        if comparison.lead > 0.0:
+        return found
+
+    def _judge_inferior(self, estimate: Estimate, inferior: bool) -> None:
+        """Keep since when others fit better."""
+        if not inferior:
             self._inferior_since = None
         elif self._inferior_since is None:
             self._inferior_since = estimate.stamp
-        return beaten
 
     def _is_good(self, estimate: Estimate) -> bool:
         assert self.quality is not None  # an estimate was added

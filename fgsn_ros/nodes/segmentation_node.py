@@ -78,7 +78,7 @@ class SegmentationNode(ManagedNode):
         """That of camera_info, for images that name none."""
         self._newest: NewestPlace[Image | CompressedImage] = NewestPlace()
         self._worker: threading.Thread | None = None
-        self._subscriptions: list[Any] = []
+        self._from_camera: list[Any] = []
         self._publishers_of_labels: list[Publisher] = []
         self._statistics = ImageStatistics()
         self._diagnostics = SegmentationDiagnostics(
@@ -134,9 +134,9 @@ class SegmentationNode(ManagedNode):
     def deactivate(self) -> None:
         """Stop listening; the image that is being labelled is not published."""
         self._newest.close()
-        for subscription in self._subscriptions:
+        for subscription in self._from_camera:
             self.destroy_subscription(subscription)
-        self._subscriptions = []
+        self._from_camera = []
 
     def clean_up(self) -> None:
         """Let go of the network."""
@@ -163,7 +163,7 @@ class SegmentationNode(ManagedNode):
         else:  # a remapped `image` moves `image/compressed` along, as in image_transport
             topic = self.resolve_topic_name("image") + "/compressed"
             image = self.create_subscription(CompressedImage, topic, self._take_image, qos)
-        self._subscriptions = [info, image]
+        self._from_camera = [info, image]
 
     def _change(self, settings: SegmentationNodeSettings) -> None:
         self._settings = settings

@@ -1,5 +1,6 @@
 """KITTI odometry sequence folders (Geiger et al., CVPR 2012)."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from fgsn_ros.errors import CameraError, RecordingError
 from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount
+from fgsn_ros.left_out import FEW, MAX_SHARE
 from fgsn_ros.messages.images import IMAGE_SUFFIXES
 from fgsn_ros.recordings.folder_recording import (
     FolderImages,
@@ -21,6 +23,8 @@ from fgsn_ros.recordings.folder_recording import (
 )
 from fgsn_ros.recordings.recording import RecordingSettings
 from fgsn_ros.text_files import read_text
+
+_log = logging.getLogger(__name__)
 
 _CAMERAS = ("image_2", "image_0")  # colour before grey
 _SIZES, _LOOKED_AT = 3, 20  # images whose size is asked for, and those tried until they are found
@@ -66,11 +70,11 @@ def _images(path: Path, settings: RecordingSettings) -> tuple[FolderImages, NDAr
         raise RecordingError(
             f"{path / 'times.txt'} has {len(times)} stamps, none for frame {numbers[-1]}"
         )
-    return folder_images(path, folder.name, times[numbers.start : numbers.stop], files), times
+    return folder_images(path, folder.name, times[numbers], files), times
 
 
-def _frame_range(folder: Path, settings: RecordingSettings) -> tuple[range, tuple[Path, ...]]:
-    """Frame numbers and files from the first to the last asked for, none missing."""
+def _frame_range(folder: Path, settings: RecordingSettings) -> tuple[list[int], tuple[Path, ...]]:
+    """Frame numbers and files from the first to the last asked for; some may be missing between."""
     found = {
         int(path.stem): path
         for path in folder.iterdir()
@@ -80,14 +84,21 @@ def _frame_range(folder: Path, settings: RecordingSettings) -> tuple[range, tupl
         raise RecordingError(f"{folder} holds no frames such as 000000.png")
     first = min(found) if settings.first is None else settings.first
     last = max(found) if settings.last is None else settings.last
-    wanted = range(first, last + 1)
-    missing = next((number for number in wanted or (first, last) if number not in found), None)
-    if missing is not None:
+    numbers = sorted(number for number in found if first <= number <= last)
+    total = last - first + 1
+    lost = total - len(numbers)
+    gaps = (n for n, number in enumerate(numbers, first) if n != number)
+    missing = next(gaps, first + len(numbers))
+    if settings.last is not None and last < first:
+        missing = last
+    if first not in found or last not in found or lost > max(MAX_SHARE * total, FEW):
         raise RecordingError(
             f"frame {missing} is missing in {folder}; it holds frames within {min(found)} to "
             f"{max(found)}; choose a range without gaps by 'first' and 'last'"
         )
-    return wanted, tuple(found[number] for number in wanted)
+    if lost:
+        _log.warning("%s: %d of %d frames are missing (first: %d)", folder, lost, total, missing)
+    return numbers, tuple(found[number] for number in numbers)
 
 
 def _mount(calibration: Path, camera_name: str, files: Sequence[Path]) -> CameraMount:

@@ -26,9 +26,8 @@ class Sqlite3File:
 
     def __init__(self, path: Path) -> None:
         _check_length(path)
-        journal = path.with_name(f"{path.name}-wal")
         # Without a journal nothing may be written beside the file, where it is read-only.
-        mode = "mode=ro" if journal.exists() and journal.stat().st_size else "immutable=1"
+        mode = "mode=ro" if any(map(_is_filled, _journals(path))) else "immutable=1"
         self._database = sqlite3.connect(
             f"file:{quote(str(path.resolve()))}?{mode}", uri=True, check_same_thread=False
         )
@@ -109,6 +108,14 @@ class Sqlite3File:
             )
             if isinstance(kind, str) and isinstance(text, str)
         }
+
+
+def _journals(path: Path) -> list[Path]:
+    return [path.with_name(f"{path.name}{end}") for end in ("-wal", "-journal")]
+
+
+def _is_filled(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0
 
 
 def _check_length(path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from fgsn_ros.cli import main
-from fgsn_ros.geometry.cameras import Camera, CameraMount
+from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount
 from fgsn_ros.mapping.map_files import load_map, save_map
 from fgsn_ros.messages.images import make_camera_info, make_jpeg
 from fgsn_ros.messages.poses import make_odometry
@@ -84,8 +84,9 @@ def localize(workplace: Any, recording: Path) -> list[object]:
     ]
 
 
-def test_a_kitti_folder_with_a_missing_frame(workplace: Any, kitti: Path, refused: Refused) -> None:
-    (kitti / "image_0" / "000008.png").unlink()
+def test_a_kitti_folder_with_missing_frames(workplace: Any, kitti: Path, refused: Refused) -> None:
+    for number in (8, 9, 10):
+        (kitti / "image_0" / f"{number:06d}.png").unlink()
     assert "frame 8" in refused("map", kitti, "--checkpoint", workplace.checkpoint)
 
 
@@ -180,7 +181,7 @@ def write_bag(path: Path, odometry: Write | None, image: Write | None, mounted: 
     pixels = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
     with RecordingWriter(path) as writer:
         if mounted:
-            writer.add_camera("camera", CameraMount(camera, np.eye(4), "camera_optical"))
+            writer.add_camera("camera", CameraMount(camera, T_BASE_OPTICAL, "camera_optical"))
         for stamp in np.arange(1000.0, 1001.0, 0.1):
             writer.write_ground_truth(stamp, np.eye(4))
             if odometry:

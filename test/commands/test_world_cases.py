@@ -29,15 +29,24 @@ from fgsn_ros.segmentation.networks.weight_files import read_state_dict
 class World:
     """Where a case is made, and what running commands on it said."""
 
-    def __init__(self, folder: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        checkpoint: Path,
+        capsys: pytest.CaptureFixture[str],
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
         self.folder = folder
         self.checkpoint = checkpoint
         self._capsys = capsys
+        self._caplog = caplog
         self.out = self.err = ""
 
     def run(self, *arguments: object) -> int:
         code = main([*map(str, arguments)])
         self.out, self.err = self._capsys.readouterr()
+        self.err += "".join(f"{message}\n" for message in self._caplog.messages)
+        self._caplog.clear()
         assert "Traceback" not in self.err
         return code
 
@@ -495,6 +504,10 @@ CASES = [
 
 @pytest.mark.parametrize("check", CASES, ids=lambda check: check.__name__)
 def test_what_the_world_records_is_read_rightly_or_refused(
-    check: Callable[[World], None], workplace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    check: Callable[[World], None],
+    workplace,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    check(World(tmp_path, workplace.checkpoint, capsys))
+    check(World(tmp_path, workplace.checkpoint, capsys, caplog))

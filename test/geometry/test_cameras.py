@@ -211,6 +211,12 @@ def test_camera_info_fields_make_a_camera():
     assert full.distortion == (*[0.1] * 12, 0.0, 0.0)
 
 
+def test_what_a_tilted_sensor_turns_to_behind_is_invalid():
+    camera = Camera(*SIZE, *MATRIX, "plumb_bob", (0.0,) * 12 + (0.0, 0.3))
+    away = [[-40.0, 0.0, 1.0], [40.0, 0.0, 1.0], [0.1, 0.1, 1.0]]
+    assert camera.project(away)[1].tolist() == [False, False, True]
+
+
 @pytest.mark.parametrize("count", [4, 5, 8, 12, 14])
 def test_plumb_bob_takes_as_many_coefficients_as_opencv(count):
     d = CAMERAS["tilted"].distortion[:count]

@@ -275,6 +275,8 @@ def test_set_initial_pose_service_moves_the_pose(moving: Robot) -> None:
 
 def test_diagnostics_of_a_robot_that_drives_well(moving: Robot) -> None:
     moving.until_status("localization", OK, "tracking", lambda: moving.drive(1))
+    times = lambda: moving.value("localization", "update time, mean [ms]")  # noqa: E731
+    moving.ros.until(times, "a report after an estimate", lambda: moving.drive(1))
     assert moving.value("localization", "lost") == "False"
     for key, low, high in (
         ("quality", 0.5, 1.0),

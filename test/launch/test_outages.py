@@ -121,6 +121,7 @@ def test_a_killed_node_comes_back_with_the_saved_pose_where_the_robot_drove_on(
     second.ready(world)
     second.roll()
     ros.until(lambda: second.transforms, "a transform", second.roll)
+    ros.until(lambda: second.status not in ("", "no pose"), "a status", second.tell_time)
     assert second.status in ("converging", "no labels")
     drive_on(second, 40)
     second.until_status("localization", OK, "tracking", lambda: second.drive(1))

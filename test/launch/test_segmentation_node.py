@@ -303,10 +303,9 @@ def test_simulated_clock_may_jump_back(talks: dict[str, Any], ros: Any) -> None:
         seconds += 0.5
         publisher.publish(Clock(clock=make_time(ROS_TYPES, seconds)))
 
-    def stamped_since(start: float) -> Callable[[], bool]:
-        return lambda: start < float(jpeg.value("images", "age [s]") or "nan") + 50.5 < start + 40
-
-    ros.until(stamped_since(60.0), "diagnostics in simulated time", tick)
+    jpeg.statuses.clear()
+    in_time = lambda: float(jpeg.value("images", "age [s]") or "nan") + 50.5 > 60.0  # noqa: E731
+    ros.until(in_time, "diagnostics in simulated time", tick)
     seconds = 10.0
     jpeg.statuses.clear()
     ros.until(lambda: jpeg.value("images", "rate [Hz]"), "diagnostics after the jump", tick)

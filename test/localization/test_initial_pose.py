@@ -6,6 +6,7 @@ import pytest
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
 from fgsn_ros.localization.initial_pose import InitialPose, SavedPose, load_pose, save_pose
+from fgsn_ros.localization.motion import MotionSettings
 
 
 @pytest.mark.parametrize(
@@ -74,3 +75,56 @@ def test_a_damaged_file_is_refused(tmp_path, change):
     path.write_text("{")
     with pytest.raises(LocalizationError, match="remove it"):
         load_pose(path, "m")
+
+
+def saved(x=50.0, stamp=100.0, speed=3.0):
+    """A pose at the map's origin, heading along y; odometry has come to (x, 0)."""
+    pose = InitialPose(poses.from_planar(0.0, 0.0, np.pi / 2), np.eye(6) * 0.01, stamp)
+    return SavedPose(pose, poses.from_planar(x, 0.0, 0.0), 5000.0, speed, 0.5)
+
+
+def carried(pose, stamp, x, now=5010.0):
+    T = poses.from_planar(x, 0.0, 0.0)
+    return pose.carried_on(stamp, T, now, MotionSettings(), reach_m=150.0)
+
+
+def test_a_saved_pose_and_its_odometry_are_read_back(tmp_path):
+    save_pose(tmp_path / "pose.json", saved(), "m")
+    back = load_pose(tmp_path / "pose.json", "m")
+    assert (back.pose.stamp, back.saved_at, back.top_speed_m_s, back.top_turn_rad_s) == (
+        100.0, 5000.0, 3.0, 0.5,
+    )  # fmt: skip
+    np.testing.assert_allclose(back.T_odom_base, saved().T_odom_base, atol=1e-12)
+
+
+def test_odometry_that_ran_on_carries_a_saved_pose_and_its_way_counts():
+    known = carried(saved(), 110.0, 80.0)
+    np.testing.assert_allclose(known.T_map_base[:2, 3], [0.0, 30.0], atol=1e-9)
+    assert (known.stamp, known.doubt) == (110.0, None)
+    # 0.1 m and 0.1 rad before; 30 m at 3 % and 0.05 sqrt(30) m, and 0.1 rad over 30 m across.
+    assert 1.0 < np.sqrt(known.covariance[1, 1]) < 1.5
+    assert 3.0 < np.sqrt(known.covariance[0, 0]) < 3.6
+
+
+@pytest.mark.parametrize(
+    ("stamp", "x", "seconds"),
+    [
+        (110.0, 0.2, 10.0),  # odometry is at its origin again
+        (110.0, 150.0, 10.0),  # no robot drove so far
+        (7.0, 80.0, 10.0),  # another clock: the time of day counts
+    ],
+)
+def test_a_saved_pose_is_in_doubt_where_odometry_does_not_tell_the_way(stamp, x, seconds):
+    known = carried(saved(), stamp, x)
+    np.testing.assert_allclose(known.T_map_base, saved().pose.T_map_base)
+    assert known.doubt.reach_m == pytest.approx(3.0 * seconds)
+    assert known.stamp == stamp
+    assert carried(saved(), 9000.0, 0.2).doubt.reach_m == 150.0
+
+
+def test_a_file_that_does_not_say_how_old_it_is_is_read_as_before(tmp_path):
+    save_pose(tmp_path / "pose.json", SavedPose(saved().pose), "m")
+    assert "since" not in json.loads((tmp_path / "pose.json").read_text())
+    known = carried(load_pose(tmp_path / "pose.json", "m"), 110.0, 80.0)
+    np.testing.assert_allclose(known.T_map_base, saved().pose.T_map_base, atol=1e-12)
+    assert (known.stamp, known.doubt) == (110.0, None)

@@ -53,7 +53,7 @@ def test_time_going_backwards_is_refused_and_changes_nothing():
         (14.0, 59.94 + 42.0, False, 0.0, 42.0),  # messages were lost, the wheels counted on
         (14.0, 59.94, False, 42.0, 0.0),
         (14.0, 59.94 + 30.0, False, 12.0, 30.0),
-        (1000.0, 59.94, False, 100.0, 0.0),  # no further than it is looked for
+        (1000.0, 59.94, False, 150.0, 0.0),  # no further than it is looked for
         (14.0, 59.94 + 100.0, True, 42.0, 0.0),  # faster than it ever was
     ],
 )

@@ -201,7 +201,7 @@ def test_odometry_with_nan_is_refused_and_does_no_harm(drive, caplog):
 def test_odometry_that_was_reset_needs_no_person(drive, caplog, pause_s):
     online = online_localizer(drive)
     online.initialize(home(drive))
-    queue = messages(drive, 4.0)
+    queue = messages(drive, 5.8)
     before = drive.stamps[0] + 1.0
     play(online, [m for m in queue if m[0] <= before])
     assert online.status == TrackingStatus.TRACKING
@@ -333,3 +333,182 @@ def test_a_new_start_forgets():
 def test_tracking_settings_out_of_range_are_refused(name):
     with pytest.raises(SettingsError, match=name):
         TrackingSettings(**{name: -1.0})
+
+
+def stretches(queue, start, end, is_labels):
+    """The messages without those of a kind between two times."""
+    return [m for m in queue if not (m[1] == is_labels and start <= m[0] < end)]
+
+
+def long_way(seconds, speed=1.0):
+    """Odometry of a straight way (stamp, T), 50 Hz, as messages."""
+    return [
+        (t, 0, t, poses.from_planar(speed * t, 0.0, 0.0)) for t in np.arange(0.0, seconds, 0.02)
+    ]
+
+
+def test_a_way_without_labels_is_never_forgotten(drive):
+    online = online_localizer(drive)
+    online.initialize(home(drive, 0.0))
+    started = drive.truth.at(drive.stamps[0])
+    play(online, long_way(60.0))
+    found = online.pose_now
+    way = poses.invert(started) @ found.T_map_base
+    assert way[0, 3] == pytest.approx(60.0, abs=0.5)
+    assert found.stamp == pytest.approx(59.98)
+    # Of 60 m: scale 3 % and heading 4 deg at the start; both still and more in the covariance.
+    std = np.sqrt(np.diag(found.covariance))
+    assert 2.5 < np.hypot(std[0], std[1]) < 8.0
+    moved = poses.invert(started) @ online.pose[0]
+    assert moved[0, 3] == pytest.approx(online.stamp, abs=1.0)
+    assert online.stamp >= 60.0 - 10.0 - 2.0
+
+
+def test_standing_without_labels_keeps_the_pose_as_sure_as_it_was(drive):
+    online = online_localizer(drive)
+    online.initialize(home(drive, 0.0))
+    before = home(drive).covariance[0, 0]
+    play(online, [(t, 0, t, np.eye(4)) for t in np.arange(0.0, 100.0, 0.02)])
+    known = online.pose_now.covariance[0, 0] - 0.45**2
+    assert known == pytest.approx(before, rel=0.2)
+    assert online._localizer._history._stamps[0] >= online.stamp - 12.0
+
+
+def test_after_an_outage_late_labels_give_the_very_estimates_of_labels_in_time(drive):
+    """Labels are away for longer than odometry is remembered; the robot stands meanwhile."""
+    found = []
+    for delay in (0.0, 0.7):
+        online = online_localizer(drive)
+        online.initialize(home(drive, drive.stamps[0]))
+        queue = messages(drive, 2.0, labels_delay=delay)
+        away = 30.0
+        later = [
+            (a + away, kind, stamp + away, content)
+            for a, kind, stamp, content in queue
+            if stamp > drive.stamps[0] + 1.0
+        ]
+        first = [m for m in queue if m[2] <= drive.stamps[0] + 1.0]
+        at = drive.odometry.at(drive.stamps[0] + 1.0)
+        standing = [(t, 0, t, at) for t in np.arange(1.1, 30.9, 0.02)]
+        everything = sorted([*first, *standing, *later], key=lambda m: m[:2])
+        found.append(np.stack([e.T_map_base for e in play(online, everything)]))
+    count = min(map(len, found))
+    assert count > 15
+    np.testing.assert_array_equal(found[0][:count], found[1][:count])
+
+
+def test_without_labels_it_does_not_say_that_it_tracks(drive):
+    online = online_localizer(drive)
+    assert online.status == TrackingStatus.NO_POSE
+    online.initialize(home(drive))
+    play(online, messages(drive, 2.0))
+    assert online.status == TrackingStatus.TRACKING
+    outage = drive.stamps[0] + 2.0, drive.stamps[0] + 4.0
+    rest = [m for m in stretches(messages(drive, 5.0), *outage, is_labels=1) if m[0] > outage[0]]
+    play(online, [m for m in rest if m[0] < outage[1] - 0.1])
+    assert online.status == TrackingStatus.NO_LABELS
+    assert online.pose_to_save(0.0) is None
+    estimates = play(online, [m for m in rest if m[0] >= outage[1] - 0.1])
+    assert online.status == TrackingStatus.TRACKING
+    assert errors(drive, estimates)[-3:].max() < 0.4
+
+
+def test_without_odometry_it_does_not_say_that_it_tracks(drive, caplog):
+    online = online_localizer(drive)
+    online.initialize(home(drive))
+    gap = drive.stamps[0] + 2.0, drive.stamps[0] + 4.0
+    queue = stretches(messages(drive, 5.5), *gap, is_labels=0)
+    play(online, [m for m in queue if m[0] < gap[1] - 0.1])
+    assert online.status == TrackingStatus.NO_ODOMETRY
+    assert online.status_at(gap[1]) == TrackingStatus.NO_ODOMETRY
+    play(online, [m for m in queue if gap[1] - 0.1 <= m[0] < gap[1] + 0.03])
+    assert online.counts["odometry gaps"] == 1
+    assert "odometry paused for 2.0 s" in caplog.text
+    assert online.counts["labels within a gap in odometry"] > 10
+    assert online.status != TrackingStatus.TRACKING
+    estimates = play(online, [m for m in queue if m[0] >= gap[1] + 0.03])
+    assert online.status == TrackingStatus.TRACKING
+    assert errors(drive, estimates)[-3:].max() < 0.4
+
+
+def test_a_wrong_pose_is_not_tracked_and_is_found(drive, caplog):
+    online = online_localizer(drive)
+    T = drive.truth.at(drive.stamps[0]) @ poses.from_planar(20.0, 0.0, 0.0)
+    online.initialize(InitialPose(T, COVARIANCE, drive.stamps[0]))
+    estimates = []
+    for message in messages(drive, 4.0):
+        estimates += play(online, [message])
+        far = estimates and errors(drive, estimates[-1:])[0] > 2.0
+        assert not (far and online.status == TrackingStatus.TRACKING)
+    assert online.counts["found elsewhere"] >= 1
+    assert "localizing from there" in caplog.text
+    assert errors(drive, estimates)[-5:].max() < 0.4
+    assert online.status == TrackingStatus.TRACKING
+
+
+def test_a_right_pose_is_never_moved_elsewhere(drive):
+    online = online_localizer(drive)
+    online.initialize(home(drive))
+    play(online, messages(drive, 5.5))
+    assert online.status == TrackingStatus.TRACKING
+    assert online.counts["found elsewhere"] == 0
+
+
+def test_a_saved_pose_is_carried_on_by_odometry_that_ran_on(drive):
+    online = online_localizer(drive)
+    online.initialize(home(drive))
+    play(online, messages(drive, 2.0))
+    saved = online.pose_to_save(now=1000.0)
+    assert saved.top_speed_m_s == pytest.approx(8.2, abs=0.3)
+    rest = [m for m in messages(drive, 5.5) if m[0] > drive.stamps[0] + 4.0]
+    again = online_localizer(drive)
+    again.resume(saved, now=1002.0)
+    assert again.status == TrackingStatus.NO_POSE
+    play(again, rest[:1])
+    known = again.pose_now
+    apart = poses.invert(drive.truth.at(known.stamp)) @ known.T_map_base
+    sigma = np.sqrt(known.covariance[0, 0] + known.covariance[1, 1])
+    assert np.linalg.norm(apart[:2, 3]) < 3.0 * sigma < 5.0
+    assert again.status == TrackingStatus.CONVERGING
+    estimates = play(again, rest[1:])
+    assert errors(drive, estimates)[-3:].max() < 0.4
+    assert again.status == TrackingStatus.TRACKING
+
+
+def test_a_saved_pose_is_known_badly_where_odometry_began_anew(drive):
+    online = online_localizer(drive)
+    online.initialize(home(drive))
+    play(online, messages(drive, 1.5))
+    saved = online.pose_to_save(now=1000.0)
+    later = drive.stamps[0] + 2.5
+    T_new_old = poses.invert(drive.odometry.at(later))
+    rest = [m if m[1] else (*m[:3], T_new_old @ m[3]) for m in messages(drive, 5.8) if m[0] > later]
+    again = online_localizer(drive)
+    again.resume(saved, now=1001.0)
+    play(again, rest[:2])
+    known = again.pose_now
+    apart = poses.invert(drive.truth.at(known.stamp)) @ known.T_map_base
+    sigma = np.sqrt(known.covariance[0, 0] + known.covariance[1, 1])
+    assert np.linalg.norm(apart[:2, 3]) < 3.0 * sigma
+    estimates = play(again, rest[2:])
+    assert errors(drive, estimates)[-3:].max() < 0.4
+
+
+def test_after_a_warm_up_labels_compile_nothing(drive):
+    from numba.core import event
+
+    compiled = []
+
+    class Listener(event.Listener):
+        def on_start(self, event):
+            compiled.append(event.data)
+
+        def on_end(self, event):
+            pass
+
+    online = online_localizer(drive)
+    online.warm_up()
+    with event.install_listener("numba:compile", Listener()):
+        online.initialize(home(drive))
+        assert play(online, messages(drive, 1.0))
+    assert compiled == []

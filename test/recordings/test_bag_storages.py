@@ -19,7 +19,9 @@ from world_drive import START, Item, drive, of_type, write_bag, write_mcap
 
 from fgsn_ros.messages.types import BAG_TYPES, TYPESTORE, ros1_typestore
 from fgsn_ros.recordings.bag_files import read_topics
+from fgsn_ros.recordings.bag_paths import open_storage
 from fgsn_ros.recordings.open import open_images, open_recording
+from fgsn_ros.recordings.recording import RecordingSettings
 
 MAGIC = b"\x89MCAP0\r\n"
 ALL = [f"{START + 0.1 * i:.1f}" for i in range(8)]
@@ -289,6 +291,62 @@ def test_a_chunk_takes_no_more_memory_or_time_than_its_file_is_worth(
 ) -> None:
     (tmp_path / "a.mcap").write_bytes(hostile_mcap(*chunks))
     assert said in refused(tmp_path / "a.mcap")
+
+
+def test_what_a_bag_says_of_types_that_are_known_does_not_matter(tmp_path: Path) -> None:
+    """Hashes of another distribution, definitions of a kind that is not known, other formats."""
+    bag = rosbag2_of(tmp_path / "bag", drive(8))
+    (file,) = bag.glob("*.db3")
+    database = sqlite3.connect(file)
+    database.executescript(
+        "UPDATE topics SET type_description_hash = 'RIHS01_0';"
+        "UPDATE message_definitions SET encoding = 'unknown';"
+        "INSERT INTO topics SELECT 99, '/gear', 'my_msgs/msg/Gear', 'protobuf', '', 'RIHS01_1'"
+    )
+    database.close()
+    metadata = (bag / "metadata.yaml").read_text()
+    (bag / "metadata.yaml").write_text(metadata.replace("version: 8", "version: 99"))
+    assert stamps(bag) == ALL
+
+
+def test_an_mcap_file_of_ros1_messages_is_read(tmp_path: Path) -> None:
+    types = ros1_typestore()
+    path = ros1_of(tmp_path / "a.bag", drive(8))
+    with open_storage(path) as storage, (tmp_path / "a.mcap").open("wb") as file:
+        writer = McapWriter(file)
+        writer.start(profile="ros1")
+        for channel in storage.channels:
+            text = types.generate_msgdef(channel.msgtype)[0].encode()
+            name = channel.msgtype.replace("/msg/", "/")
+            schema = writer.register_schema(name, "ros1msg", text)
+            number = writer.register_channel(channel.topic, "ros1", schema)
+            for each in storage.records([channel]):
+                writer.add_message(number, each.time_ns, bytes(each.data or b""), each.time_ns)
+        writer.finish()
+    assert stamps(tmp_path / "a.mcap") == ALL
+
+
+def test_each_camera_says_what_is_left_out_of_it_also_where_a_reader_stops_early(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    items = []
+    for item in drive(20):
+        items.append(item)
+        if item.topic.startswith("/camera/"):
+            items.append(item._replace(topic=item.topic.replace("/camera/", "/left/")))
+    second = [item for item in items if item.topic == "/left/image/compressed"][1]
+    items[items.index(second)] = second._replace(message=b"\0\1\0\0")
+    path = write_mcap(tmp_path / "a.mcap", items, {})
+    topics = ("/camera/image/compressed", "/left/image/compressed")
+    recording = open_recording(path, RecordingSettings(image_topics=topics))
+    frames = recording.frames()
+    assert [next(frames).camera for _ in range(5)] == ["camera", "left", "camera", "camera", "left"]
+    frames.close()
+    said = "1 of 3 images of /left/image/compressed: 1 damaged (first: recorded at 100.100000 s)"
+    assert [record.getMessage() for record in caplog.records] == [f"{path}: {said} are left out"]
+    caplog.clear()
+    assert (len(list(recording.frames())), recording.frame_count) == (39, 40)
+    assert "1 of 20 images of /left/image/compressed" in caplog.text
 
 
 @pytest.mark.parametrize(

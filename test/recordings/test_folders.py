@@ -100,14 +100,21 @@ def test_a_folder_without_odometry_or_poses_says_what_to_do(kitti_folder: Path, 
     assert "poses" in refused(kitti_folder, derive_odometry=True)
 
 
-def test_a_missing_kitti_frame_is_named(kitti_folder: Path) -> None:
+def test_missing_kitti_frames_are_named_and_left_out_up_to_a_share(
+    kitti_folder: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     assert "frame 8" in refused(kitti_folder, last=9)
     assert "frame 2" in refused(kitti_folder, first=2)
     assert "frame 1 " in refused(kitti_folder, last=1)
     assert "frame 20 " in refused(kitti_folder, first=20)
     (kitti_folder / "image_0/000005.png").unlink()
-    assert "frame 5" in refused(kitti_folder)
-    assert open_recording(kitti_folder, RecordingSettings(first=6)).frame_count == 2
+    stamps = [frame.stamp for frame in open_recording(kitti_folder).frames()]
+    np.testing.assert_allclose(stamps, [0.3, 0.4, 0.6, 0.7])
+    assert "1 of 5 frames are missing (first: 5)" in caplog.text
+    (kitti_folder / "image_0/000007.png").rename(kitti_folder / "image_0/9.png")
+    assert "frame 5 " in refused(kitti_folder)
+    (kitti_folder / "image_0/9.png").rename(kitti_folder / f"image_0/{10**20}.png")
+    assert "frame 5 " in refused(kitti_folder)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.95])

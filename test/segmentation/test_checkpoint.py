@@ -99,6 +99,7 @@ hostile_headers = pytest.mark.parametrize(
         {"label_count": 65536 * 1000},
         {"label_count": True},
         {"mean": [0.5, 0.5]},
+        {"mean": [10**22, 0.5, 0.5]},
         {"std": [0.2, 0.2, 0.0]},
         {"std": [0.2, 0.2, float("nan")]},
         {"label_names": ["one"]},
@@ -144,6 +145,16 @@ def test_wrong_tensors_are_refused(saved, tmp_path, tensors):
     path = rewrite(saved, tmp_path / "wrong.safetensors", None, **tensors)
     with pytest.raises(CheckpointError):
         load_checkpoint(path)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e4m3fn", "float64"])
+def test_statistics_of_another_type_are_refused_by_its_name(saved, tmp_path, dtype):
+    table = torch.zeros((K, K), dtype=getattr(torch, dtype))
+    path = rewrite(saved, tmp_path / "wrong.safetensors", None, statistics__log_ratio=table)
+    names = {"bfloat16": "BF16", "float8_e4m3fn": "F8_E4M3", "float64": "F64"}
+    for read in (read_label_statistics, load_checkpoint):
+        with pytest.raises(CheckpointError, match=f"tensor type: {names[dtype]}, not F16 or F32"):
+            read(path)
 
 
 def test_truncated_empty_and_missing_files_are_refused(saved, tmp_path):
