@@ -21,7 +21,7 @@ from fgsn_ros.correspondences.files import (
 )
 from fgsn_ros.correspondences.images import ImageCache
 from fgsn_ros.documents import MOST_YAML_CHARACTERS, parse_yaml
-from fgsn_ros.errors import TrainingError
+from fgsn_ros.errors import SettingsError, TrainingError
 from fgsn_ros.text_files import read_text
 
 _REQUIRED, _OPTIONAL = ("correspondences", "images"), ("train_list", "validation_list")
@@ -152,6 +152,8 @@ def _placed(name: str, source: Path) -> Path:
     try:
         path = source.parent / user_path(name)
         path.exists()
+    except SettingsError as error:
+        raise TrainingError(f"{source}: {error}") from error
     except OSError as error:  # longer than any
         raise TrainingError(
             f"{source} names the path {name}: {error.strerror}; correct it"

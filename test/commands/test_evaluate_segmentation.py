@@ -140,6 +140,9 @@ def test_what_cannot_be_compared_is_refused_in_one_line(
     (tmp_path / "classes.txt").write_text("car\n")
     assert "other classes than" in refused(labels, classes)
     (tmp_path / "classes.txt").unlink()
+    (tmp_path / "many.txt").write_text("road\n" * 5000)
+    line = refused(labels, classes, "--class-names", tmp_path / "many.txt")
+    assert "5000 classes are named; more than 4096" in line
     (tmp_path / "two.txt").write_text("road\nsky\n")
     line = refused(labels, classes, "--class-names", tmp_path / "two.txt")
     assert "labels up to 2, but 2 classes" in line

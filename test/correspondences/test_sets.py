@@ -113,9 +113,13 @@ def test_a_yaml_file_lists_several_sets(tmp_path, folder):
         ("- - corr\n", "give the paths"),
         ("- nowhere\n", "no folder"),
         ("{", "cannot read"),
+        ("2026-13-45", "give the paths"),
+        ("x0: &x0 [a]\nx1: &x1 [*x0, *x0]\nx1: 3", "cannot read"),
+        ("correspondences: ~nosuchuser/corr\nimages: corr\n", "~nosuchuser/corr: there is no home"),
+        (f"correspondences: {'a' * 300}\nimages: corr\n", "File name too long"),
         ("", "give the paths"),
     ],
-    ids=range(11),
+    ids=range(15),
 )
 def test_a_yaml_file_that_names_no_set_is_refused_in_one_line(tmp_path, text, message):
     (tmp_path / "corr").mkdir()

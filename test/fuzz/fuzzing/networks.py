@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from random import Random
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from fgsn_ros.segmentation.networks.published import is_published
 from fgsn_ros.segmentation.networks.start_weights import initial_network
 from fgsn_ros.segmentation.networks.weight_files import read_state_dict
 from fgsn_ros.segmentation.onnx_file import with_metadata
+from fgsn_ros.training.run_files import RunFiles
 from fuzzing import formats
 from fuzzing.oracle import Files
 
@@ -67,6 +69,12 @@ def read_weights(folder: Path) -> None:
     is_published(read_state_dict(folder / "weights.pth"))
 
 
+def resume_training(folder: Path) -> None:
+    """Read the state of a training run."""
+    settings: Any = SimpleNamespace(state=folder / "weights.pth")
+    RunFiles(settings, writes=False).restore()
+
+
 def start_from_weights(folder: Path) -> None:
     """Begin a network with other programs' weights."""
 
@@ -101,6 +109,7 @@ def weight_files() -> list[Files]:
     tensors = {"conv1.weight": torch.ones(2, 3, 3, 3), "bn1.weight": torch.ones(2)}
     contents: list[Any] = [tensors, {"state_dict": tensors, "epoch": 3}, {"model": tensors}]
     contents.append({f"module.{name}": tensor for name, tensor in tensors.items()})
+    contents.append({"iteration": 3, "best": 0.5, "network": tensors})
     return [{"weights.pth": _saved(content)} for content in contents]
 
 

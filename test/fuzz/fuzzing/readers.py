@@ -1,6 +1,7 @@
 """All that the package reads from outside, with valid inputs and the damages that suit them."""
 
 import contextlib
+import json
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -29,6 +30,7 @@ from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.recordings.recording import Recording, RecordingSettings
 from fgsn_ros.recordings.video import VideoWriter, open_video
 from fgsn_ros.segmentation.labels import LabelSet, read_label_set, write_label_set
+from fgsn_ros.training.scenes import read_scenes
 from fuzzing import formats, mutators, networks, pairs, recordings
 from fuzzing.oracle import Files, Reader, made
 
@@ -306,6 +308,58 @@ def command_defaults() -> list[Any]:
     return [cli._default(cli._settings(name), None) for name in _COMMANDS]
 
 
+@cache
+def command_lines() -> list[Files]:
+    """Words after `fgsn`, of commands that write nothing."""
+    lines = (
+        ["evaluate", "estimate.tum", "reference.tum", "--skip-s", "0.5"],
+        ["evaluate", "segmentation", "labels", "classes", "--ignore", "3", "--label-suffix", "_x"],
+        ["localize", "bag", "--config", "a.yaml", "--recording.first", "1", "--start.std-m", "2"],
+    )
+    return [{"line.json": json.dumps(line).encode()} for line in lines]
+
+
+def run_command(folder: Path) -> None:
+    """Run a command, as a shell would: without NUL in its words."""
+    try:
+        words = json.loads((folder / "line.json").read_bytes())
+    except (ValueError, RecursionError):
+        return
+    if isinstance(words, list) and all(
+        isinstance(word, str) and "\0" not in word for word in words
+    ):
+        with contextlib.suppress(SystemExit):  # of an unknown option
+            assert cli.main(words) in (0, 2)
+
+
+# ---- scenes
+
+
+@cache
+def scene_folders() -> list[Files]:
+    """Images with classes, listed as CamVid's and as a pair of folders."""
+    listed = {f"{split}.txt": f"/x/{split}/a.png /x/b.png\n".encode() for split in ("train", "val")}
+    camvid = {f"{split}{kind}/a.png": b"-" for split in ("train", "val") for kind in ("", "annot")}
+    pair = {f"{kind}/a.png": b"-" for kind in ("images", "labels")}
+    names = {"classes.txt": b"road\nsky\n", "train.txt": b"a\n", "val.txt": b"a.png\n"}
+    return [listed | camvid, pair | names]
+
+
+def each_text(mutate: formats.Mutator) -> Callable[[Random, Files, list[Files]], Files]:
+    """Damages one text of an input."""
+
+    def mutated(rng: Random, files: Files, seeds: list[Files]) -> Files:
+        name = rng.choice([name for name in files if name.endswith(".txt")])
+        return files | {name: mutate(rng, files[name], b"")}
+
+    return mutated
+
+
+def read_some_scenes(folder: Path) -> None:
+    """Find the images of a training set and their classes."""
+    read_scenes(folder)
+
+
 READERS = {
     reader.name: reader
     for reader in (
@@ -370,6 +424,13 @@ READERS = {
             "weights", networks.weight_files, networks.mutated_weights, networks.read_weights, 3
         ),
         Reader(
+            "training_state",
+            networks.weight_files,
+            networks.mutated_weights,
+            networks.resume_training,
+            1,
+        ),
+        Reader(
             "start_weights",
             networks.weight_files,
             networks.mutated_weights,
@@ -392,6 +453,8 @@ READERS = {
             pairs.read_lists,
             1,
         ),
+        Reader("scenes", scene_folders, each_text(mutators.mutated_text), read_some_scenes, 1),
+        Reader("command_line", command_lines, each_file(mutators.mutated_json), run_command, 0.3),
         Reader("settings", settings_files, each_file(mutators.mutated_yaml), read_settings, 2),
     )
 }
