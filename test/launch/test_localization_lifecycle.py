@@ -11,7 +11,7 @@ from robot import ERROR, ODOMETRY, WARN, Robot
 from world import World, node_of
 
 from fgsn_ros.geometry import poses
-from fgsn_ros.localization.initial_pose import InitialPose, load_pose, save_pose
+from fgsn_ros.localization.initial_pose import InitialPose, SavedPose, load_pose, save_pose
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.messages.types import make_header, stamp_of
 from fgsn_ros.nodes.ros_messages import ROS_TYPES, matrix_of
@@ -141,8 +141,8 @@ def test_the_last_pose_is_saved_and_the_next_node_starts_from_it(
     last = first.poses[-1]
     then, now = (ODOMETRY.at(stamp - first.base) for stamp in (stamp_of(last), first.time))
     carried_on = matrix_of(last.pose.pose) @ poses.invert(then) @ now
-    np.testing.assert_allclose(saved.T_map_base, carried_on, atol=1e-6)
-    assert 0.0 < saved.covariance[0, 0] < 0.25
+    np.testing.assert_allclose(saved.pose.T_map_base, carried_on, atol=1e-6)
+    assert 0.0 < saved.pose.covariance[0, 0] < 0.25
 
     second = Robot(ros, "next", node_of("next", world, saved_pose=str(file)))
     second.ticks = first.ticks
@@ -159,7 +159,7 @@ def test_saved_pose_that_cannot_be_used_is_said_and_left(
     if kind == "damaged":
         file.write_text('{"translation": [1, 2')
     else:
-        save_pose(file, InitialPose(np.eye(4), np.eye(6) * 0.01), "another map")
+        save_pose(file, SavedPose(InitialPose(np.eye(4), np.eye(6) * 0.01)), "another map")
     change(stranger, *UP)
     stranger.until_said("cannot read the saved pose" if kind == "damaged" else "of another map")
     stranger.ready(world).until_status("localization", ERROR, "no pose", stranger.tick)
