@@ -209,6 +209,7 @@ class LocalizationDiagnostics(_NodeDiagnostics):
         self._uncalibrated = uncalibrated
         self._reported = Counter()
         self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._times: dict[str, float] = {}
         self._estimates = self._estimates_reported = 0
 
     def detach(self) -> None:
@@ -262,15 +263,16 @@ class LocalizationDiagnostics(_NodeDiagnostics):
         return level, words
 
     def _times_ms(self, online: OnlineLocalizer) -> dict[str, float]:
-        """Mean time of each step an estimate, since the last report."""
+        """Mean time of each step an estimate, since the last report; else as reported then."""
         count = self._estimates - self._estimates_reported
         self._estimates_reported = self._estimates
         seconds = dict(online.seconds)
         if count == 0:
-            return {}
+            return self._times
         spent = {step: 1e3 * (seconds[step] - self._seconds[step]) / count for step in seconds}
         self._seconds = defaultdict(float, seconds)
-        return {**spent, "update": sum(spent.values())}
+        self._times = {**spent, "update": sum(spent.values())}
+        return self._times
 
     def _inputs(self, status: DiagnosticStatusWrapper) -> DiagnosticStatusWrapper:
         online = self._online
