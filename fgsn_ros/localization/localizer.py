@@ -360,8 +360,7 @@ class Localizer:
             until, doubt = min(start + STEP_S, end), None
             gap = self.odometry.gap_after(start)
             if gap is not None and gap.start <= start:
-                until = min(start + STEP_S, gap.end)
-                doubt = gap.doubt if until == gap.end else None
+                until, doubt = gap.end, gap.doubt  # at once: a clock that is set leaps by years
             elif gap is not None:
                 until = min(until, gap.start)
             yield until, doubt
