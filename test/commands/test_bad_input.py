@@ -175,7 +175,9 @@ def test_a_bag_that_lacks_something_or_holds_nonsense(
     assert all(word in line for word in words)
 
 
-def write_bag(path: Path, odometry: Write | None, image: Write | None, mounted: bool) -> None:
+def write_bag(
+    path: Path, odometry: Write | None, image: Write | None, mounted: bool, truth: bool = True
+) -> None:
     """A bag with one part written by another function, or not at all."""
     camera = Camera(96, 64, 80.0, 80.0, 47.5, 31.5)
     pixels = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
@@ -183,7 +185,8 @@ def write_bag(path: Path, odometry: Write | None, image: Write | None, mounted: 
         if mounted:
             writer.add_camera("camera", CameraMount(camera, T_BASE_OPTICAL, "camera_optical"))
         for stamp in np.arange(1000.0, 1001.0, 0.1):
-            writer.write_ground_truth(stamp, np.eye(4))
+            if truth:
+                writer.write_ground_truth(stamp, np.eye(4))
             if odometry:
                 odometry(writer, stamp)
             else:
@@ -250,11 +253,17 @@ def test_a_damaged_map(
     assert str(tmp_path / "map") in line
 
 
-def test_no_initial_pose(workplace: Any, kitti: Path, refused: Refused) -> None:
-    reference = kitti / "elsewhen.tum"
+def test_a_reference_of_another_time(workplace: Any, tmp_path: Path, refused: Refused) -> None:
+    reference = tmp_path / "elsewhen.tum"
     reference.write_text("5000 0 0 0 0 0 0 1\n5001 1 0 0 0 0 0 1\n")
     line = refused(*localize(workplace, workplace.bag), "--reference", reference)
-    assert "--start.pose" in line
+    assert "1000.000 to 1001.100 s" in line
+    assert "5000.000 to 5001.000 s" in line
+
+
+def test_no_initial_pose(workplace: Any, tmp_path: Path, refused: Refused) -> None:
+    write_bag(tmp_path / "untold", None, None, mounted=True, truth=False)
+    assert "--start.pose" in refused(*localize(workplace, tmp_path / "untold"))
 
 
 def test_an_output_below_a_file(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from geometry_msgs.msg import PoseWithCovarianceStamped
 from lifecycle_msgs.msg import Transition
-from robot import ERROR, ODOMETRY, WARN, Robot
+from robot import ERROR, ODOMETRY, OK, WARN, Robot
 from world import World, node_of
 
 from fgsn_ros.geometry import poses
@@ -133,6 +133,7 @@ def test_the_last_pose_is_saved_and_the_next_node_starts_from_it(
 ) -> None:
     first, file = robots["keeper"].ready(world), folder / "kept.json"
     first.start(10)
+    first.until_status("localization", OK, "tracking", lambda: first.drive(1))
     ros.until(file.exists, "the saved pose")
     ros.interrupt(first.process)
     assert ros.exit_code(first.process) == 0
