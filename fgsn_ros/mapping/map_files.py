@@ -271,10 +271,22 @@ def _read_on(descriptor: int, data: bytearray, size: int, offset: int) -> bytear
     return data
 
 
+def _mapped(path: Path) -> Any:
+    """A .npy file as NumPy maps it into memory; what is wrong with it raises almost anything."""
+    with path.open("rb") as file:
+        headers = np.lib.format
+        first = headers.read_magic(file) == (1, 0)
+        read = headers.read_array_header_1_0 if first else headers.read_array_header_2_0
+        shape, _, dtype = read(file)
+    if dtype.itemsize == 0 or min(shape, default=0) < 0:
+        raise ValueError("it claims values of no size")  # by which NumPy would divide, and crash
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
 def _read_array(path: Path) -> NDArray[Any]:
     """The array of a .npy file, of any shape; what is wrong with it raises almost anything."""
     open_file(path).close()
-    mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # for its header and size alone
+    mapped = _mapped(path)  # for its header and size alone
     values = np.fromfile(path, mapped.dtype, mapped.size, offset=mapped.offset)
     shaped: NDArray[Any] = values.reshape(
         mapped.shape, order="C" if mapped.flags.c_contiguous else "F"
@@ -291,7 +303,7 @@ def _mapped_array(path: Path, dtype: np.dtype[Any]) -> np.memmap[Any, Any]:
     try:
         open_file(path).close()
         with np.errstate(all="ignore"):
-            loaded: Any = np.load(path, mmap_mode="r", allow_pickle=False)
+            loaded: Any = _mapped(path)
     except FileNotFoundError as error:
         raise MapError(f"the map is damaged: {path} is missing; build it again") from error
     except Exception as error:  # np.load meets hostile headers with many kinds of exception

@@ -236,3 +236,13 @@ def test_a_map_is_read_without_pytorch_and_open3d():
     code = "import sys; from fgsn_ros.mapping import ground, map_files; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True)
     assert not {"torch", "open3d", "numba"}.intersection(done.stdout.split())
+
+
+@pytest.mark.parametrize("name", ["points", "tiles"])
+@pytest.mark.parametrize("kind", ["'|V0'", "'|S0'", "[]"])
+def test_a_header_of_values_without_a_size_is_refused(folder, name, kind):
+    header = f"{{'descr': {kind}, 'fortran_order': False, 'shape': (-1,)}}\n".encode()
+    start = np.lib.format.magic(1, 0) + len(header).to_bytes(2, "little")
+    (folder / f"{name}.npy").write_bytes(start + header + bytes(100))
+    with pytest.raises(MapError, match=rf"{name}\.npy cannot be read: it claims values of no size"):
+        load_map(folder)
