@@ -86,8 +86,7 @@ def test_what_counts_as_lost_changes_at_run_time(tuned: Robot) -> None:
     tuned.until_status("localization", ERROR, "lost: the labels do not fit the pose")
     assert tuned.value("localization", "lost") == "True"
     assert tuned.set_parameter("lost_std_m", 3.0).successful
-    tuned.drive(1)
-    tuned.until_status("localization", OK, "tracking")
+    tuned.until_status("localization", OK, "tracking", lambda: tuned.drive(1))
 
 
 @pytest.mark.parametrize(
