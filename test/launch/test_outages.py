@@ -36,17 +36,21 @@ def robots(ros: Any, world: World, saved: Path) -> dict[str, Robot]:
 
 
 def started(robot: Robot, world: World) -> Robot:
-    """After two seconds of driving, and tracking."""
+    """After some seconds of driving, and tracking."""
     robot.tell_time()
     robot.ready(world)
     robot.start(15)
-    tell(robot, "tracking")
+    drive_until_tracking(robot)
     assert robot.error_m() < 0.4
     return robot
 
 
 def tell(robot: Robot, status: str) -> None:
     robot.ros.until(lambda: robot.status == status, f"the status {status}", robot.tell_time)
+
+
+def drive_until_tracking(robot: Robot) -> None:
+    robot.ros.until(lambda: robot.status == "tracking", "tracking", lambda: robot.drive(1))
 
 
 def drive_on(robot: Robot, ticks: int) -> None:
@@ -59,7 +63,7 @@ def drive_on(robot: Robot, ticks: int) -> None:
         beyond = robot.error_m() > 3.0 * sigma and robot.status == "tracking"
         wrong = wrong + 1 if beyond else 0
         assert wrong < WRONG
-    tell(robot, "tracking")
+    drive_until_tracking(robot)
     assert robot.error_m() < 0.5
 
 
