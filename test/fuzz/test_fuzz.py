@@ -15,8 +15,8 @@ from fuzzing.readers import READERS
 from fgsn_ros.errors import FgsnError
 
 NAMES = sorted(READERS)
-GROUPS = [NAMES[start::3] for start in range(3)]
-COUNT = 900
+GROUPS = [NAMES[start::2] for start in range(2)]
+COUNT = 1200
 """Of each group."""
 
 

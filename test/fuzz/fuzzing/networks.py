@@ -23,7 +23,6 @@ from fgsn_ros.segmentation.networks.published import is_published
 from fgsn_ros.segmentation.networks.start_weights import initial_network
 from fgsn_ros.segmentation.networks.weight_files import read_state_dict
 from fgsn_ros.segmentation.onnx_file import with_metadata
-from fgsn_ros.training.run_files import RunFiles
 from fuzzing import formats
 from fuzzing.oracle import Files
 
@@ -69,8 +68,20 @@ def read_weights(folder: Path) -> None:
     is_published(read_state_dict(folder / "weights.pth"))
 
 
+@cache
+def training_states() -> list[Files]:
+    """The weights, and the state of a training run."""
+    # takes seconds: here once, not in each process that reads
+    from fgsn_ros.training import run_files  # noqa: F401
+
+    state = {"iteration": 3, "best": 0.5, "network": {"a": torch.ones(2)}}
+    return [*weight_files(), {"weights.pth": _saved(state)}]
+
+
 def resume_training(folder: Path) -> None:
     """Read the state of a training run."""
+    from fgsn_ros.training.run_files import RunFiles
+
     settings: Any = SimpleNamespace(state=folder / "weights.pth")
     RunFiles(settings, writes=False).restore()
 
@@ -109,7 +120,6 @@ def weight_files() -> list[Files]:
     tensors = {"conv1.weight": torch.ones(2, 3, 3, 3), "bn1.weight": torch.ones(2)}
     contents: list[Any] = [tensors, {"state_dict": tensors, "epoch": 3}, {"model": tensors}]
     contents.append({f"module.{name}": tensor for name, tensor in tensors.items()})
-    contents.append({"iteration": 3, "best": 0.5, "network": tensors})
     return [{"weights.pth": _saved(content)} for content in contents]
 
 

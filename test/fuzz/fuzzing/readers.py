@@ -425,7 +425,7 @@ READERS = {
         ),
         Reader(
             "training_state",
-            networks.weight_files,
+            networks.training_states,
             networks.mutated_weights,
             networks.resume_training,
             1,
