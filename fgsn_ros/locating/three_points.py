@@ -2,14 +2,15 @@
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from fgsn_ros.kernel_cache import kernel
 
 FloatArray = NDArray[np.float64]
 _POLISHINGS = 3
 _CUBIC_STEPS = 40
-_compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
+_compiled = kernel(nogil=True, error_model="numpy")
 
 
 @_compiled
