@@ -52,7 +52,7 @@ class Case:
         """The fault, from a time on."""
         labels = Span(start, start + self.labels_s) if self.labels_s else Span()
         odometry = Span(start, start + self.odometry_s) if self.odometry_s else Span()
-        return Faults(labels, odometry, self.reset)
+        return Faults(labels, odometry, self.reset and self.odometry_s > 0.0)
 
 
 CASES = (
