@@ -82,7 +82,13 @@ def test_a_tiff_of_huge_tiles_and_a_jpeg_of_many_scans_are_not_decoded(monkeypat
         decode(bytes(jpeg) + b"\xff\xda" * 100, cv2.IMREAD_COLOR)
 
 
-@pytest.mark.parametrize("suffix", [".gif", ".hdr", ".ras", ".pfm"])
+def test_a_gif_is_refused():
+    gif = b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\1\0\1\0\0\2\2D\1\0;"
+    with pytest.raises(RecordingError, match="no PNG, JPEG, BMP, WebP, TIFF or PNM"):
+        decode_image(gif, "x")
+
+
+@pytest.mark.parametrize("suffix", [".hdr", ".ras", ".pfm"])
 def test_other_formats_of_opencv_are_refused(suffix):
     pixels = np.zeros((HEIGHT, WIDTH, 3), np.float32 if suffix in (".hdr", ".pfm") else np.uint8)
     with pytest.raises(RecordingError, match="no PNG, JPEG, BMP, WebP, TIFF or PNM"):

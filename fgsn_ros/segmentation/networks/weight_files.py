@@ -11,7 +11,6 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -186,8 +185,10 @@ def _numbers_allowed() -> Iterator[None]:
     if allow is None:  # before PyTorch 2.5
         yield
         return
-    multiarray: Any = getattr(np, "_core", getattr(np, "core", None)).multiarray  # type: ignore[union-attr]
-    functions = [(multiarray.scalar, "scalar"), (multiarray._reconstruct, "_reconstruct")]
+    functions = [  # that make a pickled number and a pickled array again
+        (np.float64().__reduce__()[0], "scalar"),
+        (np.empty(0).__reduce__()[0], "_reconstruct"),
+    ]
     named = [
         (function, f"numpy.{core}.multiarray.{name}")
         for function, name in functions
