@@ -63,16 +63,17 @@ class Seen:
         status = [self.status[k] for k in kept]
         return Seen(stamps, metres, degrees, sigma, status, self.quality[kept])
 
-    def within_after(self, start: float, held_s: float = 1.0) -> float:
+    def within_after(self, start: float) -> float:
         """Seconds from `start` until the error stays within 0.5 m for a second; infinite: never."""
         after = self.between(start, np.inf)
-        near = after.error_m <= WITHIN_M
-        for k in np.flatnonzero(near):
-            following = (after.stamps >= after.stamps[k]) & (
-                after.stamps <= after.stamps[k] + held_s
-            )
-            if near[following].all():
-                return float(after.stamps[k] - start)
+        return after.first_held(after.error_m <= WITHIN_M) - start
+
+    def first_held(self, mask: np.ndarray, held_s: float = 1.0) -> float:
+        """When a mask (T,) is true for the first time for so long [s]; infinite: never."""
+        held = round(held_s / TICK_S) + 1
+        for k in np.flatnonzero(mask):
+            if mask[k : k + held].all():
+                return float(self.stamps[k])
         return np.inf
 
     @property
