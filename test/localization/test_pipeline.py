@@ -15,7 +15,7 @@ from fgsn_ros.localization.pipeline import localize
 from fgsn_ros.recordings.recording import Frame
 
 SETTINGS = LocalizerSettings(
-    particles=300, initial_particles=300, measurement=MeasurementSettings(points=500)
+    min_particles=300, max_particles=300, measurement=MeasurementSettings(points=500)
 )
 STD = 0.3, 0.02
 
