@@ -17,9 +17,10 @@ from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.localization.device import DeviceName, StepTimes, available, random_numbers, wait
 from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.localization.measurement import (
-    FrameLikelihood,
+    Grid,
     LabelMeasurement,
     MeasurementSettings,
+    PinholeGrid,
 )
 from fgsn_ros.localization.motion import MotionSettings, motion_model
 from fgsn_ros.localization.odometry_buffer import Doubt, Gap, OdometryBuffer
@@ -289,8 +290,17 @@ class Localizer:
     def reset(self) -> None:
         """Forget odometry and particles, as when time starts anew."""
         self.odometry.clear()
+        self.forget_pose()
+
+    def forget_pose(self) -> None:
+        """Drop the particles, and what was seen from them."""
         self._probe.forget()
         self._particles = None
+        self.odometry.needed_since = np.inf
+
+    def forget_views(self, before: float) -> None:
+        """Compare poses only by label maps from a stamp on [s]: the robot may have been carried."""
+        self._probe.forget_before(before)
 
     def warm_up(self) -> None:
         """Compile what weighs the particles, so that the first labels need not wait for it."""
@@ -339,14 +349,19 @@ class Localizer:
     def _unusable(self, stamp: float) -> str | None:
         if self._particles is None:
             return "no initial pose"
+        reason = self._uncovered(stamp)
+        if reason is None and not self._history.reaches(stamp):
+            return "before the initial pose"
+        return reason
+
+    def _uncovered(self, stamp: float) -> str | None:
+        """Why it is not known how the robot moved since a stamp."""
         if self.odometry.empty or stamp > self.odometry.last:
             return "ahead of odometry"
         if stamp < self.odometry.first:
             return "older than odometry"
         if self.odometry.gap_at(stamp) is not None:
             return "within a gap in odometry"
-        if not self._history.reaches(stamp):
-            return "before the initial pose"
         return None
 
     def _propagate(self, stamp: float) -> None:
@@ -432,7 +447,8 @@ class Localizer:
                 at_labels, _ = mean_and_covariance(poses_at(current), current.weights)
             match = likelihood.match(at_labels)
         with self._times.timed("probe"):
-            self._view(stamp, camera, likelihood)
+            if stamp >= self._stamp:  # one that came late has nothing new to say
+                self._view(stamp, camera, likelihood.pinhole, likelihood.grid)
         with self._times.timed("resample"):
             T = self._motion.poses(current.states)
             filtering = self._settings.filter
@@ -453,28 +469,50 @@ class Localizer:
             unlabelled_share=float((label_map.labels == UNLABELLED).mean()),
         )
 
-    def _view(self, stamp: float, camera: str, likelihood: FrameLikelihood) -> None:
-        """Keep a label map to compare poses by; one that came late has nothing new to say."""
-        if stamp < self._stamp:
-            return
+    def add_view(self, stamp: float, camera: str, label_map: LabelMap) -> bool:
+        """Take a label map to search by, without a pose; whether it can be used (see `skipped`).
+
+        Raises:
+            LocalizationError: the camera is unknown, or the label map does not fit it or the map.
+        """
+        self._measurement.require_camera(camera)
+        reason = self._uncovered(stamp)
+        if reason:
+            self.skipped[reason] += 1
+            return False
+        with self._times.timed("probe"):
+            self._view(stamp, camera, *self._measurement.seen(camera, label_map))
+        return True
+
+    def _view(self, stamp: float, camera: str, pinhole: PinholeGrid, grid: Grid) -> None:
+        """Keep a label map to compare poses by."""
         view = View(
             stamp,
             self.odometry.at(stamp),
             self._measurement.mounts[camera],
-            likelihood.pinhole,
-            likelihood.grid,
+            pinhole,
+            grid,
             self._settings.measurement.independent_points,
         )
         self.views += self._probe.add(view, self._settings.probe)
 
-    def compare(self) -> Comparison | None:
-        """The pose at `stamp` beside others on the map's roads; None if there are none."""
+    def compare(self, everywhere: bool = False) -> Comparison | None:
+        """The pose at `stamp` beside others on the map's roads; None if there are none.
+
+        `everywhere`: on all of them, else within reach.
+        """
         with self._times.timed("probe"):
             T_map_base, covariance = self.pose
             sigma = float(np.sqrt(covariance[0, 0] + covariance[1, 1]))
             apart = max(APART_M, APART_SIGMAS * sigma)
             T_odom_base = self.odometry.at(self._stamp)
-            return self._probe.compare(T_map_base, T_odom_base, apart, self._settings.reach_m)
+            reach = np.inf if everywhere else self._settings.reach_m
+            return self._probe.compare(T_map_base, T_odom_base, apart, reach)
+
+    def search(self, stamp: float) -> Comparison | None:
+        """Poses on all the map's roads beside each other, at a stamp within `odometry`."""
+        with self._times.timed("probe"):
+            return self._probe.compare(None, self.odometry.at(stamp), 0.0, np.inf)
 
     def _placed(self) -> tuple[Array, Array]:
         """As `particles`, where they are kept."""

@@ -356,6 +356,15 @@ class LabelMeasurement:
             known = ", ".join(sorted(self._mounts)) or "none"
             raise LocalizationError(f"labels of unknown camera '{camera}'; known: {known}")
 
+    def seen(self, camera: str, label_map: LabelMap) -> tuple[PinholeGrid, Grid]:
+        """A label map on its pinhole grid.
+
+        Raises:
+            LocalizationError: it does not fit the camera or the map.
+        """
+        pinhole = self._grid(self._mounts[camera].camera, label_map.stride)
+        return pinhole, pinhole.labels(label_map, self.table.label_count)
+
     def likelihood(
         self,
         camera: str,
@@ -377,8 +386,7 @@ class LabelMeasurement:
             LocalizationError: the label map does not fit the camera or the map.
         """
         mount = self._mounts[camera]
-        pinhole = self._grid(mount.camera, label_map.stride)
-        grid = pinhole.labels(label_map, self.table.label_count)
+        pinhole, grid = self.seen(camera, label_map)
         T_map_base, covariance = prediction
         T_map_camera = poses.compose(T_map_base, mount.T_base_camera)
         selected = self._selector.select(

@@ -43,6 +43,8 @@ class OnlineSettings:
     """Labels wait so long for their camera's mounting, by odometry's stamps [s], >= 0."""
     time_jump_s: float = 1.0
     """Odometry that goes back by more starts time anew; by less it is dropped [s], > 0."""
+    recover: bool = True
+    """Look for a robot whose pose labels contradict on the whole map, not only within reach."""
 
     def __post_init__(self) -> None:
         require(self.mounting_wait_s >= 0.0, "mounting_wait_s must be at least 0")
@@ -109,6 +111,7 @@ class OnlineLocalizer:
         self._saved: tuple[SavedPose, float | None] | None = None
         self._anchored_at = self._newest_labels = -np.inf
         self._compared_at, self._compared_views = -np.inf, 0
+        self._searching = False
         self._waiting: list[_Waiting] = []
         self._T_map_odom: Array | None = None
 
@@ -169,7 +172,7 @@ class OnlineLocalizer:
         Who has a clock that goes on without messages learns by it that none come.
         """
         if self._T_map_odom is None:
-            return TrackingStatus.NO_POSE
+            return TrackingStatus.SEARCHING if self._searching else TrackingStatus.NO_POSE
         silent = self.tracking.settings.silent_after_s
         if max(stamp, self._newest_labels) - self._localizer.odometry.last > silent:
             return TrackingStatus.NO_ODOMETRY
@@ -238,9 +241,19 @@ class OnlineLocalizer:
         known = saved.carried_on(stamp, odometry.at(stamp), now, settings.motion, settings.reach_m)
         self.initialize(known)
 
+    def search(self) -> None:
+        """Forget the pose, and look for the robot on the whole map.
+
+        There is no pose until the labels along some metres of driving fit one place, and no other.
+        """
+        self._saved = self._initial = self._T_map_odom = None
+        self._localizer.forget_pose()
+        self.tracking.restart()
+        self._searching = True
+
     def initialize(self, initial: InitialPose) -> None:
         """Start from a pose, now or when odometry comes."""
-        self._saved = None
+        self._saved, self._searching = None, False
         odometry = self._localizer.odometry
         stamp = odometry.last if initial.stamp is None else initial.stamp
         if odometry.empty or 0.0 < stamp - odometry.last <= self.online_settings.time_jump_s:
@@ -292,7 +305,7 @@ class OnlineLocalizer:
 
     def add_labels(self, stamp: float, camera: str, label_map: LabelMap) -> list[Estimate]:
         """Add a label map; estimates that it, or one that waited, gave."""
-        if not self.initialized and self._initial is None:
+        if not self.initialized and self._initial is None and not self._searching:
             self.counts["labels without an initial pose"] += 1
             return []
         self._newest_labels = max(self._newest_labels, stamp)
@@ -305,7 +318,7 @@ class OnlineLocalizer:
 
     def _weigh_ready(self) -> list[Estimate]:
         """Weigh what odometry covers, oldest first."""
-        if not self.initialized:
+        if not (self.initialized or self._searching):
             return []
         estimates = []
         newest = self._localizer.odometry.last
@@ -329,6 +342,9 @@ class OnlineLocalizer:
 
     def _weigh(self, labels: _Waiting) -> list[Estimate]:
         try:
+            if self._searching:
+                self._look(labels)
+                return []
             estimate = self._localizer.add_labels(labels.stamp, labels.camera, labels.label_map)
         except LocalizationError as error:
             self._refuse(error)
@@ -345,16 +361,37 @@ class OnlineLocalizer:
         self._judge(estimate)
         return [estimate]
 
+    def _look(self, labels: _Waiting) -> None:
+        """Look for the robot on the whole map, at each new view."""
+        if not self._localizer.add_view(labels.stamp, labels.camera, labels.label_map):
+            return
+        if not self._is_new_view():
+            return
+        self._compared_at, self._compared_views = labels.stamp, self._localizer.views
+        comparison = self._localizer.search(labels.stamp)
+        if self.tracking.search(comparison, self.settings.probe) and comparison is not None:
+            self.counts["found on the map"] += 1
+            x, y = comparison.T_map_other[:2, 3]
+            _log.info("at %.3f s the robot is found at (%.1f, %.1f) m", labels.stamp, x, y)
+            self.initialize(InitialPose.around(comparison.T_map_other, *FOUND_STD, labels.stamp))
+
+    def _is_new_view(self) -> bool:
+        """Whether poses were not compared by the newest view, or not with all others."""
+        comparison = self.tracking.comparison
+        incomplete = comparison is not None and not comparison.complete
+        return self._localizer.views > self._compared_views or incomplete
+
     def _judge(self, estimate: Estimate) -> None:
         """Compare the pose with others, at each new view until it is confirmed, then at times."""
         settings, tracking = self.settings.probe, self.tracking
+        if tracking.astray_since is not None:
+            self._localizer.forget_views(tracking.astray_since)
         passed = estimate.stamp - self._compared_at
-        incomplete = tracking.comparison is not None and not tracking.comparison.complete
-        new = self._localizer.views > self._compared_views or incomplete
-        if not new or (tracking.settled and passed < settings.period_s):
+        if not self._is_new_view() or (tracking.settled and passed < settings.period_s):
             return
         self._compared_at, self._compared_views = estimate.stamp, self._localizer.views
-        comparison = self._localizer.compare()
+        everywhere = self.online_settings.recover and not tracking.settled
+        comparison = self._localizer.compare(everywhere)
         if tracking.compare(estimate, comparison, settings) and comparison is not None:
             self._go_on_at(comparison.T_map_other, estimate)
 
@@ -384,10 +421,10 @@ class OnlineLocalizer:
         self._T_map_odom = None
         self._anchored_at = self._newest_labels = -np.inf
         self._initial = self.home
+        goes_on = "starting from the initial pose" if self.home else "give an initial pose"
+        if self.home is None and (self._searching or self.online_settings.recover):
+            self.search()
+            goes_on = "looking for the robot on the whole map"
         self.counts["time jumps"] += 1
-        _log.warning(
-            "time went back from %.3f s to %.3f s: buffers are reset; %s",
-            last,
-            stamp,
-            "starting from the initial pose" if self.home else "give an initial pose",
-        )
+        text = f"time went back from {last:.3f} s to {stamp:.3f} s: buffers are reset; {goes_on}"
+        _log.warning("%s", text)

@@ -2,7 +2,8 @@
 
 A particle filter judges a pose only beside those that its particles hold. Here the last label maps
 are weighed at poses all along the key frames, some metres apart, by the same label statistics: at
-a right pose the others fit clearly worse; at a wrong one another fits better, and is found.
+a right pose the others fit clearly worse; at a wrong one another fits better, and is found. Without
+a pose, all the map's roads are searched so: each place is a hypothesis, and driving decides.
 """
 
 from dataclasses import dataclass, replace
@@ -35,6 +36,8 @@ _COVERED = 100.0
 """Parts of an image that count as its independent points."""
 _NEW_PLACES = 64
 """Places whose points are chosen at once, the nearest first: the others wait for the next time."""
+_KEPT_PLACES = 5_000
+"""The points of so many are kept, even where they are out of reach."""
 _REQUERY_M = 20.0
 _RADIUS_M = 40.0
 """Points further from a place are not used."""
@@ -103,7 +106,7 @@ class Comparison:
     """A pose beside the others on the map's roads; scores are log-likelihoods [nat]."""
 
     own: float
-    """Of the pose itself."""
+    """Of the pose itself; minus infinity if there is none."""
     other: float
     """Of the best one that is another."""
     T_map_other: Array
@@ -113,7 +116,8 @@ class Comparison:
     views: int
     """Label maps that they were compared by."""
     complete: bool
-    """Whether all the others were there: points are chosen for some places at a time."""
+    """Whether all the others were there, else nothing is known yet: points are chosen for some
+    places at a time."""
 
     @property
     def lead(self) -> float:
@@ -144,6 +148,14 @@ class Probe:
         """Drop the views, as when the motion between them and now is not known."""
         self._views, self._evidence = [], []
 
+    def forget_before(self, stamp: float) -> None:
+        """Drop the views before a stamp [s], as when the robot may have been carried since."""
+        self._keep([k for k, view in enumerate(self._views) if view.stamp >= stamp])
+
+    def _keep(self, kept: list[int]) -> None:
+        self._views = [self._views[k] for k in kept]
+        self._evidence = [self._evidence[k] for k in kept]
+
     def add(self, view: View, settings: ProbeSettings) -> bool:
         """Keep a view if the robot has moved since the last one, or a camera is another's."""
         for before in reversed(self._views):
@@ -159,41 +171,45 @@ class Probe:
             k
             for k, before in enumerate(self._views)
             if np.linalg.norm((view.T_odom_base - before.T_odom_base)[:3, 3]) <= reach
-        ][-settings.views :]
-        self._views = [self._views[k] for k in kept]
-        self._evidence = [self._evidence[k] for k in kept]
+        ]
+        self._keep(kept[-settings.views :])
         return True
 
     def compare(
-        self, T_map_base: Array, T_odom_base: Array, apart_m: float, reach_m: float
+        self, T_map_base: Array | None, T_odom_base: Array, apart_m: float, reach_m: float
     ) -> Comparison | None:
         """A pose beside others up to `reach_m` [m] from it; None if nothing can be compared.
 
         Args:
-            T_map_base: (4, 4) the pose.
+            T_map_base: (4, 4) the pose. None: it is not known, all others are compared.
             T_odom_base: (4, 4) odometry at its time.
             apart_m: Poses that are nearer to it are no others [m].
-            reach_m: How far to look [m].
+            reach_m: How far to look [m]; infinite: on the whole map.
         """
         if not self._views:
             return None
+        around = poses.identity() if T_map_base is None else T_map_base
         T_now_then = [
             poses.compose(poses.invert(T_odom_base), view.T_odom_base) for view in self._views
         ]
-        near, complete = self._places.choose(T_map_base, reach_m, self._views)
+        near, complete = self._places.choose(around, reach_m, self._views)
         if len(near) == 0:
             return None
-        # As closely as the best of the others, or it would be at a disadvantage.
-        own = float(self._closely(T_map_base[None], T_now_then)[1].max())
+        if not complete:
+            return Comparison(0.0, 0.0, around, 0.0, len(self._views), complete=False)
         others, scores = self._closely(near, T_now_then)
-        elsewhere = _apart(others, T_map_base, apart_m)
+        own, elsewhere = -np.inf, np.ones(len(others), bool)
+        if T_map_base is not None:
+            # As closely as the best of the others, or it would be at a disadvantage.
+            own = float(self._closely(T_map_base[None], T_now_then)[1].max())
+            elsewhere = _apart(others, T_map_base, apart_m)
         if not elsewhere.any():
             return None
         first = int(np.argmax(np.where(elsewhere, scores, -np.inf)))
         rest = elsewhere & _apart(others, others[first], _APART_M)
         third = float(scores[rest].max()) if rest.any() else -np.inf
         return Comparison(
-            own, float(scores[first]), others[first], third, len(self._views), complete
+            own, float(scores[first]), others[first], third, len(self._views), complete=True
         )
 
     def _closely(self, T: Array, T_now_then: list[Array]) -> tuple[Array, Array]:
@@ -296,7 +312,7 @@ class _Places:
         if (
             before is None
             or before[1] != reach_m
-            or np.linalg.norm(position - before[0]) > _REQUERY_M
+            or (np.isfinite(reach_m) and np.linalg.norm(position - before[0]) > _REQUERY_M)
         ):
             self._read(position, reach_m)
         keys = list(self._poses)
@@ -317,8 +333,11 @@ class _Places:
 
     def _read(self, position: Array, reach_m: float) -> None:
         """Places around a position, one for each cell and heading that the key frames have."""
-        reach = reach_m + _REQUERY_M
-        T = self._map.keyframes_within(position - reach, position + reach)
+        if np.isinf(reach_m):
+            T = self._map.keyframe_poses
+        else:
+            reach = reach_m + _REQUERY_M
+            T = self._map.keyframes_within(position - reach, position + reach)
         cells = np.floor(T[:, :2, 3] / _CELL_M)
         turns = np.arctan2(T[:, 1, 0], T[:, 0, 0]) / (2.0 * np.pi)
         heading = np.mod(np.round(turns * _HEADINGS), _HEADINGS)
@@ -327,7 +346,8 @@ class _Places:
         self._poses = {
             (int(x), int(y), int(h)): T[k] for (x, y, h), k in zip(unique, first, strict=True)
         }
-        self._selected = {key: s for key, s in self._selected.items() if key[1] in self._poses}
+        if len(self._selected) > _KEPT_PLACES:
+            self._selected = {key: s for key, s in self._selected.items() if key[1] in self._poses}
         self._seen = {}
         self._read_for = position.copy(), reach_m
 

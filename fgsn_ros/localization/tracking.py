@@ -22,6 +22,8 @@ class TrackingStatus(str, Enum):
 
     NO_POSE = "no pose"
     """No initial pose was given, or time started anew."""
+    SEARCHING = "searching"
+    """There is no pose: the robot is looked for on the whole map."""
     CONVERGING = "converging"
     """There is a pose that labels have not confirmed yet, or must confirm again."""
     TRACKING = "tracking"
@@ -109,6 +111,15 @@ class Tracking:
         self.lost = estimate.stamp - since > self.settings.lost_after_s
 
     @property
+    def astray_since(self) -> float | None:
+        """When an estimate was good for the last time [s], if that is long ago; else None.
+
+        The robot may have been carried away then.
+        """
+        long_ago = self._stamp - self._good_at > self.settings.lost_after_s
+        return self._good_at if long_ago else None
+
+    @property
     def settled(self) -> bool:
         """Whether the pose is confirmed, and the last comparison was for it too."""
         return self.confirmed and self._beaten == 0
@@ -141,6 +152,15 @@ class Tracking:
         if found or self._beaten >= _INFERIOR:
             self.confirmed = False
         return found
+
+    def search(self, comparison: Comparison | None, settings: ProbeSettings) -> bool:
+        """Take a comparison of all poses on the map into account; whether the best is right."""
+        self.comparison = comparison
+        if comparison is None or not comparison.complete:
+            return False
+        enough = comparison.views >= settings.least_views
+        self._found = self._found + 1 if enough and comparison.other_lead >= settings.lead else 0
+        return self._found >= _FOUND
 
     def _judge_inferior(self, estimate: Estimate, inferior: bool) -> None:
         """Keep since when others fit better."""

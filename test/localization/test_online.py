@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -159,13 +160,18 @@ def test_time_that_starts_anew_resets_the_buffers_and_goes_home(drive, caplog):
     assert errors(drive, estimates)[-5:].max() < 0.4
 
 
-def test_without_a_pose_to_go_home_to_it_waits_for_one(drive):
-    online = online_localizer(drive)
+@pytest.mark.parametrize(
+    ("recover", "status"),
+    [(False, TrackingStatus.NO_POSE), (True, TrackingStatus.SEARCHING)],
+)
+def test_without_a_pose_to_go_home_to_it_searches_or_waits_for_one(drive, recover, status):
+    online = online_localizer(drive, settings=OnlineSettings(recover=recover))
     online.initialize(home(drive))
     play(online, messages(drive, 1.0))
-    assert play(online, messages(drive, 1.0, shift=-50.0)) == []
+    assert play(online, messages(drive, 0.3, shift=-50.0)) == []
     assert online.T_map_odom is None
     assert not online.initialized
+    assert online.status == status
 
 
 @pytest.mark.parametrize("shift", [1000.0, 1.8e9], ids=["a pause", "a clock that is set"])
@@ -445,6 +451,51 @@ def test_a_wrong_pose_is_not_tracked_and_is_found(drive, caplog):
     assert "localizing from there" in caplog.text
     assert errors(drive, estimates)[-5:].max() < 0.4
     assert online.status == TrackingStatus.TRACKING
+
+
+def test_a_robot_without_a_pose_is_found_on_the_map(drive):
+    online = online_localizer(drive)
+    online.search()
+    assert online.status == TrackingStatus.SEARCHING
+    estimates = []
+    for message in messages(drive, 5.5):
+        estimates += play(online, [message])
+        assert (online.pose_now is None) == (online.status == TrackingStatus.SEARCHING)
+    assert online.counts["found on the map"] == 1
+    assert online.counts["found elsewhere"] == 0
+    assert errors(drive, estimates).max() < 1.0
+    assert errors(drive, estimates)[-5:].max() < 0.4
+    assert online.status == TrackingStatus.TRACKING
+
+
+def test_a_robot_that_stands_is_not_found_by_one_view(drive):
+    online = online_localizer(drive)
+    online.search()
+    play(online, [(t, 0, t, drive.odometry.poses[0]) for t in drive.odometry.stamps[:200]])
+    for stamp in drive.stamps[:10]:
+        assert online.add_labels(stamp, "camera", drive.label_maps[0]) == []
+    assert online.status == TrackingStatus.SEARCHING
+
+
+def test_a_pose_given_ends_the_search(drive):
+    online = online_localizer(drive)
+    online.search()
+    online.initialize(home(drive))
+    estimates = play(online, messages(drive, 1.0))
+    assert errors(drive, estimates).max() < 1.0
+
+
+def test_labels_that_fit_nowhere_are_not_found_on_the_map(drive):
+    rng = np.random.default_rng(0)
+    online = online_localizer(drive)
+    online.search()
+    for _, is_labels, stamp, content in messages(drive, 5.5):
+        if is_labels:
+            other = rng.permutation(content.label_count).astype(np.uint16)
+            online.add_labels(stamp, "camera", replace(content, labels=other[content.labels]))
+        else:
+            online.add_odometry(stamp, content)
+    assert online.status == TrackingStatus.SEARCHING
 
 
 def test_a_right_pose_is_never_moved_elsewhere(drive):
