@@ -1,7 +1,7 @@
 """The localizer: odometry and label maps in, pose estimates out; a node and a replay run it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -240,8 +240,8 @@ class Localizer:
         current, stamp = self._require_particles(), self._stamp
         draws = random_numbers(self._device, np.random.default_rng([self._settings.random_seed, 1]))
         certain = states = current.states
-        for end, doubt in self._steps(stamp, self.odometry.last):
-            moved = self._moved(stamp, end)
+        for end, doubt in self.odometry.steps(stamp, self.odometry.last, STEP_S):
+            moved = self.odometry.motion(stamp, end)
             certain = self._motion.displace(certain, moved)
             states = self._motion.propagate(states, moved, draws)
             if doubt is not None:
@@ -325,7 +325,7 @@ class Localizer:
         if self._particles is not None:
             # Before labels would be too late the particles wait for them; then they move on.
             latest = stamp - self._settings.odometry_memory_s
-            for end, doubt in self._steps(self._stamp, stamp):
+            for end, doubt in self.odometry.steps(self._stamp, stamp, STEP_S):
                 if end > latest:
                     break
                 self._step(end, doubt)
@@ -349,46 +349,20 @@ class Localizer:
     def _unusable(self, stamp: float) -> str | None:
         if self._particles is None:
             return "no initial pose"
-        reason = self._uncovered(stamp)
+        reason = self.odometry.unknown_since(stamp)
         if reason is None and not self._history.reaches(stamp):
             return "before the initial pose"
         return reason
 
-    def _uncovered(self, stamp: float) -> str | None:
-        """Why it is not known how the robot moved since a stamp."""
-        if self.odometry.empty or stamp > self.odometry.last:
-            return "ahead of odometry"
-        if stamp < self.odometry.first:
-            return "older than odometry"
-        if self.odometry.gap_at(stamp) is not None:
-            return "within a gap in odometry"
-        return None
-
     def _propagate(self, stamp: float) -> None:
         """Move the particles to a stamp, if it is newer than theirs."""
-        for end, doubt in self._steps(self._stamp, stamp):
+        for end, doubt in self.odometry.steps(self._stamp, stamp, STEP_S):
             self._step(end, doubt)
-
-    def _steps(self, start: float, end: float) -> Iterator[tuple[float, Doubt | None]]:
-        """Stamps that the particles are moved to in turn, and what may have happened until then.
-
-        They depend on the start and on odometry alone, not on when labels come: a replay takes the
-        very same.
-        """
-        while start < end:
-            until, doubt = min(start + STEP_S, end), None
-            gap = self.odometry.gap_after(start)
-            if gap is not None and gap.start <= start:
-                until, doubt = gap.end, gap.doubt  # at once: a clock that is set leaps by years
-            elif gap is not None:
-                until = min(until, gap.start)
-            yield until, doubt
-            start = until
 
     def _step(self, stamp: float, doubt: Doubt | None) -> None:
         """Move the particles to a stamp by odometry, and where the robot may be beside."""
         current = self._require_particles()
-        moved = self._moved(self._stamp, stamp)
+        moved = self.odometry.motion(self._stamp, stamp)
         count = self._size.most if doubt is not None else self._size.needed(*self._placed())
         if count > len(current.states) or doubt is not None:
             # Copies part by the noise of their ways.
@@ -406,16 +380,11 @@ class Localizer:
         self._particles = current.begun(states)
         self._stamp = self.odometry.needed_since = stamp
 
-    def _moved(self, start: float, end: float) -> Array:
-        """Odometry's motion between two stamps; before the first odometry the robot stood still."""
-        since = self.odometry.at(max(start, self.odometry.first))
-        return poses.compose(poses.invert(since), self.odometry.at(end))
-
     def _poses_at(self, stamp: float) -> Callable[[ParticleSet], Array]:
         """Where particles that descend from those of now were, or are, at a stamp (N, 4, 4)."""
         if stamp >= self._stamp:
             return lambda particles: self._motion.poses(particles.states)
-        T_now_then = self._history.back_to(stamp, self._moved)
+        T_now_then = self._history.back_to(stamp, self.odometry.motion)
         return lambda particles: poses.compose(
             self._motion.poses(particles.states), T_now_then[particles.ancestors]
         )
@@ -476,7 +445,7 @@ class Localizer:
             LocalizationError: the camera is unknown, or the label map does not fit it or the map.
         """
         self._measurement.require_camera(camera)
-        reason = self._uncovered(stamp)
+        reason = self.odometry.unknown_since(stamp)
         if reason:
             self.skipped[reason] += 1
             return False
