@@ -188,7 +188,8 @@ class OnlineLocalizer:
         if self._T_map_odom is None or span is None:
             return None
         T_map_base = poses.compose(self._T_map_odom, self.T_odom_base(span[1]))
-        return InitialPose(T_map_base, self._localizer.predicted[1], span[1])
+        covariance = self._localizer.predicted[1] + self._disagreement
+        return InitialPose(T_map_base, covariance, span[1])
 
     def pose_to_save(self, now: float) -> SavedPose | None:
         """The pose to come back to after a restart, at a time of day [s since 1970].
@@ -358,8 +359,16 @@ class OnlineLocalizer:
             self.counts["late labels"] += 1
         self.tracking.add(estimate)
         self._anchor(estimate.stamp, estimate.T_map_base)
-        self._judge(estimate)
-        return [estimate]
+        if self._judge(estimate):
+            return []
+        covariance = estimate.covariance + self._disagreement
+        return [dataclasses.replace(estimate, covariance=covariance)]
+
+    @property
+    def _disagreement(self) -> Array:
+        """(6, 6) What is added to the pose's covariance while another one may be right."""
+        comparison = self.tracking.comparison
+        return np.zeros((6, 6)) if comparison is None else comparison.spread
 
     def _look(self, labels: _Waiting) -> None:
         """Look for the robot on the whole map, at each new view."""
@@ -381,19 +390,24 @@ class OnlineLocalizer:
         incomplete = comparison is not None and not comparison.complete
         return self._localizer.views > self._compared_views or incomplete
 
-    def _judge(self, estimate: Estimate) -> None:
-        """Compare the pose with others, at each new view until it is confirmed, then at times."""
+    def _judge(self, estimate: Estimate) -> bool:
+        """Compare the pose with others, at each new view until it is confirmed, then at times.
+
+        Whether the robot is elsewhere: then the estimate is of no use.
+        """
         settings, tracking = self.settings.probe, self.tracking
         if tracking.astray_since is not None:
             self._localizer.forget_views(tracking.astray_since)
         passed = estimate.stamp - self._compared_at
         if not self._is_new_view() or (tracking.settled and passed < settings.period_s):
-            return
+            return False
         self._compared_at, self._compared_views = estimate.stamp, self._localizer.views
         everywhere = self.online_settings.recover and not tracking.settled
         comparison = self._localizer.compare(everywhere)
-        if tracking.compare(estimate, comparison, settings) and comparison is not None:
-            self._go_on_at(comparison.T_map_other, estimate)
+        if not tracking.compare(estimate, comparison, settings) or comparison is None:
+            return False
+        self._go_on_at(comparison.T_map_other, estimate)
+        return True
 
     def _go_on_at(self, T_map_base: Array, estimate: Estimate) -> None:
         """Start where the labels say that the robot is."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 from scipy.spatial import cKDTree
+from scipy.special import expit
 
 from fgsn_ros.config import require
 from fgsn_ros.geometry import poses
@@ -115,7 +116,9 @@ class Comparison:
     """Of the best one that is neither."""
     views: int
     """Label maps that they were compared by."""
-    complete: bool
+    T_map_own: Array | None = None
+    """(4, 4) the pose itself; None if there is none."""
+    complete: bool = True
     """Whether all the others were there, else nothing is known yet: points are chosen for some
     places at a time."""
 
@@ -123,6 +126,24 @@ class Comparison:
     def lead(self) -> float:
         """How much the labels prefer the pose itself to all others [nat]."""
         return self.own - self.other
+
+    @property
+    def share_of_other(self) -> float:
+        """Probability that the robot is at the best other pose, of these two [0, 1]."""
+        return float(expit(-self.lead)) if self.complete else 0.0
+
+    @property
+    def spread(self) -> Array:
+        """(6, 6) What the best other pose adds to the covariance, as it may be the right one.
+
+        In the map's axes, x y z roll pitch yaw [m, rad].
+        """
+        offset = np.zeros(6)
+        if self.T_map_own is not None and self.complete:
+            offset[:2] = (self.T_map_other - self.T_map_own)[:2, 3]
+            turn = poses.compose(poses.invert(self.T_map_own), self.T_map_other)
+            offset[5] = np.arctan2(turn[1, 0], turn[0, 0])
+        return self.share_of_other * np.outer(offset, offset)
 
     @property
     def other_lead(self) -> float:
@@ -208,9 +229,8 @@ class Probe:
         first = int(np.argmax(np.where(elsewhere, scores, -np.inf)))
         rest = elsewhere & _apart(others, others[first], _APART_M)
         third = float(scores[rest].max()) if rest.any() else -np.inf
-        return Comparison(
-            own, float(scores[first]), others[first], third, len(self._views), complete=True
-        )
+        other = float(scores[first])
+        return Comparison(own, other, others[first], third, len(self._views), T_map_base)
 
     def _closely(self, T: Array, T_now_then: list[Array]) -> tuple[Array, Array]:
         """Poses (N, 4, 4) and others around the best of them, with their log-likelihoods."""

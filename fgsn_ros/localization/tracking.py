@@ -62,11 +62,12 @@ class TrackingSettings:
 class Tracking:
     """Follows the estimates: whether the robot still knows where it is.
 
-    The quality is the `match_quality` of the estimates, clipped to [0, 1] (0 where no map point is
+    The `match_quality` is that of the estimates, clipped to [0, 1] (0 where no map point is
     visible) and smoothed over time: 0 if the labels fit the pose no better than by chance, 1 if as
     well as held-out correspondences promise. It tells that labels and map agree, not that the pose
     is right: on the next street they may agree as well. That is told by comparisons with other
-    poses (see `probing`), which confirm a pose, or say where the robot is instead.
+    poses (see `probing`), which confirm a pose, or say where the robot is instead. The `quality` is
+    that of the match times the probability that the robot is not where another pose fits best.
     """
 
     def __init__(self, settings: TrackingSettings) -> None:
@@ -75,8 +76,8 @@ class Tracking:
 
     def restart(self) -> None:
         """Forget, as after an initial pose."""
-        self.quality: float | None = None
-        """In [0, 1]; None before the first estimate."""
+        self.match_quality: float | None = None
+        """How well the labels fit the pose, in [0, 1]; None before the first estimate."""
         self.lost = False
         """Whether no estimate was good, or others fitted better, for `lost_after_s`."""
         self.comparison: Comparison | None = None
@@ -94,14 +95,14 @@ class Tracking:
     def add(self, estimate: Estimate) -> None:
         """Take an estimate into account."""
         now = float(np.clip(np.nan_to_num(estimate.match_quality), 0.0, 1.0))
-        if self.quality is None:
-            self.quality, self._good_at = now, estimate.stamp
+        if self.match_quality is None:
+            self.match_quality, self._good_at = now, estimate.stamp
         else:
             passed = max(estimate.stamp - self._stamp, 0.0)
             if passed > self.settings.silent_after_s:
                 self.doubt()
             kept = float(np.exp(-passed / self.settings.quality_time_s))
-            self.quality = kept * self.quality + (1.0 - kept) * now
+            self.match_quality = kept * self.match_quality + (1.0 - kept) * now
         self._stamp = estimate.stamp
         if self._is_good(estimate):
             self._good_at = estimate.stamp
@@ -109,6 +110,13 @@ class Tracking:
         if self._inferior_since is not None and not self.confirmed:
             since = min(since, self._inferior_since)
         self.lost = estimate.stamp - since > self.settings.lost_after_s
+
+    @property
+    def quality(self) -> float | None:
+        """In [0, 1]; None before the first estimate."""
+        if self.match_quality is None or self.comparison is None:
+            return self.match_quality
+        return self.match_quality * (1.0 - self.comparison.share_of_other)
 
     @property
     def astray_since(self) -> float | None:
@@ -170,13 +178,15 @@ class Tracking:
             self._inferior_since = estimate.stamp
 
     def _is_good(self, estimate: Estimate) -> bool:
-        assert self.quality is not None  # an estimate was added
+        assert self.match_quality is not None  # an estimate was added
         spread = float(np.sqrt(estimate.covariance[0, 0] + estimate.covariance[1, 1]))
-        return self.quality >= self.settings.lost_quality and spread <= self.settings.lost_std_m
+        return (
+            self.match_quality >= self.settings.lost_quality and spread <= self.settings.lost_std_m
+        )
 
     def status_at(self, stamp: float) -> TrackingStatus:
         """The status of a pose at a time [s], from its estimates until then."""
-        if self.quality is not None and stamp - self._stamp > self.settings.silent_after_s:
+        if self.match_quality is not None and stamp - self._stamp > self.settings.silent_after_s:
             return TrackingStatus.NO_LABELS
         if self.lost:
             return TrackingStatus.LOST
