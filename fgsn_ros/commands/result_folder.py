@@ -65,7 +65,8 @@ class Localization:
         found = run.trajectory
         begin, stamp = found.poses[0], float(found.stamps[0])
         if initial is not None:
-            begin, stamp = initial.T_map_base, initial.stamp or stamp
+            begin = initial.T_map_base
+            stamp = stamp if initial.stamp is None else initial.stamp
         reckoned = dead_reckoning(require_odometry(self.recording), begin, found.stamps, stamp)
         metrics = write_report(
             folder, run.trajectory, self.reference, reckoned, self._facts(run), skip_s

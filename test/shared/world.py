@@ -17,6 +17,7 @@ FAST = {
     "min_particles": 400,
     "max_particles": 1200,
     "measurement.points": 800,
+    "recover": False,  # tests that are not of it tell the robot where it is
     "diagnostic_updater.period": 0.2,
 }
 
