@@ -24,6 +24,7 @@ from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.pipeline import require_log_ratio
 from fgsn_ros.mapping.builder import MapSettings, write_map
+from fgsn_ros.mapping.feature_builder import LocalFeatureSettings
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.recordings.recording import Frame
@@ -56,7 +57,9 @@ class LabelledDrives:
     """their images per second"""
     threads: int = 0
     """threads for rendering, 0: all cores"""
-    map: MapSettings = field(default_factory=MapSettings)
+    map: MapSettings = field(
+        default_factory=lambda: MapSettings(local_features=LocalFeatureSettings(kind="none"))
+    )
 
     def __post_init__(self) -> None:
         """Check the ranges."""

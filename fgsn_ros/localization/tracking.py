@@ -13,6 +13,8 @@ _WON = 2
 """Comparisons in a row that confirm a pose."""
 _FOUND, _FOUND_CONFIRMED = 2, 3
 """Comparisons in a row that find the robot elsewhere; the more if the pose was confirmed."""
+_USUAL_TIMES = 10.0
+"""The usual quality is smoothed over so many time constants of the quality."""
 _INFERIOR = 3
 """Comparisons in a row that end a confirmation, as others fitted better."""
 
@@ -46,6 +48,9 @@ class TrackingSettings:
     """A quality below this is that of a wrong pose, [0, 1]."""
     lost_std_m: float = 3.0
     """So is a position known no better than this (root of the variances of x and y) [m], > 0."""
+    drop: float = 0.2
+    """A quality that falls so far below its usual one puts the pose in doubt, as if the robot had
+    been carried away; (0, 1]."""
     lost_after_s: float = 2.0
     """The pose is lost after so long without a good estimate [s], >= 0."""
     silent_after_s: float = 1.0
@@ -55,6 +60,7 @@ class TrackingSettings:
         require(self.quality_time_s > 0.0, "quality_time_s must be above 0")
         require(0.0 <= self.lost_quality <= 1.0, "lost_quality must be in [0, 1]")
         require(self.lost_std_m > 0.0, "lost_std_m must be above 0")
+        require(0.0 < self.drop <= 1.0, "drop must be in (0, 1]")
         require(self.lost_after_s >= 0.0, "lost_after_s must be at least 0")
         require(self.silent_after_s > 0.0, "silent_after_s must be above 0")
 
@@ -81,14 +87,18 @@ class Tracking:
         self.lost = False
         """Whether no estimate was good, or others fitted better, for `lost_after_s`."""
         self.comparison: Comparison | None = None
-        """The newest."""
+        """The newest since the pose was last in doubt."""
+        self._usual = 0.0
         self._stamp = self._good_at = -np.inf
+        self._low_since: float | None = None
+        self._dropped_at: float | None = None
         self.doubt()
 
     def doubt(self) -> None:
         """The robot may be elsewhere, as after a gap in odometry: labels must confirm the pose."""
         self.confirmed = False
         """Whether labels have confirmed the pose since it was last in doubt."""
+        self.comparison = None
         self._inferior_since: float | None = None
         self._won = self._found = self._beaten = 0
 
@@ -97,12 +107,14 @@ class Tracking:
         now = float(np.clip(np.nan_to_num(estimate.match_quality), 0.0, 1.0))
         if self.match_quality is None:
             self.match_quality, self._good_at = now, estimate.stamp
+            self._usual = now
         else:
             passed = max(estimate.stamp - self._stamp, 0.0)
             if passed > self.settings.silent_after_s:
                 self.doubt()
             kept = float(np.exp(-passed / self.settings.quality_time_s))
             self.match_quality = kept * self.match_quality + (1.0 - kept) * now
+            self._dropped_at = self._drop(estimate.stamp, now, kept ** (1.0 / _USUAL_TIMES))
         self._stamp = estimate.stamp
         if self._is_good(estimate):
             self._good_at = estimate.stamp
@@ -110,6 +122,21 @@ class Tracking:
         if self._inferior_since is not None and not self.confirmed:
             since = min(since, self._inferior_since)
         self.lost = estimate.stamp - since > self.settings.lost_after_s
+
+    def _drop(self, stamp: float, now: float, kept: float) -> float | None:
+        """Doubt a pose whose labels fit much worse than usual; since when they do [s]."""
+        assert self.match_quality is not None  # an estimate was added
+        low = self._usual - self.settings.drop
+        if now >= low:
+            self._low_since = None
+        elif self._low_since is None:
+            self._low_since = stamp
+        if self.match_quality >= low:
+            self._usual = kept * self._usual + (1.0 - kept) * now
+            return None
+        self.doubt()
+        self._usual = self.match_quality
+        return self._low_since
 
     @property
     def quality(self) -> float | None:
@@ -120,12 +147,10 @@ class Tracking:
 
     @property
     def astray_since(self) -> float | None:
-        """When an estimate was good for the last time [s], if that is long ago; else None.
-
-        The robot may have been carried away then.
-        """
-        long_ago = self._stamp - self._good_at > self.settings.lost_after_s
-        return self._good_at if long_ago else None
+        """Since when the robot may have been carried away [s]; None: nothing new speaks for it."""
+        if self._stamp - self._good_at > self.settings.lost_after_s:
+            return self._good_at
+        return self._dropped_at
 
     @property
     def settled(self) -> bool:
