@@ -67,8 +67,8 @@ class ParticleSweep:
         settings = LocalizerSettings(
             model=self.model,
             device=device,
-            particles=particles,
-            initial_particles=particles,
+            min_particles=particles,
+            max_particles=particles,
             measurement=MeasurementSettings(points=self.points),
         )
         # A process of its own: the peak of its memory is this line's.
@@ -114,7 +114,7 @@ class Run:
 
 def localized(settings: LocalizerSettings) -> Run:
     """The first frames of the drive, in this process."""
-    frames = _frames(settings.particles)
+    frames = _frames(settings.min_particles)
     drive = synthetic_street.drive(WARM_UP + frames)
     before = _memory_bytes(settings.device)
     localizer = drive.localizer(settings)
@@ -129,7 +129,7 @@ def localized(settings: LocalizerSettings) -> Run:
         seconds.append(time.perf_counter() - start)
         errors.append(np.linalg.norm(estimate.T_map_base[:3, 3] - T[:3, 3]))
         layers.append(estimate.layers)
-        projections.append(settings.particles * estimate.selected_points * estimate.layers)
+        projections.append(settings.min_particles * estimate.selected_points * estimate.layers)
     return Run(
         float(np.mean(seconds[WARM_UP:])),
         {step: localizer.seconds[step] / frames for step in STEPS},

@@ -22,10 +22,11 @@ from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.motion import MotionModel, PlanarMotion
 from fgsn_ros.localization.particle_filter import (
     ParticleSet,
-    effective_sample_size,
     mean_and_covariance,
+    renewed,
     update,
 )
+from fgsn_ros.localization.sample_size import SampleSize
 from fgsn_ros.locating.camera_pose import PoseSettings, camera_pose
 from fgsn_ros.locating.matching import Matcher, MatchSettings, Seen
 from fgsn_ros.mapping.descriptors import FeatureSettings, feature_extractor, unit
@@ -128,11 +129,12 @@ class _PoseFilter:
         self._sift = sift
         self._motion: MotionModel = PlanarMotion(settings.motion, ground)
         self._rng = np.random.default_rng(settings.random_seed)
-        count = settings.initial_particles
-        states = self._motion.sample(initial.T_map_base, initial.covariance, count, self._rng)
+        self._size = SampleSize(settings.min_particles, settings.max_particles, settings.kld)
+        states = self._motion.sample(
+            initial.T_map_base, initial.covariance, self._size.most, self._rng
+        )
         self._particles = ParticleSet.uniform(states)
         self._T_odom_base: FloatArray | None = None
-        self._settled = False
 
     def predict(self, T_odom_base: FloatArray) -> FloatArray:
         """Move the particles with odometry; their mean T_map_base."""
@@ -154,8 +156,14 @@ class _PoseFilter:
                 self._settings.filter,
                 self._rng,
             )
-        mean, covariance = self._mean()
-        self._resample(covariance)
+        mean, _ = self._mean()
+        self._particles = renewed(
+            self._particles,
+            self._motion.poses(self._particles.states),
+            self._size,
+            self._settings.filter,
+            self._rng,
+        )
         return mean
 
     def _mean(self) -> tuple[FloatArray, FloatArray]:
@@ -170,15 +178,3 @@ class _PoseFilter:
         gaussian = -0.5 * np.square(difference / std).sum(axis=1)
         floored: FloatArray = np.logaddexp(gaussian, np.log(self._sift.floor))
         return floored
-
-    def _resample(self, covariance: FloatArray) -> None:
-        """As the localizer does: fewer particles once settled, and where weights are uneven."""
-        settings, particles = self._settings, self._particles
-        spread = covariance[0, 0] + covariance[1, 1]
-        if not self._settled and spread < settings.settled_std_m**2:
-            self._settled = True
-            self._particles = particles.resampled(self._rng, settings.particles)
-        elif effective_sample_size(particles.log_weights) < settings.filter.resample_below * len(
-            particles.states
-        ):
-            self._particles = particles.resampled(self._rng)

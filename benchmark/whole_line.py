@@ -53,7 +53,7 @@ class WholeLine:
     """runs of each"""
     localizer: LocalizerSettings = field(
         default_factory=lambda: LocalizerSettings(
-            particles=2000, measurement=MeasurementSettings(points=3000)
+            min_particles=2000, measurement=MeasurementSettings(points=3000)
         )
     )
     """the filter's settings"""

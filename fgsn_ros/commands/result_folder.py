@@ -26,7 +26,7 @@ class Result:
 
     run: LocalizationRun
     dead_reckoning: Trajectory
-    """T_map_base from the same start by odometry alone"""
+    """T_map_base from the same start, or the first pose found, by odometry alone"""
     metrics: Metrics
 
 
@@ -51,27 +51,29 @@ class Localization:
         Raises:
             MapError: the map was labelled by another checkpoint.
             RecordingError: the recording has no odometry or is damaged.
-            LocalizationError: no initial pose is known, the reference is of another time, or no
-                frame could be used.
+            LocalizationError: no initial pose is known, the reference is of another time, no frame
+                could be used, or the robot was not found.
             OutputError: the folder cannot be written.
         """
         if self.reference is not None:
             check_clocks(require_odometry(self.recording), self.reference)
         rng = np.random.default_rng(self.settings.random_seed)
-        initial = self.start.initial(self.recording, self.reference, rng)
+        initial = None
+        if not self.start.unknown:
+            initial = self.start.initial(self.recording, self.reference, rng)
         run = self._localized(initial, folder / "bag" if bag else None)
-        reckoned = dead_reckoning(
-            require_odometry(self.recording),
-            initial.T_map_base,
-            run.trajectory.stamps,
-            initial.stamp,
-        )
+        found = run.trajectory
+        begin, stamp = found.poses[0], float(found.stamps[0])
+        if initial is not None:
+            begin = initial.T_map_base
+            stamp = stamp if initial.stamp is None else initial.stamp
+        reckoned = dead_reckoning(require_odometry(self.recording), begin, found.stamps, stamp)
         metrics = write_report(
             folder, run.trajectory, self.reference, reckoned, self._facts(run), skip_s
         )
         return Result(run, reckoned, metrics)
 
-    def _localized(self, initial: InitialPose, bag_path: Path | None) -> LocalizationRun:
+    def _localized(self, initial: InitialPose | None, bag_path: Path | None) -> LocalizationRun:
         with ExitStack() as stack:
             observers: list[ResultBag | RunView] = []
             cameras, odometry = self.recording.cameras, require_odometry(self.recording)

@@ -18,10 +18,12 @@ FloatArray = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Start:
-    """The initial pose: one that you give, or the recording's ground truth with an offset."""
+    """The initial pose: one that you give, the ground truth with an offset, or none at all."""
 
     pose: tuple[float, float, float, float] | None = None
     """x y z [m] and yaw [deg] of base_link in the map at the first frame; else ground truth"""
+    unknown: bool = False
+    """there is none: look for the robot on the whole map by its labels"""
     offset_m: float = 0.0
     """horizontal offset from the ground truth [m], direction from the seed, in [0, 100]"""
     offset_deg: float = 0.0
@@ -33,6 +35,8 @@ class Start:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        given = self.pose is not None or self.offset_m > 0 or self.offset_deg > 0
+        require(not (self.unknown and given), "start.unknown goes without a pose or an offset")
         require(0 <= self.offset_m <= 100, "start.offset_m must be in [0, 100]")
         require(0 <= self.offset_deg <= 180, "start.offset_deg must be in [0, 180]")
         require(0 < self.std_m <= 100, "start.std_m must be in (0, 100]")
@@ -45,8 +49,11 @@ class Start:
 
         Raises:
             RecordingError: the recording has no odometry.
-            LocalizationError: neither a pose is given nor does a reference cover the start.
+            LocalizationError: neither a pose is given nor does a reference cover the start, or it
+                is unknown.
         """
+        if self.unknown:
+            raise LocalizationError("start.unknown has no initial pose, and one is needed here")
         odometry, std_yaw = require_odometry(recording), float(np.deg2rad(self.std_deg))
         if self.pose is not None:
             x, y, z, yaw_deg = self.pose
@@ -56,7 +63,8 @@ class Start:
             near = displaced(reference.at(stamp), self.offset_m, self.offset_deg, rng)
             return InitialPose.around(near, self.std_m, std_yaw, stamp)
         raise LocalizationError(
-            "neither ground truth nor a reference covers the start; give --start.pose X Y Z YAW_DEG"
+            "neither ground truth nor a reference covers the start; "
+            "give --start.pose X Y Z YAW_DEG, or --start.unknown"
         )
 
 

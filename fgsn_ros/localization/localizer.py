@@ -1,7 +1,7 @@
 """The localizer: odometry and label maps in, pose estimates out; a node and a replay run it."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal
@@ -30,9 +30,11 @@ from fgsn_ros.localization.particle_filter import (
     ParticleSet,
     effective_sample_size,
     mean_and_covariance,
+    renewed,
     update,
 )
 from fgsn_ros.localization.probing import Comparison, Probe, ProbeSettings, View
+from fgsn_ros.localization.sample_size import KldSettings, SampleSize
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 
@@ -50,12 +52,12 @@ class LocalizerSettings:
     """planar: height, roll and pitch from the map's ground; spatial: all of SE(3) is estimated."""
     device: DeviceName = "cpu"
     """Where the particles are: cpu, cuda (an NVIDIA GPU), or auto: the GPU if there is one."""
-    particles: int = 1000
-    """Particles while tracking, >= 2."""
-    initial_particles: int = 4000
-    """Particles until the estimate has settled after an initial pose, >= particles."""
-    settled_std_m: float = 0.5
-    """The estimate has settled when x and y are known to this standard deviation [m], > 0."""
+    min_particles: int = 1000
+    """Particles at least: while tracking, >= 2."""
+    max_particles: int = 4000
+    """Particles at most: as many of them as an unsure pose needs, >= min_particles."""
+    kld: KldSettings = field(default_factory=KldSettings)
+    """How closely the particles stand for where the robot may be (KLD sampling)."""
     motion: MotionSettings = field(default_factory=MotionSettings)
     """Noise of the odometry."""
     measurement: MeasurementSettings = field(default_factory=MeasurementSettings)
@@ -79,9 +81,8 @@ class LocalizerSettings:
     def __post_init__(self) -> None:
         require(self.model in ("planar", "spatial"), "model must be 'planar' or 'spatial'")
         require(self.device in ("cpu", "cuda", "auto"), "device must be 'cpu', 'cuda' or 'auto'")
-        require(self.particles >= 2, "particles must be at least 2")
-        require(self.initial_particles >= self.particles, "initial_particles must be >= particles")
-        require(self.settled_std_m > 0.0, "settled_std_m must be above 0")
+        require(self.min_particles >= 2, "min_particles must be at least 2")
+        require(self.max_particles >= self.min_particles, "max_particles must be >= min_particles")
         require(self.odometry_memory_s > 0.0, "odometry_memory_s must be above 0")
         require(self.max_speed_m_s > 0.0, "max_speed_m_s must be above 0")
         require(self.odometry_gap_s > 0.0, "odometry_gap_s must be above 0")
@@ -149,7 +150,6 @@ class Localizer:
         self._seed()
         self._particles: ParticleSet | None = None
         self._stamp = float("-inf")
-        self._settled = False
         self.skipped: Counter[str] = Counter()
         """Label maps that were not weighed, by reason."""
         self.views = 0
@@ -183,6 +183,7 @@ class Localizer:
         self._measurement = LabelMeasurement(
             self._map, self._log_ratio, mounts, settings.measurement
         )
+        self._size = SampleSize(settings.min_particles, settings.max_particles, settings.kld)
         selection = settings.measurement.selection
         self._probe = Probe(self._map, selection, self._measurement.table)
         self.odometry.limit(
@@ -239,8 +240,8 @@ class Localizer:
         current, stamp = self._require_particles(), self._stamp
         draws = random_numbers(self._device, np.random.default_rng([self._settings.random_seed, 1]))
         certain = states = current.states
-        for end, doubt in self._steps(stamp, self.odometry.last):
-            moved = self._moved(stamp, end)
+        for end, doubt in self.odometry.steps(stamp, self.odometry.last, STEP_S):
+            moved = self.odometry.motion(stamp, end)
             certain = self._motion.displace(certain, moved)
             states = self._motion.propagate(states, moved, draws)
             if doubt is not None:
@@ -268,13 +269,15 @@ class Localizer:
         if not np.isfinite(stamp):
             raise LocalizationError("an initial pose without a stamp needs odometry first")
         self._seed()
-        count = self._settings.initial_particles
-        states = self._motion.sample(initial.T_map_base, initial.covariance, count, self._draws)
+        most = self._size.most
+        states = self._motion.sample(initial.T_map_base, initial.covariance, most, self._draws)
         if initial.doubt is not None:
             states = self._motion.stray(states, initial.doubt, self._draws)
+        drawn = ParticleSet.uniform(states)
+        # Each is drawn independently of the others: the first ones are a smaller sample.
+        states = states[: self._size.needed(self._motion.poses(states), drawn.weights)]
         self._particles = ParticleSet.uniform(states)
         self._stamp = stamp
-        self._settled = False
         self._history.start(stamp, states)
         self.odometry.needed_since = stamp
         self._measurement.restart()
@@ -302,8 +305,9 @@ class Localizer:
     def warm_up(self) -> None:
         """Compile what weighs the particles, so that the first labels need not wait for it."""
         draws = random_numbers(self._device, np.random.default_rng(0))
-        states = self._motion.sample(np.eye(4), np.eye(6), 2, draws)
-        self._measurement.warm_up(self._motion.poses(states))
+        T_map_base = self._motion.poses(self._motion.sample(np.eye(4), np.eye(6), 2, draws))
+        self._measurement.warm_up(T_map_base)
+        self._size.needed(T_map_base, np.full(2, 0.5))
 
     def request_update(self) -> None:
         """Let the next label map count in full, even if the robot has not moved."""
@@ -321,7 +325,7 @@ class Localizer:
         if self._particles is not None:
             # Before labels would be too late the particles wait for them; then they move on.
             latest = stamp - self._settings.odometry_memory_s
-            for end, doubt in self._steps(self._stamp, stamp):
+            for end, doubt in self.odometry.steps(self._stamp, stamp, STEP_S):
                 if end > latest:
                     break
                 self._step(end, doubt)
@@ -345,50 +349,26 @@ class Localizer:
     def _unusable(self, stamp: float) -> str | None:
         if self._particles is None:
             return "no initial pose"
-        reason = self._uncovered(stamp)
+        reason = self.odometry.unknown_since(stamp)
         if reason is None and not self._history.reaches(stamp):
             return "before the initial pose"
         return reason
 
-    def _uncovered(self, stamp: float) -> str | None:
-        """Why it is not known how the robot moved since a stamp."""
-        if self.odometry.empty or stamp > self.odometry.last:
-            return "ahead of odometry"
-        if stamp < self.odometry.first:
-            return "older than odometry"
-        if self.odometry.gap_at(stamp) is not None:
-            return "within a gap in odometry"
-        return None
-
     def _propagate(self, stamp: float) -> None:
         """Move the particles to a stamp, if it is newer than theirs."""
-        for end, doubt in self._steps(self._stamp, stamp):
+        for end, doubt in self.odometry.steps(self._stamp, stamp, STEP_S):
             self._step(end, doubt)
-
-    def _steps(self, start: float, end: float) -> Iterator[tuple[float, Doubt | None]]:
-        """Stamps that the particles are moved to in turn, and what may have happened until then.
-
-        They depend on the start and on odometry alone, not on when labels come: a replay takes the
-        very same.
-        """
-        while start < end:
-            until, doubt = min(start + STEP_S, end), None
-            gap = self.odometry.gap_after(start)
-            if gap is not None and gap.start <= start:
-                until, doubt = gap.end, gap.doubt  # at once: a clock that is set leaps by years
-            elif gap is not None:
-                until = min(until, gap.start)
-            yield until, doubt
-            start = until
 
     def _step(self, stamp: float, doubt: Doubt | None) -> None:
         """Move the particles to a stamp by odometry, and where the robot may be beside."""
         current = self._require_particles()
-        moved = self._moved(self._stamp, stamp)
-        if doubt is not None:
-            current = current.resampled(self._draws, self._settings.initial_particles)
+        moved = self.odometry.motion(self._stamp, stamp)
+        count = self._size.most if doubt is not None else self._size.needed(*self._placed())
+        if count > len(current.states) or doubt is not None:
+            # Copies part by the noise of their ways.
+            current = current.begun(current.states).resampled(self._draws, count)
             self._history.descend(current.ancestors)
-            self._settled = False
+        if doubt is not None:
             self._measurement.restart()
             self._probe.forget()
         states = self._motion.propagate(current.states, moved, self._draws)
@@ -400,16 +380,11 @@ class Localizer:
         self._particles = current.begun(states)
         self._stamp = self.odometry.needed_since = stamp
 
-    def _moved(self, start: float, end: float) -> Array:
-        """Odometry's motion between two stamps; before the first odometry the robot stood still."""
-        since = self.odometry.at(max(start, self.odometry.first))
-        return poses.compose(poses.invert(since), self.odometry.at(end))
-
     def _poses_at(self, stamp: float) -> Callable[[ParticleSet], Array]:
         """Where particles that descend from those of now were, or are, at a stamp (N, 4, 4)."""
         if stamp >= self._stamp:
             return lambda particles: self._motion.poses(particles.states)
-        T_now_then = self._history.back_to(stamp, self._moved)
+        T_now_then = self._history.back_to(stamp, self.odometry.motion)
         return lambda particles: poses.compose(
             self._motion.poses(particles.states), T_now_then[particles.ancestors]
         )
@@ -444,7 +419,9 @@ class Localizer:
             if stamp >= self._stamp:  # one that came late has nothing new to say
                 self._view(stamp, camera, likelihood.pinhole, likelihood.grid)
         with self._times.timed("resample"):
-            self._particles = self._resampled(current, covariance)
+            T = self._motion.poses(current.states)
+            filtering = self._settings.filter
+            self._particles = renewed(current, T, self._size, filtering, self._draws)
             self._history.descend(self._particles.ancestors)
         return Estimate(
             stamp=self._stamp,
@@ -468,7 +445,7 @@ class Localizer:
             LocalizationError: the camera is unknown, or the label map does not fit it or the map.
         """
         self._measurement.require_camera(camera)
-        reason = self._uncovered(stamp)
+        reason = self.odometry.unknown_since(stamp)
         if reason:
             self.skipped[reason] += 1
             return False
@@ -505,18 +482,6 @@ class Localizer:
         """Poses on all the map's roads beside each other, at a stamp within `odometry`."""
         with self._times.timed("probe"):
             return self._probe.compare(None, self.odometry.at(stamp), 0.0, np.inf)
-
-    def _resampled(self, current: ParticleSet, covariance: Array) -> ParticleSet:
-        """Resampled if the weights are uneven, or once to fewer when the pose has settled."""
-        settings = self._settings
-        spread = covariance[0, 0] + covariance[1, 1]
-        self._settled = self._settled or spread < settings.settled_std_m**2
-        if self._settled and len(current.states) != settings.particles:
-            return current.resampled(self._draws, settings.particles)
-        least = settings.filter.resample_below * len(current.states)
-        if effective_sample_size(current.log_weights) < least:
-            return current.resampled(self._draws)
-        return current
 
     def _placed(self) -> tuple[Array, Array]:
         """As `particles`, where they are kept."""

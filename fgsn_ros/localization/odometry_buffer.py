@@ -2,6 +2,7 @@
 
 import math
 from bisect import bisect_left
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,6 +155,39 @@ class OdometryBuffer:
     def gap_after(self, stamp: float) -> Gap | None:
         """The first gap that ends after a stamp."""
         return next((gap for gap in self.gaps if gap.end > stamp), None)
+
+    def motion(self, start: float, end: float) -> Array:
+        """Motion (4, 4) between two stamps; before the first sample the robot stood still."""
+        since = self.at(max(start, self.first))
+        return poses.compose(poses.invert(since), self.at(end))
+
+    def unknown_since(self, stamp: float) -> str | None:
+        """Why it is not known how the robot moved since a stamp; None if it is known."""
+        if self.empty or stamp > self.last:
+            return "ahead of odometry"
+        if stamp < self.first:
+            return "older than odometry"
+        if self.gap_at(stamp) is not None:
+            return "within a gap in odometry"
+        return None
+
+    def steps(
+        self, start: float, end: float, step_s: float
+    ) -> Iterator[tuple[float, Doubt | None]]:
+        """Stamps, up to `step_s` [s] apart, from start to end, and what may be until each.
+
+        They depend on the start and on odometry alone, not on when labels come: a replay takes the
+        very same.
+        """
+        while start < end:
+            until, doubt = min(start + step_s, end), None
+            gap = self.gap_after(start)
+            if gap is not None and gap.start <= start:
+                until, doubt = gap.end, gap.doubt  # at once: a clock that is set leaps by years
+            elif gap is not None:
+                until = min(until, gap.start)
+            yield until, doubt
+            start = until
 
     def doubt(self, seconds: float, metres: float, radians: float) -> Doubt:
         """What the robot may have done in a time beside a motion that is known."""

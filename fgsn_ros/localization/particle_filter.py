@@ -21,6 +21,7 @@ from fgsn_ros.geometry.arrays import (
     product,
 )
 from fgsn_ros.localization.motion import MotionModel, Random
+from fgsn_ros.localization.sample_size import SampleSize
 
 
 @dataclass(frozen=True)
@@ -198,6 +199,25 @@ def update(
         states = motion.jitter(drawn.states, settings.bandwidth, rng)
         particles = ParticleSet.uniform(states, drawn.ancestors)
     raise AssertionError("unreachable: settings.layers is at least 1")
+
+
+def renewed(
+    particles: ParticleSet,
+    T_map_base: Array,
+    size: SampleSize,
+    settings: FilterSettings,
+    rng: Random,
+) -> ParticleSet:
+    """Particles, which stand for poses (N, 4, 4), drawn anew if weights are uneven or N is off.
+
+    They become as many as the poses need.
+    """
+    count = len(particles.states)
+    needed = size.needed(T_map_base, particles.weights)
+    uneven = effective_sample_size(particles.log_weights) < settings.resample_below * count
+    if uneven or not size.lasting(count, needed):
+        return particles.resampled(rng, needed)
+    return particles
 
 
 class History:

@@ -22,6 +22,7 @@ from fgsn_ros.localization.device import StepTimes
 from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.localization.localizer import Estimate, LocalizerSettings
 from fgsn_ros.localization.online import OnlineLocalizer
+from fgsn_ros.localization.tracking import TrackingStatus
 from fgsn_ros.lookahead import read_ahead
 from fgsn_ros.mapping.semantic_map import SemanticMap, check_fingerprint
 from fgsn_ros.recordings.recording import Frame, Recording, require_odometry
@@ -39,6 +40,9 @@ _SNAPSHOT_PARTICLES = 200
 _IMAGES_AHEAD = 4  # hides that some take longer to read, in little memory
 _LABELS_AHEAD = 2
 _STAGES = "frames", "labels", "filter"  # each has a progress bar
+
+SEARCHED = "before the robot was found"
+"""Why frames are not used while there is no pose."""
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +94,7 @@ def localize(
     recording: Recording,
     semantic_map: SemanticMap,
     checkpoint: "Checkpoint",
-    initial: InitialPose,
+    initial: InitialPose | None,
     settings: LocalizerSettings | None = None,
     labels: Labels | None = None,
     on_labels: Sequence[OnLabels] = (),
@@ -104,7 +108,8 @@ def localize(
         recording: Frames and odometry.
         semantic_map: Map labelled by the checkpoint.
         checkpoint: With label statistics.
-        initial: Pose to start from, at the first frame if it has no stamp.
+        initial: Pose to start from, at the first frame if it has no stamp. None: it is not known,
+            and the robot is looked for on the whole map; poses begin where it is found.
         settings: Of the localizer.
         labels: Label map of a frame; default: the checkpoint's network. Lets runs share labels.
             Called in a thread of its own.
@@ -118,8 +123,8 @@ def localize(
     Raises:
         MapError: the map was labelled by another checkpoint.
         RecordingError: the recording has no odometry or is damaged.
-        LocalizationError: the checkpoint has no label statistics, the odometry is unusable, or no
-            frame could be used.
+        LocalizationError: the checkpoint has no label statistics, the odometry is unusable, no
+            frame could be used, or the robot was not found.
     """
     check_fingerprint(semantic_map, checkpoint.fingerprint)
     log_ratio = require_log_ratio(checkpoint)
@@ -184,14 +189,15 @@ class _Replay:
         self._stamps: tuple[float, ...] = ()
         """of the first and the last frame [s]"""
 
-    def estimates(self, initial: InitialPose) -> Iterator[Estimate]:
+    def estimates(self, initial: InitialPose | None) -> Iterator[Estimate]:
         """What comes of each frame."""
+        if initial is None:
+            self._online.search()
+        first = None if initial is None else initial.stamp
         bars = [self._bar(*stage) for stage in enumerate(_STAGES)]
         try:
             read = read_ahead(_counted(self._frames(), bars[0]), _IMAGES_AHEAD)
-            labelled = read_ahead(
-                _counted(self._labelled(read, initial.stamp), bars[1]), _LABELS_AHEAD
-            )
+            labelled = read_ahead(_counted(self._labelled(read, first), bars[1]), _LABELS_AHEAD)
             for frame, label_map in _counted(labelled, bars[2]):
                 if label_map is None:
                     self._skipped["before the initial pose"] += 1
@@ -202,7 +208,7 @@ class _Replay:
                 bar.close()
 
     def _weighed(
-        self, frame: Frame, label_map: LabelMap, initial: InitialPose
+        self, frame: Frame, label_map: LabelMap, initial: InitialPose | None
     ) -> Iterator[Estimate]:
         self._feed(frame.stamp)
         with self.times.timed("observe"):
@@ -211,9 +217,10 @@ class _Replay:
         if self._odometry.stamps[-1] < frame.stamp:
             self._skipped["ahead of odometry"] += 1
             return
-        if not self._online.initialized:
+        if initial is not None and not self._online.initialized:
             stamp = frame.stamp if initial.stamp is None else initial.stamp
             self._online.initialize(dataclasses.replace(initial, stamp=stamp))
+        self._skipped[SEARCHED] += self._online.status == TrackingStatus.SEARCHING
         yield from self._online.add_labels(frame.stamp, frame.camera, label_map)
 
     def _labelled(
@@ -258,6 +265,11 @@ class _Replay:
     ) -> LocalizationRun:
         """The run, or a LocalizationError if no frame could be used."""
         name, skipped = self._recording.name, dict(self._skipped + self._online.skipped)
+        if not estimates and SEARCHED in skipped:
+            raise LocalizationError(
+                f"the robot was not found on the map in {skipped[SEARCHED]} frames of {name}: they "
+                "show no place of it well enough, or several alike; give an initial pose"
+            )
         if not estimates:
             raise LocalizationError(
                 f"no frame of {name} could be used ({skipped or 'it has none'}); {self._advice()}"

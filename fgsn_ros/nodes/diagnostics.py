@@ -29,8 +29,15 @@ FAULTS = {
 """Reason for skipping an image to the words for it."""
 NO_FAULTS = ("late labels", "time jumps", "labels without an initial pose")
 """Counts of the localizer that are as they should be, or said elsewhere."""
+DISAGREEMENT = 0.05
+"""From this probability of another pose on it is told that the robot may be there."""
 VERDICTS = {
     TrackingStatus.NO_POSE: (ERROR, "no pose: give an initial pose, and check odometry"),
+    TrackingStatus.SEARCHING: (
+        ERROR,
+        "searching: the robot is looked for on the whole map; drive, or give an initial pose, and "
+        "check odometry",
+    ),
     TrackingStatus.NO_ODOMETRY: (ERROR, "no odometry: the pose is old"),
     TrackingStatus.LOST: (ERROR, "lost: the labels do not fit the pose; give an initial pose"),
     TrackingStatus.NO_LABELS: (WARN, "no labels: the pose follows odometry alone"),
@@ -237,9 +244,13 @@ class LocalizationDiagnostics(_NodeDiagnostics):
             return status
         tracking, estimate = online.tracking, self.estimate
         found = self.tracking_status()
-        status.summary(*self._verdict(found))
+        rivalled = 0.0 if tracking.comparison is None else tracking.comparison.share_of_other
+        if online.T_map_odom is None:
+            rivalled = 0.0  # there is no pose that could be wrong
+        status.summary(*self._verdict(found, rivalled))
         status.add("status", found.value)
         status.add("lost", str(found == TrackingStatus.LOST))
+        status.add("probability of another pose", f"{rivalled:.3f}")
         status.add("quality", "" if tracking.quality is None else f"{tracking.quality:.3f}")
         pose = online.pose_now
         if pose is not None:
@@ -253,11 +264,13 @@ class LocalizationDiagnostics(_NodeDiagnostics):
             status.add(f"{step} time, mean [ms]", f"{milliseconds:.2f}")
         return status
 
-    def _verdict(self, found: TrackingStatus) -> tuple[bytes, str]:
-        """Level and words for how good the pose is."""
+    def _verdict(self, found: TrackingStatus, rivalled: float) -> tuple[bytes, str]:
+        """Level and words for how good the pose is; another is right with a probability."""
         if self.refusal:
             return ERROR, self.refusal
         level, words = VERDICTS[found]
+        if rivalled >= DISAGREEMENT:
+            level, words = max(level, WARN), f"{words}; it may be elsewhere ({rivalled:.0%})"
         if self.refused_pose:
             return max(level, WARN), f"{words}; {self.refused_pose}"
         return level, words

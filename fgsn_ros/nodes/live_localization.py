@@ -75,13 +75,14 @@ class LiveLocalization:
         )
         self._overlays = MatchOverlays(node, settings.cameras, semantic_map, log_ratio)
         self._received: InitialPose | None = None
+        self._begun = False  # whether there was a pose to start from, or a search
         self._fingerprints: dict[str, str] = {}
         self._subscriptions: list[object] = []
         self._timers: list[object] = []
         self.active = False
 
     def activate(self) -> None:
-        """Subscribe, and start from the pose that is known."""
+        """Subscribe, and start from the pose that is known; else look for the robot."""
         node, latched = self._node, LATCHED_QOS
         subscribe = node.create_subscription
         for name in self.settings.cameras:
@@ -148,6 +149,16 @@ class LiveLocalization:
             self._received = start
             self._node.get_logger().info("initial pose kept until activation")
 
+    def search(self) -> None:
+        """Forget the pose, and look for the robot on the whole map once active."""
+        self._received, self._begun = None, True
+        self.online.search()
+        self._diagnostics.estimate = None
+        self._publishers.restart()
+        self._node.get_logger().info("no pose: looking for the robot on the whole map")
+        if self.active:
+            self._tell_status()
+
     def _start(self) -> None:
         if self._received is not None:
             start, self._received = self._received, None
@@ -156,22 +167,32 @@ class LiveLocalization:
             return  # active before: the particles are still there
         elif self.online.home is not None:
             self._initialize(self.online.home)
-        elif self.settings.saved_pose:
-            self._start_from_saved()
+        elif not self._start_from_saved() and not self._begun and self._recovers:
+            self.search()
 
-    def _start_from_saved(self) -> None:
+    @property
+    def _recovers(self) -> bool:
+        return self.online.online_settings.recover
+
+    def _start_from_saved(self) -> bool:
+        """Start from the saved pose; whether there is one."""
+        if not self.settings.saved_pose:
+            return False
         try:
             saved = load_pose(Path(self.settings.saved_pose), self._map.identity)
         except FgsnError as error:
             self._node.get_logger().warning(str(error))
-            return
+            return False
         if saved is not None:
+            self._begun = True
             self.online.resume(saved, time.time())
             self._publishers.restart()
             x, y = saved.pose.T_map_base[:2, 3]
             self._node.get_logger().info(f"saved pose at x {x:.2f} m, y {y:.2f} m")
+        return saved is not None
 
     def _initialize(self, start: InitialPose) -> None:
+        self._begun = True
         self.online.initialize(start)
         self._publishers.restart()
         x, y = start.T_map_base[:2, 3]

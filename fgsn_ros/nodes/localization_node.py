@@ -15,7 +15,8 @@ Publishes:
     map -> odom with each odometry message; /diagnostics.
 
 Services: nomotion_update (std_srvs/Empty), also by the name that nav2_amcl has for it,
-request_nomotion_update; with Nav2, set_initial_pose (nav2_msgs/SetInitialPose).
+request_nomotion_update; reinitialize_global_localization (std_srvs/Empty): the pose is forgotten,
+and the robot looked for on the whole map; with Nav2, set_initial_pose (nav2_msgs/SetInitialPose).
 """
 
 import logging
@@ -131,6 +132,7 @@ class LocalizationNode(ManagedNode):
         )
         self._entities = [(self.destroy_subscription, pose)]
         services = [(Empty, name, self._serve_update) for name in NOMOTION_UPDATE]
+        services.append((Empty, "reinitialize_global_localization", self._serve_search))
         if SetInitialPose is not None:
             services.append((SetInitialPose, "set_initial_pose", self._serve_pose))
         for kind, name, serve in services:
@@ -192,6 +194,11 @@ class LocalizationNode(ManagedNode):
     def _serve_update(self, request: Any, response: Any) -> Any:
         assert self._live is not None
         self._live.online.request_update()
+        return response
+
+    def _serve_search(self, request: Any, response: Any) -> Any:
+        assert self._live is not None
+        self._live.search()
         return response
 
     def _forward_logs(self) -> None:

@@ -117,3 +117,13 @@ def test_a_reference_file_replaces_the_recordings_ground_truth(
     options = ("--no-bag", "--reference", str(reference), "--start.std-m", "0.01")
     assert localize(workplace, output, *options) == 0
     assert read_tum(output / "trajectory.tum").poses[0, 1, 3] == pytest.approx(4, abs=0.1)
+
+
+def test_without_a_start_a_robot_that_is_not_found_ends_the_command_in_a_line(
+    workplace: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The workplace's labels are those of an untrained network: they fit nowhere."""
+    output = tmp_path / "result"
+    assert localize(workplace, output, "--start.unknown") == 2
+    assert "the robot was not found on the map in 12 frames of bag" in capsys.readouterr().err
+    assert not output.exists()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fgsn_ros.commands.start import Start
-from fgsn_ros.errors import LocalizationError
+from fgsn_ros.errors import LocalizationError, SettingsError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import Trajectory
 
@@ -43,6 +43,17 @@ def test_a_reference_of_another_clock_is_named_with_both_times():
     said = str(error.value)
     assert "odometry's stamps (10.000 to 20.000 s)" in said
     assert "the reference's (1700000000.000 to 1700000004.000 s)" in said
+
+
+@pytest.mark.parametrize("given", [{"pose": (0.0, 0.0, 0.0, 0.0)}, {"offset_m": 1.0}])
+def test_an_unknown_start_goes_without_a_pose_or_an_offset(given):
+    with pytest.raises(SettingsError, match=r"start\.unknown"):
+        Start(unknown=True, **given)
+
+
+def test_who_needs_a_pose_is_told_that_an_unknown_start_has_none():
+    with pytest.raises(LocalizationError, match=r"start\.unknown"):
+        Start(unknown=True).initial(Drive(), reference(np.arange(30.0)), rng())
 
 
 def test_without_a_reference_a_pose_must_be_given():

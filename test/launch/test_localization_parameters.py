@@ -36,7 +36,7 @@ def nodes(ros: Any, world: World, tmp_path_factory: pytest.TempPathFactory) -> d
             {"checkpoint": str(folder / "other.safetensors")},
             "labelled by checkpoint aaaaaaaaaaaa, not by",
         ),
-        "out_of_range": Refused({"particles": 1}, "particles must be at least 2"),
+        "out_of_range": Refused({"min_particles": 1}, "min_particles must be at least 2"),
     }
     started = {name: node_of(name, world, **each.parameters) for name, each in refused.items()}
     started["tuned"] = node_of("tuned", world)
@@ -53,7 +53,7 @@ def tuned(nodes: dict[str, Any], world: World) -> Robot:
 
 
 def test_particles_change_while_the_pose_stays(tuned: Robot) -> None:
-    assert tuned.set_parameter("particles", 250).successful
+    assert tuned.set_parameter("min_particles", 250).successful
     with tuned.heard(PointCloud2, "particle_weights", BEST_EFFORT) as clouds:
         tuned.ros.until(lambda: clouds[-1].width == 250, "250 particles", lambda: tuned.drive(1))
     tuned.drive(5)
@@ -92,9 +92,9 @@ def test_what_counts_as_lost_changes_at_run_time(tuned: Robot) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "reason"),
     [
-        ("particles", 1, "particles must be at least 2"),
-        ("particles", 100_000, "initial_particles must be >= particles"),
-        ("particles", 2.5, "particles: 2.5 is not int"),
+        ("min_particles", 1, "min_particles must be at least 2"),
+        ("min_particles", 100_000, "max_particles must be >= min_particles"),
+        ("min_particles", 2.5, "min_particles: 2.5 is not int"),
         ("measurement.outlier_share", 1.0, "outlier_share must be in [0, 1)"),
         ("transform_tolerance", -0.1, "transform_tolerance must be at least 0"),
         ("lost_quality", 1.5, "lost_quality must be in [0, 1]"),

@@ -12,7 +12,7 @@ from fgsn_ros.mapping.semantic_map import check_fingerprint
 from fgsn_ros.segmentation.labels import UNLABELLED
 
 FAST = LocalizerSettings(
-    particles=500, initial_particles=2000, measurement=MeasurementSettings(points=1000)
+    min_particles=500, max_particles=2000, measurement=MeasurementSettings(points=1000)
 )
 STD = np.array([1.5, 1.5, 0.1, 0.01, 0.01, np.deg2rad(4.0)])
 
@@ -51,7 +51,7 @@ def test_it_tracks_within_a_decimetre_while_odometry_drifts_by_two_percent(drive
     assert np.median(errors[5:]) < 0.1
     assert errors[5:].max() < 0.4
     assert np.mean([e.layers for e in estimates[10:]]) < 2.0
-    assert len(localizer.particles[1]) == FAST.particles
+    assert len(localizer.particles[1]) == FAST.min_particles
     assert min(e.visible_points for e in estimates) > 900
     assert min(e.match_score for e in estimates[5:]) > 0.5
 
@@ -126,7 +126,7 @@ def test_without_map_points_it_follows_odometry_and_grows_unsure(drive):
 
 
 def test_the_spatial_model_tracks_too(drive):
-    settings = dataclasses.replace(FAST, model="spatial", particles=1000)
+    settings = dataclasses.replace(FAST, model="spatial", min_particles=1000)
     std = np.array([0.3, 0.3, 0.05, 0.005, 0.005, 0.02])
     estimates, localizer = run(drive, frames=25, settings=settings, std=std)
     assert position_errors(drive, estimates)[-10:].max() < 0.4
@@ -173,7 +173,7 @@ def test_settings_change_while_the_particles_stay(drive):
     _, localizer = run(drive, frames=30)
     before, _ = localizer.particles
     localizer.settings = dataclasses.replace(
-        FAST, particles=300, measurement=MeasurementSettings(points=500)
+        FAST, min_particles=300, measurement=MeasurementSettings(points=500)
     )
     np.testing.assert_array_equal(localizer.particles[0], before)
     estimate = localizer.add_labels(drive.stamps[30], "camera", drive.label_maps[30])
@@ -246,7 +246,7 @@ def test_a_map_of_another_checkpoint_is_refused_naming_both(drive):
 
 
 def test_settings_out_of_range_are_refused():
-    with pytest.raises(SettingsError, match="initial_particles"):
-        LocalizerSettings(particles=1000, initial_particles=10)
+    with pytest.raises(SettingsError, match="max_particles"):
+        LocalizerSettings(min_particles=1000, max_particles=10)
     with pytest.raises(SettingsError, match="model"):
         LocalizerSettings(model="flat")

@@ -17,7 +17,7 @@ from fgsn_ros.localization.online import (
 from fgsn_ros.localization.tracking import Tracking, TrackingSettings, TrackingStatus
 
 FAST = LocalizerSettings(
-    particles=400, initial_particles=1200, measurement=MeasurementSettings(points=800)
+    min_particles=400, max_particles=1200, measurement=MeasurementSettings(points=800)
 )
 COVARIANCE = np.diag(np.square([1.0, 1.0, 0.1, 0.01, 0.01, np.deg2rad(4.0)]))
 

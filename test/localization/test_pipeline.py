@@ -11,11 +11,11 @@ from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.measurement import MeasurementSettings
-from fgsn_ros.localization.pipeline import localize
+from fgsn_ros.localization.pipeline import SEARCHED, localize
 from fgsn_ros.recordings.recording import Frame
 
 SETTINGS = LocalizerSettings(
-    particles=300, initial_particles=300, measurement=MeasurementSettings(points=500)
+    min_particles=300, max_particles=300, measurement=MeasurementSettings(points=500)
 )
 STD = 0.3, 0.02
 
@@ -35,13 +35,17 @@ def recording(drive, first=0, last=20, odometry=True):
     )
 
 
-def run(drive, recorded, initial=None, fingerprint="a" * 64, progress=False, **kwargs):
+def given(drive):
+    return InitialPose.around(drive.truth.at(drive.stamps[0]), *STD)
+
+
+def run(drive, recorded, initial=given, fingerprint="a" * 64, progress=False, **kwargs):
     checkpoint = SimpleNamespace(fingerprint=fingerprint, log_ratio=drive.log_ratio)
     return localize(
         recorded,
         drive.semantic_map,
         checkpoint,
-        initial or InitialPose.around(drive.truth.at(drive.stamps[0]), *STD),
+        initial(drive) if initial is given else initial,
         SETTINGS,
         labels=lambda frame: drive.label_maps[frame.image[0, 0, 0]],
         progress=progress,
@@ -65,6 +69,23 @@ def test_a_recording_is_localized_at_each_frames_own_stamp(drive):
 def test_a_replay_is_the_same_to_the_bit(drive):
     first, second = (run(drive, recording(drive, last=6)) for _ in range(2))
     np.testing.assert_array_equal(first.trajectory.poses, second.trajectory.poses)
+
+
+def test_without_an_initial_pose_the_robot_is_found_and_poses_begin_there(drive):
+    result = run(drive, recording(drive, last=60), initial=None)
+    searched = 60 - len(result.trajectory)
+    assert result.skipped == {SEARCHED: searched}
+    # Three views 2 m apart, twice, at 0.8 m a frame; places are chosen over some frames.
+    assert 5 <= searched <= 30
+    assert result.trajectory.stamps[0] == drive.stamps[searched]
+    truth = drive.truth.at(result.trajectory.stamps)
+    errors = np.linalg.norm(result.trajectory.poses[:, :2, 3] - truth[:, :2, 3], axis=1)
+    assert errors.max() < 0.5
+
+
+def test_a_robot_that_is_not_found_ends_the_run_and_says_so(drive):
+    with pytest.raises(LocalizationError, match="not found on the map in 2 frames of street"):
+        run(drive, recording(drive, last=2), initial=None)
 
 
 def test_every_estimate_is_handed_to_the_caller(drive):

@@ -177,8 +177,8 @@ def like_tensor(values, particles):
 def run(drive, order, model):
     settings = LocalizerSettings(
         model=model,
-        particles=400,
-        initial_particles=800,
+        min_particles=400,
+        max_particles=800,
         measurement=MeasurementSettings(points=500),
     )
     started = localizer.Localizer(drive.semantic_map, drive.log_ratio, drive.mounts, settings)

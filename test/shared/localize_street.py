@@ -17,8 +17,8 @@ def main():
     truth = street.weaving_drive(1.0)
     settings = LocalizerSettings(
         device="cpu",
-        particles=100,
-        initial_particles=100,
+        min_particles=100,
+        max_particles=100,
         measurement=MeasurementSettings(points=200),
     )
     online = OnlineLocalizer(

@@ -57,6 +57,8 @@ class Robot:
         self.ros, self.name, self.process = ros, name, process
         self.mounts = dict(mounts or {"camera": street.MOUNT})
         self.base, self.ticks, self.is_heard = 1000.0, 0, False
+        self.T_odom_drive = poses.identity()
+        """Where its odometry has the origin of the drive's."""
         self.image_after_s = dict.fromkeys(self.mounts, IMAGE_AFTER_S)
         self.poses: list[PoseWithCovarianceStamped] = []
         self.transforms: list[TransformStamped] = []
@@ -174,6 +176,34 @@ class Robot:
             self.send_labels(camera, self.base + start + after, start + after)
         self.tell_time()
 
+    def drive_unlocated(self, ticks: int = 1) -> None:
+        """Drive, each image heard before the next one is sent, whether a pose comes of it or not.
+
+        For a node whose clock is the drive's.
+        """
+        for _ in range(ticks):
+            self.tick()
+            self.statuses.clear()
+            self.ros.until(self._is_newest_heard, f"{self.name} to hear its labels")
+
+    def _is_newest_heard(self) -> bool:
+        return all(
+            0.0 <= float(self.value("inputs", f"{camera}: label age [s]") or 1.0) < 0.1
+            for camera in self.mounts
+        )
+
+    def carry_off(self, ticks: int) -> None:
+        """Be elsewhere in the drive: nobody tells, neither odometry nor the clock."""
+        before, now = 0.1 * self.ticks, 0.1 * ticks
+        moved = poses.compose(ODOMETRY.at(before), poses.invert(ODOMETRY.at(now)))
+        self.T_odom_drive = poses.compose(self.T_odom_drive, moved)
+        self.base += before - now
+        self.ticks = ticks
+
+    def reckoned(self, time: float) -> Any:
+        """T_odom_base (4, 4) at a time in the drive [s]."""
+        return poses.compose(self.T_odom_drive, ODOMETRY.at(time))
+
     def tell_time(self) -> None:
         """Set the node's simulated clock."""
         self.clock.publish(Clock(clock=make_time(ROS_TYPES, self.time)))
@@ -202,8 +232,8 @@ class Robot:
 
     def send_odometry(self, stamp: float, time: float, frame_id: str = "odom") -> None:
         """Odometry of a time in the drive [s]."""
-        T_odom_base = ODOMETRY.at(time)
-        self.odometry.publish(make_odometry(ROS_TYPES, stamp, frame_id, "base_link", T_odom_base))
+        message = make_odometry(ROS_TYPES, stamp, frame_id, "base_link", self.reckoned(time))
+        self.odometry.publish(message)
 
     def send_labels(self, camera: str, stamp: float, time: float) -> None:
         """What a camera sees at a time in the drive [s]."""
@@ -266,7 +296,7 @@ class Robot:
     def error_now_m(self) -> float:
         """Horizontal error of map -> odom with the odometry of now."""
         T_map_odom = matrix_of(self.transforms[-1].transform)
-        T_map_base = T_map_odom @ ODOMETRY.at(0.1 * self.ticks)
+        T_map_base = T_map_odom @ self.reckoned(0.1 * self.ticks)
         truth = self.truth(self.time)
         return float(np.linalg.norm(T_map_base[:2, 3] - truth[:2, 3]))
 

@@ -14,9 +14,10 @@ from fgsn_ros.segmentation.architectures import LRASPP
 from fgsn_ros.segmentation.checkpoint import FORMAT_VERSION, LOG_RATIO
 
 FAST = {
-    "particles": 400,
-    "initial_particles": 1200,
+    "min_particles": 400,
+    "max_particles": 1200,
     "measurement.points": 800,
+    "recover": False,  # tests that are not of it tell the robot where it is
     "diagnostic_updater.period": 0.2,
 }
 
