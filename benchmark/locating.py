@@ -162,8 +162,8 @@ class Locating:
             f"Recall within {limits} [%], with 95 % intervals; an image that is not located counts "
             "as wrong. Images/s: matching, weighing and pose of the median image, without labels "
             f"and features, on {cv2.getNumThreads()} threads. NEES: median of the squared error of "
-            "located images within 5 m by their covariance; 5.3 if errors were Gaussian. MB/km: the "
-            "map's local features, for a kilometre of its drive."
+            "located images within 5 m by their covariance; 5.3 if errors were Gaussian. MB/km: "
+            "the map's local features, for a kilometre of its drive."
         )
 
 
