@@ -50,6 +50,8 @@ class ListedQuery:
     name: str
     """as listed: a path within the images' folder"""
     camera: Camera
+    rig_camera: str = ""
+    """which of a rig's cameras that is, where there is a rig"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -78,7 +78,10 @@ def cmu_queries(path: Path) -> list[ListedQuery]:
     """
     cameras = _cameras(path)
     names = [words[0] for _, words in listed_lines(path / f"test-images-{_slice(path)}.txt")]
-    return [ListedQuery(PurePosixPath(n).name, _camera_of(path, cameras, n)) for n in names]
+    return [
+        ListedQuery(PurePosixPath(n).name, _camera_of(path, cameras, n), _parts(n)[0])
+        for n in names
+    ]
 
 
 def cmu_query_poses(path: Path) -> list[KnownPose]:

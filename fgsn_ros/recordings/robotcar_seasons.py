@@ -80,7 +80,7 @@ def robotcar_queries(root: Path, within: Path) -> list[ListedQuery]:
     ]
     if not chosen:
         raise RecordingError(f"{folder} holds no images CONDITION/CAMERA/TIME.jpg to locate")
-    return [ListedQuery(name, cameras[_camera(name)]) for name in chosen]
+    return [ListedQuery(name, cameras[_camera(name)], _camera(name)) for name in chosen]
 
 
 def robotcar_training_poses(root: Path) -> list[KnownPose]:
