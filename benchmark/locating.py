@@ -44,7 +44,7 @@ from fgsn_ros.locating.consistency import Method
 from fgsn_ros.locating.locator import Located, Locator, LocatorSettings
 from fgsn_ros.mapping.builder import MapSettings, write_map
 from fgsn_ros.mapping.descriptors import ImageFeatures, Kind, feature_extractor
-from fgsn_ros.mapping.local_features import FOLDER, load_local_features
+from fgsn_ros.mapping.local_features import FOLDER, LocalFeatures, load_local_features
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.outputs import whole_file
 from fgsn_ros.recordings.open import open_recording, read_reference
@@ -217,19 +217,23 @@ class Case:
         truth, megabytes = self.truth(), megabytes_per_km(folder)
         mount = next(iter(self.query.cameras.values()))
         rows = []
-        for stamp, features, label_map in tqdm(self._seen(kind), f"{self.name} {title}"):
-            if not truth.covers(stamp):
-                continue
-            T_map_base = truth.at(stamp)
-            camera = poses.compose(T_map_base, mount.T_base_camera)[:3, 3]
-            metres = np.linalg.norm(local.T_map_camera[:, :3, 3] - camera, axis=1)
-            if metres.min() < _MAPPED_WITHIN_M:
+        for stamp, features, label_map in tqdm(self.seen(kind), f"{self.name} {title}"):
+            if self.is_asked(stamp, truth, local):
                 start = time.perf_counter(), time.process_time()
                 located = locator.locate(features, label_map, mount)
                 spent = time.perf_counter() - start[0], time.process_time() - start[1]
-                values = values_of(located, mount, T_map_base)
+                values = values_of(located, mount, truth.at(stamp))
                 rows.append({**values, "seconds": spent, "mb_per_km": megabytes})
         return rows
+
+    def is_asked(self, stamp: float, truth: Trajectory, local: LocalFeatures) -> bool:
+        """Whether the image of a stamp was taken near one of the map's."""
+        if not truth.covers(stamp):
+            return False
+        mount = next(iter(self.query.cameras.values()))
+        camera = poses.compose(truth.at(stamp), mount.T_base_camera)[:3, 3]
+        metres = np.linalg.norm(local.T_map_camera[:, :3, 3] - camera, axis=1)
+        return bool(metres.min() < _MAPPED_WITHIN_M)
 
     def map_folder(self, kind: Kind) -> Path:
         """The map of the mapped recording, made where it is not there yet."""
@@ -239,7 +243,7 @@ class Case:
             write_map(folder, self.mapped, self.segmenter, settings)
         return folder
 
-    def _seen(self, kind: Kind) -> Iterator[tuple[float, ImageFeatures, LabelMap]]:
+    def seen(self, kind: Kind) -> Iterator[tuple[float, ImageFeatures, LabelMap]]:
         """Stamp, features and labels of each image, found once."""
         s = self.settings
         made_with = kind, self.segmenter.checkpoint.fingerprint, s.segmenter, s.locator.features
