@@ -156,7 +156,7 @@ class PaperTable:
     def _with_odometry(
         self, query: Recording, truth: Trajectory, stamps: NDArray[np.float64]
     ) -> Recording:
-        """A recording, its odometry derived from its poses (the noise's seed is 0) if it has none."""
+        """A recording; its odometry is derived from its poses if it has none."""
         if query.odometry is not None or not isinstance(query, FolderRecording):
             return query
         odometry, origin = derived_from(truth, self.noise, 0, stamps, query.name)

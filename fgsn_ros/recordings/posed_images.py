@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
@@ -17,6 +18,8 @@ from fgsn_ros.recordings.folder_recording import read_image
 from fgsn_ros.recordings.recording import RECORDED_ODOMETRY, Frame, RecordingSettings
 
 FloatArray = NDArray[np.float64]
+_TOGETHER = 0.25
+"""Of the time from image to image: images of two cameras this near were taken together."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,20 +98,30 @@ def posed_recording(
     chosen = ordered[settings.first or 0 : last + 1]
     if last >= len(ordered) or not chosen:
         raise RecordingError(f"{path} holds images 0 to {len(ordered) - 1}; choose among them")
-    by_camera = {name: [i for i in ordered if i.camera == name] for name in cameras}
+    mounts = _mounts(path, ordered, cameras, T_rig_camera)
+    truth = _trajectory(chosen, mounts, settings.max_pose_gap_s)
+    return PosedImages(path, tuple(chosen), mounts, truth)
+
+
+def _mounts(
+    path: Path,
+    images: Sequence[PosedImage],
+    cameras: Mapping[str, Camera],
+    T_rig_camera: Mapping[str, FloatArray] | None,
+) -> dict[str, CameraMount]:
+    by_camera = {name: [image for image in images if image.camera == name] for name in cameras}
     by_camera = {name: some for name, some in by_camera.items() if some}
     first = next(iter(by_camera))
     T_base_first = _level(np.stack([image.T_map_camera for image in by_camera[first]]))
     mounts = {}
     for name, some in by_camera.items():
-        if T_rig_camera is not None:
-            T_first_camera = poses.compose(poses.invert(T_rig_camera[first]), T_rig_camera[name])
-        else:
+        if T_rig_camera is None:
             T_first_camera = _relative(path, by_camera[first], some)
-        mount = poses.compose(T_base_first, T_first_camera)
-        mounts[name] = CameraMount(cameras[name], mount, name)
-    truth = _trajectory(chosen, mounts, settings.max_pose_gap_s)
-    return PosedImages(path, tuple(chosen), mounts, truth)
+        else:
+            T_first_camera = poses.compose(poses.invert(T_rig_camera[first]), T_rig_camera[name])
+        T_base_camera = poses.compose(T_base_first, T_first_camera)
+        mounts[name] = CameraMount(cameras[name], T_base_camera, name)
+    return mounts
 
 
 def _level(T_map_camera: FloatArray) -> FloatArray:
@@ -130,27 +143,18 @@ def _level(T_map_camera: FloatArray) -> FloatArray:
 def _relative(path: Path, first: list[PosedImage], other: list[PosedImage]) -> FloatArray:
     """T_first_other (4, 4), the mean over images that were taken together."""
     stamps, others = (np.array([image.stamp for image in images]) for images in (first, other))
-    together = 0.25 * float(np.median(np.diff(stamps))) if len(stamps) > 1 else 0.1
-    after = np.clip(np.searchsorted(others, stamps), 1, max(len(others) - 1, 1))
-    nearest = np.where(
-        np.abs(others[after - 1] - stamps)
-        <= np.abs(others[np.minimum(after, len(others) - 1)] - stamps),
-        after - 1,
-        np.minimum(after, len(others) - 1),
-    )
-    pairs = [(i, j) for i, j in enumerate(nearest) if abs(others[j] - stamps[i]) <= together]
-    if not pairs:
+    together = _TOGETHER * float(np.median(np.diff(stamps))) if len(stamps) > 1 else np.inf
+    apart, nearest = cKDTree(others[:, None]).query(stamps[:, None])
+    found = np.flatnonzero(apart <= together)
+    if not len(found):
         raise RecordingError(
             f"{path}: the cameras {first[0].camera} and {other[0].camera} never took images at one "
             "time; how they are mounted is unknown"
         )
-    T = np.stack(
-        [
-            poses.compose(poses.invert(first[i].T_map_camera), other[j].T_map_camera)
-            for i, j in pairs
-        ]
-    )
-    return poses.weighted_mean(T, np.ones(len(T)))
+    T_map_first = np.stack([first[i].T_map_camera for i in found])
+    T_map_other = np.stack([other[i].T_map_camera for i in nearest[found]])
+    relative = poses.compose(poses.invert(T_map_first), T_map_other)
+    return poses.weighted_mean(relative, np.ones(len(found)))
 
 
 def _trajectory(
