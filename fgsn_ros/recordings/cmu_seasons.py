@@ -66,8 +66,11 @@ def open_cmu_slice(path: Path, settings: RecordingSettings) -> PosedImages:
         RecordingError: a file is missing or cannot be used.
     """
     known = read_pose_list(_database_list(path), of_centres=True)
+    cameras = _cameras(path)
+    for name in known:
+        _camera_of(path, cameras, name)
     images = list(_posed(path / "database", known))
-    return posed_recording(path, images, _cameras(path), None, settings)
+    return posed_recording(path, images, cameras, None, settings)
 
 
 def cmu_queries(path: Path) -> list[ListedQuery]:

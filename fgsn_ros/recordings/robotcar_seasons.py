@@ -57,7 +57,7 @@ def open_robotcar(path: Path, settings: RecordingSettings) -> PosedImages:
     """
     T_car_camera = {name: _extrinsics(path, name) for name in _CAMERAS}
     images = [
-        PosedImage(_stamp(name), _camera(name), path / "images" / name, poses.invert(T))
+        PosedImage(_stamp(name), _known_camera(name), path / "images" / name, poses.invert(T))
         for name, T in _model_poses(path / _MODEL)
     ]
     in_map = [
@@ -115,6 +115,12 @@ def _jpg(name: str) -> str:
 
 def _camera(name: str) -> str:
     return PurePosixPath(name).parent.name
+
+
+def _known_camera(name: str) -> str:
+    if _camera(name) not in _CAMERAS:
+        raise RecordingError(f"{name} is of none of the cameras {', '.join(_CAMERAS)}")
+    return _camera(name)
 
 
 def _stamp(name: str) -> float:

@@ -107,6 +107,10 @@ def test_what_a_slice_lacks_is_named(cmu, tmp_path):
     shutil.copytree(cmu, copied)
     with pytest.raises(RecordingError, match=r"intrinsics\.txt"):
         open_recording(copied)
+    camera = "OPENCV 320 200 190 190 158 97 0 0 0 0"
+    (tmp_path / "intrinsics.txt").write_text(f"c0 {camera}\n")
+    with pytest.raises(RecordingError, match="is of camera c1, not of c0"):
+        open_recording(copied)
     shutil.rmtree(copied / "camera-poses")
     with pytest.raises(RecordingError, match="holds no poses of the slice's queries"):
         cmu_query_poses(copied)
@@ -158,6 +162,11 @@ def test_robotcars_training_poses_are_camera_to_world(robotcar):
         ("3D-models/all-merged/all.nvm", "# Bundle file v0.3\n", "no NVM model"),
         ("3D-models/all-merged/all.nvm", "NVM_V3\n\n5\n", "ends after 0 of 5 cameras"),
         ("3D-models/all-merged/all.nvm", "NVM_V3\n\n1\na.png 400 1 0\n", "is no camera"),
+        (
+            "3D-models/all-merged/all.nvm",
+            "NVM_V3\n\n1\nday/front/12.png 400 1 0 0 0 1 2 3 0 0\n",
+            "none of the cameras rear, left, right",
+        ),
         ("intrinsics/left_intrinsics.txt", "fx 400\nfy 400\n", "lacks one of fx, fy, cx, cy"),
         ("extrinsics/left_extrinsics.txt", "1,0,0\n0,1,0\n", "is no 4x4 matrix"),
         (
