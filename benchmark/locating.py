@@ -42,6 +42,7 @@ from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.pipeline import require_log_ratio
 from fgsn_ros.locating.consistency import Method
 from fgsn_ros.locating.locator import Located, Locator, LocatorSettings
+from fgsn_ros.locating.retrieval import Place
 from fgsn_ros.mapping.builder import MapSettings, write_map
 from fgsn_ros.mapping.descriptors import ImageFeatures, Kind, feature_extractor
 from fgsn_ros.mapping.local_features import FOLDER, LocalFeatures, load_local_features
@@ -86,6 +87,9 @@ class Locating:
     """how labels weigh the matches"""
     kinds: tuple[Kind, ...] = ("sift",)
     """local features, in turn"""
+    place_known: bool = False
+    """match with the points around the nearest image of the map, in place of those that look alike:
+    judges features and labels without the retrieval"""
     towns: tuple[int, ...] = (9001, 9002)
     """seeds of the towns"""
     seasons: tuple[Season, ...] = (Season.WINTER, Season.NIGHT)
@@ -188,7 +192,8 @@ class Case:
         settings = dataclasses.replace(s.locator, consistency=consistency)
         network = self.segmenter.checkpoint.fingerprint
         made_with = self.map_of, self.query_of, network, self.map_settings(kind), settings
-        path = s.kept("located", *made_with).with_suffix(".json")
+        found_by = ("place known",) if s.place_known else ()
+        path = s.kept("located", *made_with, *found_by).with_suffix(".json")
         if not path.exists():
             found = self._located(settings, kind, f"{kind} {method}")
             with whole_file(path) as temporary:
@@ -219,12 +224,24 @@ class Case:
         rows = []
         for stamp, features, label_map in tqdm(self.seen(kind), f"{self.name} {title}"):
             if self.is_asked(stamp, truth, local):
+                places = self._known_places(truth.at(stamp), local)
                 start = time.perf_counter(), time.process_time()
-                located = locator.locate(features, label_map, mount)
+                located = locator.locate(features, label_map, mount, places)
                 spent = time.perf_counter() - start[0], time.process_time() - start[1]
                 values = values_of(located, mount, truth.at(stamp))
                 rows.append({**values, "seconds": spent, "mb_per_km": megabytes})
         return rows
+
+    def _known_places(
+        self, T_map_base: NDArray[np.float64], local: LocalFeatures
+    ) -> list[Place] | None:
+        """The place of the nearest image of the map, where places are known."""
+        if not self.settings.place_known:
+            return None
+        mount = next(iter(self.query.cameras.values()))
+        camera = poses.compose(T_map_base, mount.T_base_camera)[:3, 3]
+        metres = np.linalg.norm(local.T_map_camera[:, :3, 3] - camera, axis=1)
+        return [Place(local.T_map_camera[metres.argmin()], 1.0)]
 
     def is_asked(self, stamp: float, truth: Trajectory, local: LocalFeatures) -> bool:
         """Whether the image of a stamp was taken near one of the map's."""
