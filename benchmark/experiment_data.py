@@ -18,10 +18,11 @@ from fgsn_ros.correspondences.files import (
 from fgsn_ros.correspondences.sets import read_correspondence_set
 from fgsn_ros.correspondences.simulated import CorrespondenceDriveSettings, write_correspondences
 from fgsn_ros.errors import SettingsError
-from fgsn_ros.outputs import whole_folder
+from fgsn_ros.outputs import Layout, whole_folder
 from fgsn_ros.training.objective import spread
 
 _WATCHED = 4  # held-out pairs that training itself looks at
+_LAYOUT = Layout(TRAIN_LIST, "", ("*",))
 
 
 def digest_of(*values: object) -> str:
@@ -88,7 +89,7 @@ def _subset(
     path = work / f"{kind}-{digest_of(str(source.resolve()), names)}"
     if path.exists():
         return path
-    with whole_folder(path) as temporary:
+    with whole_folder(path, _LAYOUT) as temporary:
         layout, whole = CorrespondenceFolder(temporary), CorrespondenceFolder(source)
         layout.images.symlink_to(each.images.resolve())
         layout.files.symlink_to(each.correspondences.resolve())

@@ -20,6 +20,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ import cv2
 import numpy as np
 import tyro
 from numpy.typing import NDArray
+from scipy.sparse.csgraph import minimum_spanning_tree
+from scipy.spatial.distance import pdist, squareform
 from scoring import markdown_table, write_results
 from tqdm import tqdm
 
@@ -35,12 +38,14 @@ from fgsn_ros.config import require
 from fgsn_ros.evaluation.trajectory_errors import THRESHOLDS
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
+from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.pipeline import require_log_ratio
 from fgsn_ros.locating.consistency import Method
 from fgsn_ros.locating.locator import Located, Locator, LocatorSettings
+from fgsn_ros.locating.retrieval import Place
 from fgsn_ros.mapping.builder import MapSettings, write_map
-from fgsn_ros.mapping.descriptors import ImageFeatures
-from fgsn_ros.mapping.local_features import load_local_features
+from fgsn_ros.mapping.descriptors import ImageFeatures, Kind, feature_extractor
+from fgsn_ros.mapping.local_features import FOLDER, LocalFeatures, load_local_features
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.outputs import whole_file
 from fgsn_ros.recordings.open import open_recording, read_reference
@@ -80,6 +85,11 @@ class Locating:
     """folder that keeps what was made"""
     methods: tuple[Method, ...] = ("none", "ssmc", "soft", "gsmc")
     """how labels weigh the matches"""
+    kinds: tuple[Kind, ...] = ("sift",)
+    """local features, in turn"""
+    place_known: bool = False
+    """match with the points around the nearest image of the map, in place of those that look alike:
+    judges features and labels without the retrieval"""
     towns: tuple[int, ...] = (9001, 9002)
     """seeds of the towns"""
     seasons: tuple[Season, ...] = (Season.WINTER, Season.NIGHT)
@@ -98,6 +108,7 @@ class Locating:
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(len(self.methods) > 0, "give a method")
+        require(len(self.kinds) > 0, "give a kind of local features")
         pair = (self.pair.map, self.pair.query)
         require(pair.count(None) != 1, "give both recordings of a pair")
         for lengths in (self.map_s, self.query_s):
@@ -107,14 +118,16 @@ class Locating:
         """Drive, map, locate; print and write the table."""
         rows: list[dict[str, Any]] = []
         text = ""
-        for case in self._cases():
-            for method in self.methods:
-                rows += [{"method": method, "case": case.name, **row} for row in case.rows(method)]
+        for case in self.cases():
+            for kind, method in product(self.kinds, self.methods):
+                named = {"features": kind, "method": method, "case": case.name}
+                rows += [{**row, **named} for row in case.rows(kind, method)]
                 text = "\n\n".join([table(rows), self._note()])
                 write_results(self.output, "locating", text, rows)
         print(text)
 
-    def _cases(self) -> Iterator["Case"]:
+    def cases(self) -> Iterator["Case"]:
+        """Each recording that is located, and what it is located on."""
         segmenter = Segmenter(load_checkpoint(self.checkpoint), self.segmenter)
         if self.pair.map is not None and self.pair.query is not None:
             query = open_recording(self.pair.query, self.pair.query_recording)
@@ -153,7 +166,8 @@ class Locating:
             f"Recall within {limits} [%], with 95 % intervals; an image that is not located counts "
             "as wrong. Images/s: matching, weighing and pose of the median image, without labels "
             f"and features, on {cv2.getNumThreads()} threads. NEES: median of the squared error of "
-            "located images within 5 m by their covariance; 5.3 if errors were Gaussian."
+            "located images within 5 m by their covariance; 5.3 if errors were Gaussian. MB/km: "
+            "the map's local features, for a kilometre of its drive."
         )
 
 
@@ -171,61 +185,88 @@ class Case:
     query_of: str
     """what the located one was made with"""
 
-    def rows(self, method: Method) -> list[dict[str, Any]]:
-        """What came of each image, by a method."""
+    def rows(self, kind: Kind, method: Method) -> list[dict[str, Any]]:
+        """What came of each image, by a kind of local features and a method."""
         s = self.settings
         consistency = dataclasses.replace(s.locator.consistency, method=method)
         settings = dataclasses.replace(s.locator, consistency=consistency)
         network = self.segmenter.checkpoint.fingerprint
-        path = s.kept("located", self.map_of, self.query_of, network, s.map, settings).with_suffix(
-            ".json"
-        )
+        made_with = self.map_of, self.query_of, network, self.map_settings(kind), settings
+        found_by = ("place known",) if s.place_known else ()
+        path = s.kept("located", *made_with, *found_by).with_suffix(".json")
         if not path.exists():
-            found = self._located(settings, method)
+            found = self._located(settings, kind, f"{kind} {method}")
             with whole_file(path) as temporary:
                 temporary.write_text(json.dumps(found))
         rows: list[dict[str, Any]] = json.loads(path.read_text())
         return rows
 
-    def _located(self, settings: LocatorSettings, title: str) -> list[dict[str, Any]]:
-        folder = self._map_folder()
+    def map_settings(self, kind: Kind) -> MapSettings:
+        """Of a map with local features of a kind."""
+        features = dataclasses.replace(self.settings.map.local_features, kind=kind)
+        return dataclasses.replace(self.settings.map, local_features=features)
+
+    def truth(self) -> Trajectory:
+        """T_map_base of the located recording."""
+        reference = self.settings.pair.reference
+        if reference is not None:
+            return read_reference(reference, self.query)
+        return require_ground_truth(self.query)
+
+    def _located(self, settings: LocatorSettings, kind: Kind, title: str) -> list[dict[str, Any]]:
+        folder = self.map_folder(kind)
         semantic_map = load_map(folder)
         local = load_local_features(folder, semantic_map)
         log_ratio = require_log_ratio(self.segmenter.checkpoint)
         locator = Locator(semantic_map, local, log_ratio, settings)
-        truth = require_ground_truth(self.query)
-        reference = self.settings.pair.reference
-        if reference is not None:
-            truth = read_reference(reference, self.query)
+        truth, megabytes = self.truth(), megabytes_per_km(folder)
         mount = next(iter(self.query.cameras.values()))
         rows = []
-        for stamp, features, label_map in tqdm(self._seen(), f"{self.name} {title}"):
-            if not truth.covers(stamp):
-                continue
-            T_map_base = truth.at(stamp)
-            camera = poses.compose(T_map_base, mount.T_base_camera)[:3, 3]
-            metres = np.linalg.norm(local.T_map_camera[:, :3, 3] - camera, axis=1)
-            if metres.min() < _MAPPED_WITHIN_M:
+        for stamp, features, label_map in tqdm(self.seen(kind), f"{self.name} {title}"):
+            if self.is_asked(stamp, truth, local):
+                places = self._known_places(truth.at(stamp), local)
                 start = time.perf_counter(), time.process_time()
-                located = locator.locate(features, label_map, mount)
+                located = locator.locate(features, label_map, mount, places)
                 spent = time.perf_counter() - start[0], time.process_time() - start[1]
-                rows.append({**values_of(located, mount, T_map_base), "seconds": spent})
+                values = values_of(located, mount, truth.at(stamp))
+                rows.append({**values, "seconds": spent, "mb_per_km": megabytes})
         return rows
 
-    def _map_folder(self) -> Path:
-        s = self.settings
-        folder = s.kept("map", self.map_of, self.segmenter.checkpoint.fingerprint, s.map)
+    def _known_places(
+        self, T_map_base: NDArray[np.float64], local: LocalFeatures
+    ) -> list[Place] | None:
+        """The place of the nearest image of the map, where places are known."""
+        if not self.settings.place_known:
+            return None
+        mount = next(iter(self.query.cameras.values()))
+        camera = poses.compose(T_map_base, mount.T_base_camera)[:3, 3]
+        metres = np.linalg.norm(local.T_map_camera[:, :3, 3] - camera, axis=1)
+        return [Place(local.T_map_camera[metres.argmin()], 1.0)]
+
+    def is_asked(self, stamp: float, truth: Trajectory, local: LocalFeatures) -> bool:
+        """Whether the image of a stamp was taken near one of the map's."""
+        if not truth.covers(stamp):
+            return False
+        mount = next(iter(self.query.cameras.values()))
+        camera = poses.compose(truth.at(stamp), mount.T_base_camera)[:3, 3]
+        metres = np.linalg.norm(local.T_map_camera[:, :3, 3] - camera, axis=1)
+        return bool(metres.min() < _MAPPED_WITHIN_M)
+
+    def map_folder(self, kind: Kind) -> Path:
+        """The map of the mapped recording, made where it is not there yet."""
+        s, settings = self.settings, self.map_settings(kind)
+        folder = s.kept("map", self.map_of, self.segmenter.checkpoint.fingerprint, settings)
         if not folder.exists():
-            write_map(folder, self.mapped, self.segmenter, s.map)
+            write_map(folder, self.mapped, self.segmenter, settings)
         return folder
 
-    def _seen(self) -> Iterator[tuple[float, ImageFeatures, LabelMap]]:
+    def seen(self, kind: Kind) -> Iterator[tuple[float, ImageFeatures, LabelMap]]:
         """Stamp, features and labels of each image, found once."""
         s = self.settings
-        made_with = self.segmenter.checkpoint.fingerprint, s.segmenter, s.locator.features
+        made_with = kind, self.segmenter.checkpoint.fingerprint, s.segmenter, s.locator.features
         path = s.kept("seen", self.map_of, self.query_of, *made_with).with_suffix(".npz")
         if not path.exists():
-            self._keep_seen(path)
+            self._keep_seen(path, kind)
         with np.load(path, allow_pickle=False) as arrays:
             stamps, counts = arrays["stamps"], arrays["counts"]
             pixels, descriptors = arrays["pixels"], arrays["descriptors"]
@@ -241,10 +282,8 @@ class Case:
                 label_map,
             )
 
-    def _keep_seen(self, path: Path) -> None:
-        from fgsn_ros.mapping.descriptors import feature_extractor
-
-        extract = feature_extractor("sift", self.settings.locator.features)
+    def _keep_seen(self, path: Path, kind: Kind) -> None:
+        extract = feature_extractor(kind, self.settings.locator.features)
         kept: defaultdict[str, list[Any]] = defaultdict(list)
         for frame in tqdm(self.query.frames(), f"{self.name}: labels and features"):
             features, label_map = extract(frame.image), self.segmenter.segment(frame.image)
@@ -257,6 +296,13 @@ class Case:
         joined = {name: np.concatenate(kept.pop(name)) for name in ("pixels", "descriptors")}
         with whole_file(path) as temporary:
             np.savez_compressed(temporary, **joined, **{n: np.array(v) for n, v in kept.items()})
+
+
+def megabytes_per_km(map_folder: Path) -> float:
+    """Size of a map's local features, by the length of the shortest tree through its key frames."""
+    size = sum(file.stat().st_size for file in (map_folder / FOLDER).iterdir())
+    positions = load_map(map_folder).keyframe_poses[:, :3, 3]
+    return size / 1e3 / float(minimum_spanning_tree(squareform(pdist(positions))).sum())
 
 
 def values_of(
@@ -281,12 +327,13 @@ def values_of(
 
 def table(rows: list[dict[str, Any]]) -> str:
     """A row for each case and method, the images of all towns pooled."""
-    groups: defaultdict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    groups: defaultdict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
-        groups[row["case"], row["method"]].append(row)
+        groups[row["case"], row["features"], row["method"]].append(row)
     return markdown_table(
         {
             "images of": case,
+            "features": kind,
             "labels": method,
             "images": str(len(group)),
             **{f"{m:g} m {d:g} deg": recall(group, m, d) for m, d in THRESHOLDS},
@@ -296,8 +343,9 @@ def table(rows: list[dict[str, Any]]) -> str:
             "images/s": f"{1.0 / np.median([row['seconds'][0] for row in group]):.1f}",
             "CPU s": f"{np.median([row['seconds'][1] for row in group]):.2f}",
             "NEES": nees(group),
+            "MB/km": f"{np.mean([row['mb_per_km'] for row in group]):.1f}",
         }
-        for (case, method), group in sorted(groups.items(), key=lambda item: item[0][0])
+        for (case, kind, method), group in sorted(groups.items(), key=lambda item: item[0][0])
     )
 
 

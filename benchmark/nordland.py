@@ -44,7 +44,7 @@ from fgsn_ros.correspondences.sets import (
     validation_pairs,
 )
 from fgsn_ros.errors import RecordingError
-from fgsn_ros.outputs import whole_file, whole_folder
+from fgsn_ros.outputs import Layout, whole_file, whole_folder
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.labels import outlined_overlay
 from fgsn_ros.segmentation.networks import STRIDE
@@ -53,6 +53,7 @@ from fgsn_ros.training.settings import TrainSettings
 from fgsn_ros.training.statistics import label_pairs, log_ratio
 
 RECIPE = Path(__file__).parent.parent / "config" / "train.yaml"
+_LAYOUT = Layout("alignment.json", "", ("*",))
 SEASONS = ("summer", "winter")
 HALVES = ("first", "second")
 IMAGE_SIZE = (640, 360)  # width and height of the written images [px]
@@ -180,7 +181,7 @@ def write_pairs(data: Path, path: Path) -> None:
     if len(names) < 4:
         raise RecordingError(f"{data} has {len(names)} pairs in summer/ and winter/; name another")
     whole, small = ImageCache(0), ImageCache(0, IMAGE_SIZE[1])
-    with whole_folder(path) as temporary:
+    with whole_folder(path, _LAYOUT) as temporary:
         folder, files, figures = CorrespondenceFolder(temporary), [], {}
         for season in SEASONS:
             (folder.images / season).mkdir(parents=True)

@@ -42,7 +42,7 @@ from fgsn_ros.mapping.ground import Ground
 from fgsn_ros.mapping.local_features import load_local_features
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.mapping.semantic_map import SemanticMap
-from fgsn_ros.outputs import whole_folder
+from fgsn_ros.outputs import Layout, whole_folder
 from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.recordings.recording import Recording, require_ground_truth, require_odometry
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
@@ -51,6 +51,7 @@ from fgsn_ros.simulation.bags import write_drive
 from fgsn_ros.simulation.drive import DriveSettings, SimulatedDrive
 from fgsn_ros.simulation.seasons import Season
 
+_LAYOUT = Layout("share.json", "", ("trajectory.tum",))
 MAP_LONGER = 1.5
 """The map's drive is longer by this factor and does not stop: the other may be faster."""
 
@@ -226,7 +227,7 @@ class _Town:
                 recording, local, ground, initial, SiftSettings(), self._localizer
             )
             share = run.measured / len(run.trajectory)
-            with whole_folder(path) as folder:
+            with whole_folder(path, _LAYOUT) as folder:
                 write_tum(folder / "trajectory.tum", run.trajectory)
                 (folder / "share.json").write_text(json.dumps(share))
         share = float(json.loads((path / "share.json").read_text()))

@@ -87,11 +87,17 @@ COMMANDS = {
         "locate",
         "Locate",
         "single images on a map, to poses",
-        "map checkpoint output camera overwrite locator.consistency.method "
+        "map checkpoint output camera images overwrite locator.consistency.method "
         "recording.image_topics segmenter.device",
     ),
     "evaluate": Command(
         "evaluate", "Evaluate", "compare two trajectories", "output skip_s overwrite"
+    ),
+    "evaluate images": Command(
+        "evaluate_images",
+        "EvaluateImages",
+        "recall of located images by condition",
+        "centres output overwrite",
     ),
     "evaluate segmentation": Command(
         "evaluate_segmentation",

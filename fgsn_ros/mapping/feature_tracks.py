@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import Camera
-from fgsn_ros.mapping.descriptors import ImageFeatures, in_bytes, mutual_matches, unit
+from fgsn_ros.mapping.descriptors import Bytes, ImageFeatures, in_bytes, mutual_matches, unit
 from fgsn_ros.mapping.labelling import LabelVotes
 from fgsn_ros.mapping.map_records import MapPoints
 from fgsn_ros.mapping.structure import focal_px
@@ -21,7 +21,6 @@ from fgsn_ros.mapping.triangulation import (
 from fgsn_ros.segmentation.labels import LabelMap
 
 FloatArray = NDArray[np.float64]
-Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,7 +168,9 @@ class FeatureTracks:
             longest[kept],
         )
         counts = np.add.reduceat(agreeing.astype(np.int64), starts)
-        return FeaturePoints(points, in_bytes(sums[kept])), counts[kept]
+        return FeaturePoints(points, in_bytes(sums[kept], seen.descriptors.dtype.str[1:])), counts[
+            kept
+        ]
 
 
 def _labels_at(

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgsn_ros.errors import MapError
-from fgsn_ros.mapping.descriptors import KINDS, SIZES, Kind
+from fgsn_ros.mapping.descriptors import KINDS, SIZES, TYPES, Kind
 from fgsn_ros.mapping.feature_tracks import FeaturePoints
 from fgsn_ros.mapping.map_files import MapWriter, RowWriter, StoredRows, load_map
 from fgsn_ros.mapping.map_records import (
@@ -71,7 +71,7 @@ class LocalFeatures:
         low, high = position[:2] - radius_m, position[:2] + radius_m
         points, runs = self.tiles.points_within(low, high)
         read = [self.descriptors[a:b]["row"] for a, b in runs]
-        empty = np.zeros((0, SIZES[self.kind]), np.uint8)
+        empty = np.zeros((0, SIZES[self.kind]), TYPES[self.kind])
         return FeaturePoints(points, np.concatenate([empty, *read]))
 
 
@@ -90,7 +90,7 @@ def load_local_features(map_folder: Path, semantic_map: SemanticMap) -> LocalFea
     kind, size = _read_kind(folder / "kind.json")
     tiles = load_map(folder)
     check_fingerprint(tiles, semantic_map.fingerprint)
-    descriptors = StoredRows(folder / "descriptors.npy", _row(SIZES[kind], "u1"))
+    descriptors = StoredRows(folder / "descriptors.npy", _row(SIZES[kind], TYPES[kind]))
     codes = StoredRows(folder / "places.npy", _row(size, "<f2"))
     if (len(descriptors), len(codes)) != (len(tiles.points), len(tiles.keyframes)):
         raise MapError(f"the map {map_folder} is damaged: {folder}'s arrays do not match")
@@ -148,7 +148,7 @@ class FeatureWriter:
         self._size = place_codes.projection.shape[1]
         self._label_count = label_count
         self._tiles = MapWriter(self._folder, label_count, fingerprint, tile_size_m)
-        self._descriptors = self._rows("descriptors", _row(SIZES[kind], "u1"))
+        self._descriptors = self._rows("descriptors", _row(SIZES[kind], TYPES[kind]))
         self._codes = self._rows("places", _row(self._size, "<f2"))
 
     def _rows(self, name: str, dtype: np.dtype[Any]) -> RowWriter:
@@ -208,7 +208,7 @@ class FeatureWriter:
 
 def _records(values: NDArray[Any]) -> NDArray[np.void]:
     """Rows (N, M) as records that a .npy file can hold in one dimension."""
-    kind = "u1" if values.dtype == np.uint8 else "<f2"
+    kind = values.dtype.str[1:] if values.dtype.itemsize == 1 else "<f2"
     records = np.zeros(len(values), _row(values.shape[1], kind))
     records["row"] = values
     return records

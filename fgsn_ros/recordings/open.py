@@ -5,10 +5,12 @@ from pathlib import Path
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry.trajectory import Trajectory, read_tum
 from fgsn_ros.recordings.bag_paths import bags_within, is_bag
+from fgsn_ros.recordings.cmu_seasons import is_cmu_slice, open_cmu_slice
 from fgsn_ros.recordings.folder_recording import FolderRecording, turned_to_base
 from fgsn_ros.recordings.image_folder import is_image_folder, open_image_folder
 from fgsn_ros.recordings.kitti import is_kitti, open_kitti, open_kitti_images
 from fgsn_ros.recordings.recording import RecordedImages, Recording, RecordingSettings
+from fgsn_ros.recordings.robotcar_seasons import open_robotcar, robotcar_root
 from fgsn_ros.recordings.rosbag import open_bag_images, open_rosbag
 
 _DEFAULTS = RecordingSettings()
@@ -16,6 +18,9 @@ _DEFAULTS = RecordingSettings()
 
 def open_recording(path: Path, settings: RecordingSettings = _DEFAULTS) -> Recording:
     """Open a rosbag2 (folder or file), ROS 1 bag, KITTI sequence folder, or image folder.
+
+    Of the long-term visual localization benchmark: a slice of Extended CMU Seasons, RobotCar
+    Seasons; of each the images with known poses that a map is made of.
 
     Raises:
         RecordingError: the path is none of them, or is damaged or incomplete.
@@ -28,6 +33,10 @@ def open_recording(path: Path, settings: RecordingSettings = _DEFAULTS) -> Recor
         return open_kitti(path, settings)
     if is_image_folder(path):
         return open_image_folder(path, settings)
+    if is_cmu_slice(path):
+        return open_cmu_slice(path, settings)
+    if robotcar_root(path) == path:
+        return open_robotcar(path, settings)
     raise RecordingError(
         f"{path} is no recording: expected a rosbag2 folder, .mcap, .db3 or .bag file, a KITTI "
         f"folder (image_0, calib.txt), or a folder of images with camera.yaml{_bags_in(path)}"

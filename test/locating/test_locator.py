@@ -8,8 +8,10 @@ from fgsn_ros.errors import LocalizationError, SettingsError
 from fgsn_ros.geometry import poses
 from fgsn_ros.locating.consistency import ConsistencySettings
 from fgsn_ros.locating.locator import Locator, LocatorSettings
+from fgsn_ros.locating.retrieval import Place
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 
+BACK = np.diag([-1.0, 1.0, -1.0, 1.0])  # turned about the image's vertical axis
 METHODS = ("none", "ssmc", "soft", "gsmc")
 
 
@@ -49,6 +51,18 @@ def test_the_pose_is_the_same_to_the_bit_again(corridor, log_ratio):
         located(locator_of(corridor, log_ratio), recording, image).hypotheses[0] for _ in range(2)
     )
     np.testing.assert_array_equal(first.pose.T_map_camera, second.pose.T_map_camera)
+
+
+def test_given_places_are_tried_in_place_of_those_that_look_alike(corridor, log_ratio):
+    recording, _, local = corridor
+    locator, mount = locator_of(corridor, log_ratio), recording.cameras["camera"]
+    image, _ = recording.render(recording.ground_truth.poses[5])
+    features, labels = locator.extract(image), TintSegmenter().segment(image)
+    near, behind = (Place(local.T_map_camera[0] @ turn, 1.0) for turn in (np.eye(4), BACK))
+    found = locator.locate(features, labels, mount, [behind, near])
+    assert found.places == [behind, near]
+    assert [hypothesis.place for hypothesis in found.hypotheses] == [near]
+    assert locator.locate(features, labels, mount, []).hypotheses == []
 
 
 def test_further_places_are_tried_until_a_pose_has_enough_inliers(corridor, log_ratio):

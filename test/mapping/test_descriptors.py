@@ -4,6 +4,9 @@ from corridor import Corridor
 
 from fgsn_ros.errors import SettingsError
 from fgsn_ros.mapping.descriptors import (
+    KINDS,
+    SIZES,
+    TYPES,
     FeatureSettings,
     feature_extractor,
     in_bytes,
@@ -37,9 +40,15 @@ def test_a_black_image_has_no_features():
     assert features.descriptors.shape == (0, 128)
 
 
-def test_a_descriptor_in_bytes_has_its_direction():
-    vectors = np.random.default_rng(0).random((50, 128))
-    cosines = np.einsum("ij,ij->i", unit(in_bytes(vectors)), unit(vectors))
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_descriptor_in_bytes_has_its_direction(kind):
+    rng = np.random.default_rng(0)
+    vectors = rng.random((50, SIZES[kind]))
+    if kind == "xfeat":
+        vectors = rng.normal(size=vectors.shape)
+    stored = in_bytes(vectors, TYPES[kind])
+    assert stored.dtype == np.dtype(TYPES[kind])
+    cosines = np.einsum("ij,ij->i", unit(stored), unit(vectors))
     assert cosines.min() > 0.999
 
 

@@ -147,7 +147,7 @@ def test_what_is_written_is_read_in_whatever_order_it_came(tmp_path):
     ("change", "message"),
     [
         ({"format": "another"}, "does not describe local features"),
-        ({"kind": "orb"}, "local features of kind 'orb', version 1, not sift of version 1"),
+        ({"kind": "orb"}, "local features of kind 'orb', version 1, not sift, xfeat of version 1"),
         ({"version": 2}, "of kind 'sift', version 2"),
         ({"code_size": 10**9}, "code_size must be in 1..128"),
         ({"code_size": "8"}, "code_size must be in 1..128"),
