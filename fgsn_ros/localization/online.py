@@ -188,7 +188,7 @@ class OnlineLocalizer:
         if self._T_map_odom is None or span is None:
             return None
         T_map_base = poses.compose(self._T_map_odom, self.T_odom_base(span[1]))
-        covariance = self._localizer.predicted[1] + self._disagreement
+        covariance = self._localizer.predicted[1] + self.tracking.spread
         return InitialPose(T_map_base, covariance, span[1])
 
     def pose_to_save(self, now: float) -> SavedPose | None:
@@ -361,14 +361,8 @@ class OnlineLocalizer:
         self._anchor(estimate.stamp, estimate.T_map_base)
         if self._judge(estimate):
             return []
-        covariance = estimate.covariance + self._disagreement
+        covariance = estimate.covariance + self.tracking.spread
         return [dataclasses.replace(estimate, covariance=covariance)]
-
-    @property
-    def _disagreement(self) -> Array:
-        """(6, 6) What is added to the pose's covariance while another one may be right."""
-        comparison = self.tracking.comparison
-        return np.zeros((6, 6)) if comparison is None else comparison.spread
 
     def _look(self, labels: _Waiting) -> None:
         """Look for the robot on the whole map, at each new view."""

@@ -127,23 +127,22 @@ class Comparison:
         """How much the labels prefer the pose itself to all others [nat]."""
         return self.own - self.other
 
-    @property
-    def share_of_other(self) -> float:
-        """Probability that the robot is at the best other pose, of these two [0, 1]."""
-        return float(expit(-self.lead)) if self.complete else 0.0
+    def share_of_other(self, known: float = 0.0) -> float:
+        """Probability that the robot is at the best other pose, of these two [0, 1].
 
-    @property
-    def spread(self) -> Array:
-        """(6, 6) What the best other pose adds to the covariance, as it may be the right one.
-
-        In the map's axes, x y z roll pitch yaw [m, rad].
+        `known`: what speaks for the pose itself beside these views [nat].
         """
+        return float(expit(-self.lead - known)) if self.complete else 0.0
+
+    @property
+    def offset(self) -> Array:
+        """(6,) From the pose to the best other one, x y z roll pitch yaw in the map [m, rad]."""
         offset = np.zeros(6)
-        if self.T_map_own is not None and self.complete:
+        if self.T_map_own is not None:
             offset[:2] = (self.T_map_other - self.T_map_own)[:2, 3]
             turn = poses.compose(poses.invert(self.T_map_own), self.T_map_other)
             offset[5] = np.arctan2(turn[1, 0], turn[0, 0])
-        return self.share_of_other * np.outer(offset, offset)
+        return offset
 
     @property
     def other_lead(self) -> float:

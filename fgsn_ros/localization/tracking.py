@@ -15,6 +15,8 @@ _FOUND, _FOUND_CONFIRMED = 2, 3
 """Comparisons in a row that find the robot elsewhere; the more if the pose was confirmed."""
 _USUAL_TIMES = 10.0
 """The usual quality is smoothed over so many time constants of the quality."""
+_FADES_S = 3.0
+"""A disagreement of the labels is forgotten with this time constant [s]."""
 _INFERIOR = 3
 """Comparisons in a row that end a confirmation, as others fitted better."""
 
@@ -89,7 +91,10 @@ class Tracking:
         self.comparison: Comparison | None = None
         """The newest since the pose was last in doubt."""
         self._usual = 0.0
-        self._stamp = self._good_at = -np.inf
+        self.spread = np.zeros((6, 6))
+        """What the covariance lacks while another pose may be the right one, x y z roll pitch yaw
+        in the map's axes [m, rad]."""
+        self._stamp = self._good_at = self._compared_at = -np.inf
         self._low_since: float | None = None
         self._dropped_at: float | None = None
         self.doubt()
@@ -98,6 +103,7 @@ class Tracking:
         """The robot may be elsewhere, as after a gap in odometry: labels must confirm the pose."""
         self.confirmed = False
         """Whether labels have confirmed the pose since it was last in doubt."""
+        self._elsewhere = 0.0
         self.comparison = None
         self._inferior_since: float | None = None
         self._won = self._found = self._beaten = 0
@@ -141,9 +147,7 @@ class Tracking:
     @property
     def quality(self) -> float | None:
         """In [0, 1]; None before the first estimate."""
-        if self.match_quality is None or self.comparison is None:
-            return self.match_quality
-        return self.match_quality * (1.0 - self.comparison.share_of_other)
+        return None if self.match_quality is None else self.match_quality * (1.0 - self._elsewhere)
 
     @property
     def astray_since(self) -> float | None:
@@ -172,6 +176,7 @@ class Tracking:
             return False
         if not comparison.complete:
             return False
+        self._disagree(estimate.stamp, comparison, settings.lead if self.confirmed else 0.0)
         if comparison.views < settings.least_views:
             self._judge_inferior(estimate, comparison.lead <= -0.5 * settings.lead)
             return False
@@ -185,6 +190,17 @@ class Tracking:
         if found or self._beaten >= _INFERIOR:
             self.confirmed = False
         return found
+
+    def _disagree(self, stamp: float, comparison: Comparison, known: float) -> None:
+        """Keep how probable the other pose is, and what that adds to the covariance.
+
+        The labels along a few metres err together: what they said a moment ago fades.
+        """
+        self._elsewhere = comparison.share_of_other(known)
+        spread = self._elsewhere * np.outer(comparison.offset, comparison.offset)
+        faded = np.exp((self._compared_at - stamp) / _FADES_S) * self.spread
+        self.spread = spread if np.trace(spread) >= np.trace(faded) else faded
+        self._compared_at = stamp
 
     def search(self, comparison: Comparison | None, settings: ProbeSettings) -> bool:
         """Take a comparison of all poses on the map into account; whether the best is right."""
