@@ -4,7 +4,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fgsn_ros.errors import LocalizationError, SettingsError
+from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
 from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.localization.localizer import Localizer, LocalizerSettings
@@ -14,7 +14,7 @@ from fgsn_ros.localization.online import (
     OnlineLocalizer,
     OnlineSettings,
 )
-from fgsn_ros.localization.tracking import Tracking, TrackingSettings, TrackingStatus
+from fgsn_ros.localization.tracking import TrackingStatus
 
 FAST = LocalizerSettings(
     min_particles=400, max_particles=1200, measurement=MeasurementSettings(points=800)
@@ -272,76 +272,6 @@ def test_settings_out_of_range_are_refused(name):
         OnlineSettings(**{name: -1.0})
 
 
-TRACKING = TrackingSettings(quality_time_s=1.0, lost_quality=0.5, lost_std_m=3.0, lost_after_s=2.0)
-
-
-def estimate(stamp, quality, std_m=0.1):
-    covariance = np.diag([std_m**2 / 2, std_m**2 / 2, 0.0, 0.0, 0.0, 0.0])
-    return SimpleNamespace(stamp=stamp, match_quality=quality, covariance=covariance)
-
-
-def follow(tracking, start, seconds, quality, std_m=0.1):
-    for stamp in np.arange(start, start + seconds, 0.1):
-        tracking.add(estimate(stamp, quality, std_m))
-
-
-def test_the_quality_follows_with_its_time_constant():
-    tracking = Tracking(TRACKING)
-    assert tracking.quality is None
-    tracking.add(estimate(0.0, 1.2))
-    assert tracking.quality == 1.0
-    tracking.add(estimate(1.0, 0.0))
-    assert tracking.quality == pytest.approx(np.exp(-1.0))
-
-
-def test_a_pose_is_lost_after_a_while_without_agreement_and_found_again():
-    tracking = Tracking(TRACKING)
-    follow(tracking, 0.0, 5.0, 0.8)
-    assert not tracking.lost
-    follow(tracking, 5.0, 2.0, 0.2)
-    assert not tracking.lost
-    follow(tracking, 7.0, 2.0, 0.2)
-    assert tracking.lost
-    follow(tracking, 9.0, 2.0, 0.9)
-    assert not tracking.lost
-
-
-def test_one_bad_frame_in_ten_loses_nothing():
-    tracking = Tracking(TRACKING)
-    for k in range(100):
-        tracking.add(estimate(0.1 * k, 0.0 if k % 10 == 0 else 0.9))
-        assert not tracking.lost
-
-
-def test_a_pose_that_nobody_knows_better_than_three_metres_is_lost_whatever_the_labels_say():
-    tracking = Tracking(TRACKING)
-    follow(tracking, 0.0, 4.0, 0.9, std_m=4.0)
-    assert tracking.lost
-
-
-def test_without_visible_points_it_is_lost():
-    tracking = Tracking(TRACKING)
-    follow(tracking, 0.0, 1.0, 0.9)
-    follow(tracking, 1.0, 5.0, float("nan"))
-    assert tracking.lost
-    assert tracking.quality < 0.05
-
-
-def test_a_new_start_forgets():
-    tracking = Tracking(TRACKING)
-    follow(tracking, 0.0, 5.0, 0.0)
-    assert tracking.lost
-    tracking.restart()
-    assert not tracking.lost
-    assert tracking.quality is None
-
-
-@pytest.mark.parametrize("name", ["quality_time_s", "lost_quality", "lost_std_m", "lost_after_s"])
-def test_tracking_settings_out_of_range_are_refused(name):
-    with pytest.raises(SettingsError, match=name):
-        TrackingSettings(**{name: -1.0})
-
-
 def stretches(queue, start, end, is_labels):
     """The messages without those of a kind between two times."""
     return [m for m in queue if not (m[1] == is_labels and start <= m[0] < end)]
@@ -466,6 +396,39 @@ def test_a_robot_without_a_pose_is_found_on_the_map(drive):
     assert errors(drive, estimates).max() < 1.0
     assert errors(drive, estimates)[-5:].max() < 0.4
     assert online.status == TrackingStatus.TRACKING
+
+
+def carried_off(drive, leaves, arrives):
+    """The messages until the robot is lifted, and from where it is put down; odometry stands."""
+    T_odom = [drive.odometry.at(drive.stamps[0] + t) for t in (leaves, arrives)]
+    moved = T_odom[0] @ poses.invert(T_odom[1])
+    queue = [m for m in messages(drive, 5.9) if m[0] <= drive.stamps[0] + leaves]
+    for at, is_labels, stamp, content in messages(drive, 5.9):
+        if at > drive.stamps[0] + arrives:
+            later = leaves - arrives
+            content = content if is_labels else moved @ content
+            queue.append((at + later, is_labels, stamp + later, content))
+    return queue
+
+
+def test_a_robot_that_is_carried_off_is_in_doubt_at_once_and_found(drive):
+    leaves, arrives = 2.5, 0.0
+    online = online_localizer(drive)
+    online.initialize(home(drive))
+    confirmed, falsely, found = False, 0, []
+    for message in carried_off(drive, leaves, arrives):
+        for estimate in play(online, [message]):
+            since = estimate.stamp - drive.stamps[0] - leaves
+            confirmed |= since <= 0.0 and online.status == TrackingStatus.TRACKING
+            if since > 0.0:
+                truth = drive.truth.at(estimate.stamp - leaves + arrives)
+                off = np.linalg.norm((estimate.T_map_base - truth)[:2, 3])
+                falsely += off > 2.0 and online.status == TrackingStatus.TRACKING
+                found.append(off)
+    assert confirmed
+    assert falsely <= 20  # at 10 Hz
+    assert online.counts["found elsewhere"] == 1
+    assert max(found[-3:]) < 0.5
 
 
 def test_a_robot_that_stands_is_not_found_by_one_view(drive):
