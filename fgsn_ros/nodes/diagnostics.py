@@ -244,9 +244,9 @@ class LocalizationDiagnostics(_NodeDiagnostics):
             return status
         tracking, estimate = online.tracking, self.estimate
         found = self.tracking_status()
-        rivalled = 0.0 if tracking.comparison is None else tracking.comparison.share_of_other
-        if online.T_map_odom is None:
-            rivalled = 0.0  # there is no pose that could be wrong
+        rivalled = 0.0
+        if tracking.quality is not None and tracking.match_quality:
+            rivalled = 1.0 - tracking.quality / tracking.match_quality
         status.summary(*self._verdict(found, rivalled))
         status.add("status", found.value)
         status.add("lost", str(found == TrackingStatus.LOST))
