@@ -72,7 +72,8 @@ def _start(
     if is_published(weights):
         return published_checkpoint(init, weights)
     if f"classifier.{_LAST}weight" in weights:
-        label_count = len(weights[f"classifier.{_LAST}weight"])
+        classifier = weights[f"classifier.{_LAST}weight"]
+        label_count = len(classifier) if classifier.ndim == 4 else 0
         require_checkpoint(init, 1 <= label_count < UNLABELLED, "label count")
         network = make_network(architecture, label_count, generator)
         _load(init, network, _segmentation(weights, network))

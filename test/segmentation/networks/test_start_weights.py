@@ -221,3 +221,10 @@ def test_onnx_file_has_no_weights_to_start_from(tmp_path):
     export_onnx(tmp_path / "network.onnx", Checkpoint(make_network(LRASPP, K).eval()), None)
     with pytest.raises(CheckpointError, match="take the .safetensors file"):
         initial_network(LRASPP, K, tmp_path / "network.onnx", generator())
+
+
+@pytest.mark.parametrize("value", [torch.tensor(3.0), torch.zeros(4), torch.zeros(0, 8, 1, 1)])
+def test_a_classifier_of_no_labels_is_refused(tmp_path: Path, value: torch.Tensor) -> None:
+    torch.save({"classifier.4.weight": value}, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match="label count"):
+        initial_network("fcn_resnet50", K, tmp_path / "w.pth", generator())
