@@ -2,7 +2,8 @@
 
     python benchmark/nordland_recordings.py --output /tmp/nordland
     python benchmark/locating.py --pair.map /tmp/nordland/spring --pair.query /tmp/nordland/winter \
-        --kinds sift xfeat --methods none soft --locator.retrieval.places 60
+        --kinds sift xfeat --methods none soft --map.local-features.ratio 0.95 \
+        --map.min-stationary None
 
 Each is a folder of images with camera.yaml, times.txt and poses.txt (see docs/recordings.md); the
 poses of both are in one frame, those of the sequence's reference.
