@@ -2,7 +2,7 @@
 
 import dataclasses
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fgsn_ros.config import require
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.mapping.sfm.adjustment import Knowledge, Observations, Relations, adjust
 from fgsn_ros.mapping.sfm.feature_graph import FeatureTable
@@ -37,7 +38,7 @@ from fgsn_ros.mapping.sfm.session_poses import (
     odometry_relations,
 )
 from fgsn_ros.mapping.sfm.two_views import TwoViewSettings
-from fgsn_ros.recordings.recording import Recording
+from fgsn_ros.recordings.recording import Frame, Recording
 
 FloatArray = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -89,6 +90,44 @@ class PosedRecordings:
     def starts(self) -> Indices:
         """(S + 1,) first key frame of each session, then N."""
         return np.concatenate([[0], np.cumsum([len(one) for one in self.sessions])])
+
+
+@dataclass(frozen=True, eq=False)
+class WithPoses:
+    """A recording with poses that were made of it, in the place of ground truth."""
+
+    recording: Recording
+    ground_truth: Trajectory
+    """T_map_base."""
+
+    @property
+    def name(self) -> str:
+        """The recording's."""
+        return self.recording.name
+
+    @property
+    def cameras(self) -> Mapping[str, CameraMount]:
+        """The recording's."""
+        return self.recording.cameras
+
+    @property
+    def odometry(self) -> Trajectory | None:
+        """The recording's."""
+        return self.recording.odometry
+
+    @property
+    def odometry_origin(self) -> str:
+        """The recording's."""
+        return self.recording.odometry_origin
+
+    @property
+    def frame_count(self) -> int:
+        """The recording's."""
+        return self.recording.frame_count
+
+    def frames(self) -> Iterator[Frame]:
+        """The recording's."""
+        return self.recording.frames()
 
 
 def pose_recordings(recordings: Sequence[Recording], settings: PoseSettings) -> PosedRecordings:

@@ -27,6 +27,8 @@ POSES_FOLDER = Layout(
 
 FEW_POINTS = 20
 """Points that go on from one key frame to the next, below which the stretch is weak."""
+DOUBTFUL_FOCAL = 0.02
+"""Correction of a focal length, as a share, that says that the calibration is wrong."""
 _DPI = 110
 Facts = dict[str, Any]
 
@@ -247,6 +249,12 @@ def text(facts: Facts) -> str:
             f"  weak: {weak['length_m']:.1f} m from {weak['from_s']:.2f} to {weak['to_s']:.2f} s, "
             f"{weak['points']} points: by odometry"
             for weak in one["weak_stretches"]
+        ]
+        lines += [
+            f"  calibration of {name}: the images say that its focal length is "
+            f"{found['focal']:+.1%} off; calibrate it again"
+            for name, found in one["calibration"].items()
+            if abs(found["focal"]) > DOUBTFUL_FOCAL
         ]
     frames: dict[int, list[str]] = {}
     for one in facts["sessions"]:

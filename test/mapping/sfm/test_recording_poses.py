@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from corridor import Corridor
+from raw_drive import RawDrive
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
@@ -12,34 +12,11 @@ from fgsn_ros.mapping.descriptors import FeatureSettings
 from fgsn_ros.mapping.sfm.keyframes import KeyFrameSettings
 from fgsn_ros.mapping.sfm.recording_poses import PoseSettings, pose_recordings
 from fgsn_ros.mapping.sfm.report import facts_of, text, write_poses
-from fgsn_ros.recordings.odometry import OdometryNoise, derive_odometry
-from fgsn_ros.recordings.recording import Frame
 
 SETTINGS = PoseSettings(
     neighbours=(1, 2, 3),
     keyframes=KeyFrameSettings(spacing_m=0.5, features=FeatureSettings(features=500)),
 )
-NOISE = OdometryNoise(scale_error=0.0, yaw_drift_per_m=0.01)
-
-
-class RawDrive(Corridor):
-    """The corridor without ground truth for who reads it; with wheel odometry."""
-
-    def __init__(self, name="first", seed=1, offset_m=0.0, dark_from=10**9, **values):
-        super().__init__(**values)
-        self.name = name
-        self.truth = self.ground_truth.with_poses(
-            poses.compose(poses.from_planar(0.0, offset_m, 0.0), self.ground_truth.poses)
-        )
-        self.ground_truth = None
-        self.odometry = derive_odometry(self.truth, NOISE, np.random.default_rng(seed))
-        self._dark_from = dark_from
-
-    def frames(self):
-        for i, (stamp, T) in enumerate(zip(self.truth.stamps, self.truth.poses, strict=True)):
-            image = self.render(T)[0]
-            dark = self._blank or self._dark_from <= i
-            yield Frame(float(stamp), "camera", np.zeros_like(image) if dark else image)
 
 
 class ElsewhereDrive(RawDrive):
@@ -156,3 +133,10 @@ def test_reversed_odometry_is_refused():
     drive.odometry = dataclasses.replace(drive.odometry, poses=T)
     with pytest.raises(RecordingError, match="reversed"):
         pose_recordings([drive], SETTINGS)
+
+
+def test_a_focal_length_that_the_images_contradict_is_said(joined):
+    facts = facts_of(joined[1])
+    assert "calibrate it again" not in text(facts)
+    facts["sessions"][0]["calibration"]["camera"]["focal"] = -0.04
+    assert "its focal length is -4.0% off; calibrate it again" in text(facts)
