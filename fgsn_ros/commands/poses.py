@@ -1,6 +1,7 @@
 """`fgsn poses`: poses of raw recordings, from their images and wheel odometry."""
 
 import importlib.util
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,8 @@ from fgsn_ros.outputs import check_folder, whole_folder
 from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.recordings.recording import RecordingSettings
 from fgsn_ros.terminal import say
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -41,6 +44,8 @@ class Poses:
         recordings = [open_recording(path, self.recording) for path in self.recording_paths]
         posed = pose_recordings(recordings, self.poses)
         picture = importlib.util.find_spec("matplotlib") is not None
+        if not picture:
+            _log.warning("no poses.png without matplotlib: pip install 'fgsn_ros[simulation]'")
         with whole_folder(self.output, POSES_FOLDER, self.overwrite) as temporary:
             facts = write_poses(temporary, posed, picture)
         say(text(facts))
