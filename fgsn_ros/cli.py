@@ -69,6 +69,13 @@ COMMANDS = {
         "train a network, to a checkpoint",
         "data output objective init architecture label_count iterations batch_size device resume",
     ),
+    "poses": Command(
+        "poses",
+        "Poses",
+        "raw recordings with odometry, to poses in one frame",
+        "output overwrite recording.first recording.last recording.image_topics "
+        "recording.odometry_topic poses.keyframes.spacing_m poses.keyframes.turn_deg",
+    ),
     "map": Command(
         "map",
         "Map",

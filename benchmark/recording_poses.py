@@ -1,0 +1,134 @@
+"""Poses of raw recordings against the true ones: python benchmark/recording_poses.py.
+
+    python benchmark/recording_poses.py --kitti kitti00
+    python benchmark/recording_poses.py --drives summer winter
+
+KITTI: both passes of a road, frames 110-212 and 1556-1640 of sequence 00, with odometry derived
+from KITTI's own poses. Pass 1 is judged against its ground truth after alignment by a similarity,
+whose scale is the odometry's error; pass 2 after the same alignment against
+pass2_reference_tum.txt. Drives: simulated bags of one town; the first is aligned, and the others by
+the same alignment. Prints a row a recording and writes them to recording_poses.md and .json.
+"""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+from scoring import markdown_table, write_results
+
+from fgsn_ros.config import require
+from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.mapping.sfm.recording_poses import PoseSettings, pose_recordings
+from fgsn_ros.mapping.sfm.report import facts_of, text
+from fgsn_ros.recordings.open import open_recording, read_reference
+from fgsn_ros.recordings.recording import Recording, RecordingSettings
+
+PASSES = (110, 212), (1556, 1640)
+
+
+@dataclass(frozen=True)
+class RecordingPoses:
+    """Make poses of raw recordings and compare them with the true ones."""
+
+    kitti: Path | None = None
+    """folder with image_0, calib.txt, times.txt, poses_00.txt and pass2_reference_tum.txt"""
+    drives: tuple[Path, ...] = ()
+    """simulated bags of one town"""
+    output: Path = Path("benchmark/results")
+    """folder of recording_poses.md and recording_poses.json"""
+    seed: int = 0
+    """of KITTI's derived odometry, >= 0"""
+    poses: PoseSettings = field(default_factory=PoseSettings)
+
+    def __post_init__(self) -> None:
+        """Check that there is something to do."""
+        require((self.kitti is None) == (len(self.drives) > 0), "name --kitti or --drives")
+
+    def run(self) -> None:
+        """Print and write the table."""
+        if self.kitti is not None:
+            recordings = [self._pass(self.kitti, part) for part in PASSES]
+            reference = read_reference(self.kitti / "pass2_reference_tum.txt", recordings[1])
+            references = [recordings[0].ground_truth, reference]
+        else:
+            recordings = [open_recording(path) for path in self.drives]
+            references = [recording.ground_truth for recording in recordings]
+        begin = time.perf_counter()
+        posed = pose_recordings(recordings, self.poses)
+        seconds = time.perf_counter() - begin
+        facts = facts_of(posed)
+        print(text(facts))
+        rows = judged(posed.trajectories, references, recordings, posed.group.tolist())
+        table = f"{markdown_table(rows)}\n\n{seconds:.0f} s for all of it."
+        print(table)
+        write_results(self.output, "recording_poses", table, {"rows": rows, "report": facts})
+
+    def _pass(self, folder: Path, part: tuple[int, int]) -> Recording:
+        settings = RecordingSettings(
+            first=part[0],
+            last=part[1],
+            poses=folder / "poses_00.txt",
+            derive_odometry=True,
+            seed=self.seed,
+        )
+        return open_recording(folder, settings)
+
+
+def judged(
+    made: Sequence[Trajectory],
+    references: Sequence[Trajectory | None],
+    recordings: Sequence[Recording],
+    group: Sequence[int],
+) -> list[dict[str, str]]:
+    """A row a recording; those of one frame are aligned by the first of them."""
+    rows, alignment = [], {}
+    for trajectory, reference, recording, frame in zip(
+        made, references, recordings, group, strict=True
+    ):
+        assert reference is not None
+        covered = reference.covered(trajectory.stamps)
+        true = reference.at(trajectory.stamps[covered])[:, :3, 3]
+        own = trajectory.poses[covered, :3, 3]
+        first = frame not in alignment
+        if first:
+            alignment[frame] = similarity(own, true)
+        scale, R, t = alignment[frame]
+        error = np.linalg.norm(scale * own @ R.T + t - true, axis=1)
+        judged_part = reference.between(
+            trajectory.stamps[covered][0], trajectory.stamps[covered][-1]
+        )
+        way = judged_part.length_m()
+        rows.append(
+            {
+                "recording": recording.name,
+                "frames": f"{int(covered.sum())} of {len(trajectory)}",
+                "way [m]": f"{way:.1f}",
+                "aligned by": "itself" if first else "the first",
+                "median [m]": f"{np.median(error):.3f}",
+                "median, share of the way": f"{np.median(error) / way:.2%}",
+                "95 % [m]": f"{np.percentile(error, 95):.3f}",
+                "max [m]": f"{error.max():.3f}",
+                "scale": f"{1.0 / scale:.4f}",
+            }
+        )
+    return rows
+
+
+def similarity(
+    points: NDArray[np.float64], targets: NDArray[np.float64]
+) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
+    """Scale, rotation (3, 3) and shift (3,) that take points (N, 3) to targets; Umeyama 1991."""
+    centre, goal = points.mean(axis=0), targets.mean(axis=0)
+    U, S, Vt = np.linalg.svd((targets - goal).T @ (points - centre))
+    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(U @ Vt))])
+    R = U @ np.diag(signs) @ Vt
+    scale = float((S * signs).sum() / ((points - centre) ** 2).sum())
+    return scale, R, goal - scale * R @ centre
+
+
+if __name__ == "__main__":
+    tyro.cli(RecordingPoses, description=__doc__).run()

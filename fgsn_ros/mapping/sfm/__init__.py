@@ -1,0 +1,1 @@
+"""Poses of raw recordings: structure from motion with wheel odometry."""
