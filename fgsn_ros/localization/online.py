@@ -44,7 +44,8 @@ class OnlineSettings:
     time_jump_s: float = 1.0
     """Odometry that goes back by more starts time anew; by less it is dropped [s], > 0."""
     recover: bool = True
-    """Look for a robot whose pose labels contradict on the whole map, not only within reach."""
+    """Look on the whole map for a robot that has no pose, or whose pose labels contradict; else
+    only within reach of the pose."""
 
     def __post_init__(self) -> None:
         require(self.mounting_wait_s >= 0.0, "mounting_wait_s must be at least 0")
@@ -351,9 +352,7 @@ class OnlineLocalizer:
             self._refuse(error)
             return []
         if estimate is None:
-            within = self._localizer.odometry.gap_at(labels.stamp) is not None
-            where = "within a gap in odometry" if within else "out of odometry's memory"
-            self.counts[f"labels {where}"] += 1
+            self._count_uncovered(labels.stamp)
             return []
         if estimate.labels_stamp < estimate.stamp:
             self.counts["late labels"] += 1
@@ -367,6 +366,7 @@ class OnlineLocalizer:
     def _look(self, labels: _Waiting) -> None:
         """Look for the robot on the whole map, at each new view."""
         if not self._localizer.add_view(labels.stamp, labels.camera, labels.label_map):
+            self._count_uncovered(labels.stamp)
             return
         if not self._is_new_view():
             return
@@ -377,6 +377,12 @@ class OnlineLocalizer:
             x, y = comparison.T_map_other[:2, 3]
             _log.info("at %.3f s the robot is found at (%.1f, %.1f) m", labels.stamp, x, y)
             self.initialize(InitialPose.around(comparison.T_map_other, *FOUND_STD, labels.stamp))
+
+    def _count_uncovered(self, stamp: float) -> None:
+        """Count a label map at whose stamp it is not known how the robot moved."""
+        within = self._localizer.odometry.gap_at(stamp) is not None
+        where = "within a gap in odometry" if within else "out of odometry's memory"
+        self.counts[f"labels {where}"] += 1
 
     def _is_new_view(self) -> bool:
         """Whether poses were not compared by the newest view, or not with all others."""
