@@ -34,14 +34,14 @@ def resect(
     """
     if len(points) < fewest:
         return None
-    K = np.diag([focal_px, focal_px, 1.0])
+    K, undistorted = np.diag([focal_px, focal_px, 1.0]), np.zeros(4)
     origin = points.mean(axis=0)
     local, pixels = points - origin, rays * focal_px
     found, r, t, inliers = cv2.solvePnPRansac(
         local,
         pixels,
         K,
-        None,
+        undistorted,
         iterationsCount=_ITERATIONS,
         reprojectionError=max_error_px,
         confidence=_CONFIDENCE,
@@ -51,7 +51,7 @@ def resect(
         return None
     chosen = np.asarray(inliers, np.int64).ravel()
     for _ in range(_REFINED):
-        r, t = cv2.solvePnPRefineLM(local[chosen], pixels[chosen], K, None, r, t)
+        r, t = cv2.solvePnPRefineLM(local[chosen], pixels[chosen], K, undistorted, r, t)
         T_camera_local = poses.from_rotation_translation(cv2.Rodrigues(r)[0], np.ravel(t))
         chosen = _agreeing(T_camera_local, local, pixels, focal_px, max_error_px)
         if len(chosen) < fewest:
