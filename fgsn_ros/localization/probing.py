@@ -132,7 +132,7 @@ class Comparison:
 
         `known`: what speaks for the pose itself beside these views [nat].
         """
-        return float(expit(-self.lead - known)) if self.complete else 0.0
+        return float(expit(-self.lead - known))
 
     @property
     def offset(self) -> Array:

@@ -4,10 +4,12 @@ VLAD (Jegou et al., CVPR 2010) with intra-normalisation (Arandjelovic & Zisserma
 words that the recordings' own features make.
 """
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.cluster.vq import kmeans2
 
 from fgsn_ros.mapping.descriptors import Float32Array, unit
 from fgsn_ros.mapping.sfm.keyframes import KeyFrame
@@ -24,12 +26,10 @@ def words(frames: Sequence[KeyFrame], rng: np.random.Generator) -> Float32Array:
     some = [frame.descriptors[rng.permutation(len(frame))[:each]] for frame in frames]
     vectors = unit(np.concatenate(some))
     centres = vectors[rng.permutation(len(vectors))[:_WORDS]]
-    for _ in range(_ITERATIONS):
-        nearest = _nearest(vectors, centres)
-        for word in range(len(centres)):
-            if (nearest == word).any():
-                centres[word] = vectors[nearest == word].mean(axis=0)
-    return centres
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a word that no vector is nearest to stays where it is
+        centres, _ = kmeans2(vectors, centres, _ITERATIONS, minit="matrix")
+    return np.asarray(centres, np.float32)
 
 
 def looks(frames: Sequence[KeyFrame], centres: Float32Array) -> Float32Array:
