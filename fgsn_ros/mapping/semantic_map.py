@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fgsn_ros.errors import MapError
 from fgsn_ros.mapping.map_records import (
     POINT,
+    SESSIONS,
     FloatArray,
     IndexArray,
     MapPoints,
@@ -66,6 +67,8 @@ class SemanticMap:
     """fingerprint of the checkpoint that labelled the points"""
     identity: str
     """hash of all of it, to tell maps apart"""
+    sessions: Rows | None = None
+    """(N,) SESSIONS records beside the points; None: one drive made them all"""
 
     def __post_init__(self) -> None:
         """Check what can be checked without reading the arrays."""
@@ -77,6 +80,10 @@ class SemanticMap:
             len(self.tiles) == len(self.tile_keys), "tile_keys and tiles are not of one length"
         )
         require_whole(len(self.keyframes) > 0, "there are no key frames")
+        require_whole(
+            self.sessions is None or len(self.sessions) == len(self.points),
+            "sessions and points are not of one length",
+        )
 
     def __len__(self) -> int:
         return len(self.points)
@@ -123,6 +130,7 @@ class SemanticMap:
             self,
             points=self.points[:],
             keyframes=self.keyframes[:],
+            sessions=None if self.sessions is None else self.sessions[:],
             tile_keys=np.array(self.tile_keys),
             tiles=np.array(self.tiles),
         )
@@ -149,10 +157,18 @@ class SemanticMap:
 
     def parts(self) -> Iterator[MapPoints]:
         """Every point, in parts of whole tiles and about a million points."""
+        for part in self._tile_parts():
+            yield self._points_of(part)
+
+    def parts_with_sessions(self) -> Iterator[tuple[MapPoints, Records]]:
+        """Every point as `parts` has them, and SESSIONS records of them."""
+        for part in self._tile_parts():
+            yield self._points_of(part), self._sessions_of(part)
+
+    def _tile_parts(self) -> list[IndexArray]:
         counts = np.cumsum(self.tiles["points"], dtype=np.int64)
         splits = np.flatnonzero(np.diff(counts // _PART_POINTS)) + 1
-        for part in np.split(np.arange(len(self.tiles)), splits):
-            yield self._points_of(part)
+        return np.split(np.arange(len(self.tiles)), splits)
 
     @property
     def keyframe_poses(self) -> FloatArray:
@@ -237,6 +253,16 @@ class SemanticMap:
         )
         return decoded(records, keys, tiles, self.tile_size_m)
 
+    def _sessions_of(self, numbers: IndexArray) -> Records:
+        """SESSIONS of the points of tiles (T,)."""
+        tiles = self._checked(numbers)
+        if self.sessions is None:
+            alone = np.zeros(int(tiles["points"].sum()), SESSIONS)
+            alone["supported"] = 1
+            return alone
+        runs = _runs(tiles["first_point"], tiles["points"])
+        return np.concatenate([np.zeros(0, SESSIONS), *(self.sessions[a:b] for a, b in runs)])
+
     def _checked(self, numbers: IndexArray) -> Records:
         """Tiles (T,) of the table, whose points and key frames lie within the map."""
         tiles = self.tiles[numbers]
@@ -254,9 +280,10 @@ class SemanticMap:
         return np.asarray(tiles)
 
 
-def identity_of(fingerprint: str, points: "hashlib._Hash", keyframes: "hashlib._Hash") -> str:
+def identity_of(fingerprint: str, *records: "hashlib._Hash") -> str:
     """Identity of a map labelled by a checkpoint, from the hashes of its records."""
-    return hashlib.sha256(fingerprint.encode() + points.digest() + keyframes.digest()).hexdigest()
+    digests = b"".join(each.digest() for each in records)
+    return hashlib.sha256(fingerprint.encode() + digests).hexdigest()
 
 
 def _runs(starts: IndexArray, counts: NDArray[np.int32]) -> Iterator[tuple[int, int]]:
