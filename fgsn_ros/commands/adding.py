@@ -1,7 +1,6 @@
 """A recording added to a map: localized on it, then mapped in its frame."""
 
-import logging
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,8 @@ from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.labels import LabelMap
 from fgsn_ros.segmentation.segmenter import Segmenter
 
-_log = logging.getLogger(__name__)
+_ENOUGH_POINTS = 0.4
+"""Of the median of visible points: at the map's end a few far ones hold the pose badly."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,10 @@ def tracked_poses(
     initial: InitialPose | None,
     labels: Labels,
 ) -> Anchors:
-    """Poses of a recording on a map, where labels confirm them.
+    """Poses of a recording on a map, where labels confirm them and enough points hold them.
+
+    Their covariance is that of the particles: what other places are possible is settled by the
+    drive's shape.
 
     Raises:
         MapError: they do nowhere.
@@ -120,7 +123,7 @@ def tracked_poses(
 
     def keep(estimate: Estimate, online: OnlineLocalizer) -> None:
         if online.status == TrackingStatus.TRACKING:
-            tracked[estimate.stamp] = estimate
+            tracked[estimate.stamp] = replace(estimate, covariance=online.pose[1])
 
     localize(recording, semantic_map, checkpoint, initial, labels=labels, on_estimate=[keep])
     if not tracked:
@@ -128,7 +131,8 @@ def tracked_poses(
             f"{recording.name} was not tracked on the map, so nothing is added; give its start by "
             "--start.pose, or check that it is of the same streets"
         )
-    stamps = sorted(tracked)
+    enough = _ENOUGH_POINTS * float(np.median([each.visible_points for each in tracked.values()]))
+    stamps = [stamp for stamp in sorted(tracked) if tracked[stamp].visible_points >= enough]
     found = [tracked[stamp] for stamp in stamps]
     return Anchors(
         np.array(stamps),

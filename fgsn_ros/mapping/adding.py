@@ -18,6 +18,7 @@ from scipy.spatial import cKDTree
 from fgsn_ros.config import require
 from fgsn_ros.errors import MapError
 from fgsn_ros.geometry import poses
+from fgsn_ros.mapping.adding_features import AddedFeatures
 from fgsn_ros.mapping.blocks import Blocks, Spill, grouped
 from fgsn_ros.mapping.builder import (
     Labels,
@@ -28,6 +29,7 @@ from fgsn_ros.mapping.builder import (
 )
 from fgsn_ros.mapping.labelling import LabelVotes
 from fgsn_ros.mapping.local_features import FOLDER as FEATURE_FOLDER
+from fgsn_ros.mapping.local_features import load_local_features
 from fgsn_ros.mapping.map_files import MapWriter, load_map, told_sessions
 from fgsn_ros.mapping.map_records import (
     SESSIONS,
@@ -171,12 +173,18 @@ def add_drive(
         stack.callback(blocks.close)
         old = _OldMap(scratch, semantic_map, blocks)
         stack.callback(old.close)
-        label_drive(blocks, recording, labels, settings, scratch)
+        features = None
+        if (map_folder / FEATURE_FOLDER).is_dir():
+            described = load_local_features(map_folder, semantic_map)
+            features = AddedFeatures(scratch, described, recording.cameras, settings)
+            stack.callback(features.close)
+        builder = None if features is None else features.builder
+        label_drive(blocks, recording, labels, settings, scratch, builder)
         settling = _Settling(blocks, old, checkpoint, settings, rules or SessionRules())
         told = told_sessions(map_folder)
         added = _write(folder, semantic_map, settling, told, recording.name, facts or {})
-    if (map_folder / FEATURE_FOLDER).is_dir():
-        shutil.copytree(map_folder / FEATURE_FOLDER, folder / FEATURE_FOLDER)
+        if features is not None:
+            features.write(folder, checkpoint)
     return added
 
 

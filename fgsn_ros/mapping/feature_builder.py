@@ -60,7 +60,8 @@ class LocalFeatureSettings:
         require(known, "ratio must be above 0 and at most 1")
 
 
-def _point_record(kind: Kind) -> np.dtype[Any]:
+def feature_record(kind: Kind) -> np.dtype[Any]:
+    """Record of a point with its descriptor."""
     vectors = [("points", "<f8", (3,)), ("directions", "<f8", (3,))]
     numbers = [("labels", "<u2"), *((name, "<f8") for name in _NUMBERS)]
     return np.dtype([*vectors, *numbers, ("descriptor", TYPES[kind], (SIZES[kind],))])
@@ -101,7 +102,7 @@ class FeatureBuilder:
             for name, mount in cameras.items()
         }
         self._gates = {name: MotionGate(settings.view_spacing_m, 20.0) for name in cameras}
-        self._point, self._image = _point_record(kind), _image_record(label_count)
+        self._point, self._image = feature_record(kind), _image_record(label_count)
         self._points = Spill(scratch / "feature_points", self._point)
         self._images = Spill(scratch / "feature_images", self._image)
         self._keys: set[int] = set()
@@ -144,6 +145,24 @@ class FeatureBuilder:
             if described is not None:
                 self._keep(self._best(described))
 
+    @property
+    def keys(self) -> list[int]:
+        """Blocks with features or images."""
+        return sorted(self._keys)
+
+    def block(
+        self, key: int, checkpoint: Checkpoint, min_stationary: float | None
+    ) -> tuple[FeaturePoints, Records]:
+        """Features of a block with labels of a large enough stationary share, and its images.
+
+        The images are records of T_map_camera (`T`), label `shares` and `pooled` labels.
+        """
+        features = features_of(self._points.read(key))
+        if checkpoint.stationary is not None and min_stationary is not None:
+            shares = checkpoint.stationary[features.points.labels]
+            features = features[shares >= min_stationary]
+        return features, self._images.read(key)
+
     def _best(self, described: Described) -> FeaturePoints:
         """As many points as the metres driven allow, those that the most images show."""
         features, views = described
@@ -153,10 +172,7 @@ class FeatureBuilder:
 
     def _keep(self, features: FeaturePoints) -> None:
         points = features.points
-        records = np.zeros(len(features), self._point)
-        for name in ("points", "directions", "labels", *_NUMBERS):
-            records[name] = getattr(points, name)
-        records["descriptor"] = features.descriptors
+        records = feature_records(features, self._kind)
         keys = self._keys_of(points.points)
         for key in np.unique(keys).tolist():
             self._points.add(key, records[keys == key])
@@ -178,12 +194,8 @@ class FeatureBuilder:
             self._tile_size_m,
             PlaceCodes.fitted(self._some_pooled()),
         )
-        for key in sorted(self._keys):
-            features = _features(self._points.read(key))
-            if checkpoint.stationary is not None and min_stationary is not None:
-                shares = checkpoint.stationary[features.points.labels]
-                features = features[shares >= min_stationary]
-            images = self._images.read(key)
+        for key in self.keys:
+            features, images = self.block(key, checkpoint, min_stationary)
             pooled, shares = (images[name].astype(np.float32) for name in ("pooled", "shares"))
             writer.add(features, images["T"], pooled, shares)
         writer.close()
@@ -196,7 +208,17 @@ class FeatureBuilder:
         return np.concatenate([part.astype(np.float32) for part in parts])
 
 
-def _features(records: Records) -> FeaturePoints:
+def feature_records(features: FeaturePoints, kind: Kind) -> Records:
+    """Records of features; `features_of` reads them."""
+    records = np.zeros(len(features), feature_record(kind))
+    for name in ("points", "directions", "labels", *_NUMBERS):
+        records[name] = getattr(features.points, name)
+    records["descriptor"] = features.descriptors
+    return records
+
+
+def features_of(records: Records) -> FeaturePoints:
+    """Features of records."""
     points = MapPoints(
         *(records[name] for name in ("points", "labels", "confidence", "directions")),
         *(records[name] for name in ("min_range", "max_range")),

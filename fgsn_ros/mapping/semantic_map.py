@@ -162,13 +162,27 @@ class SemanticMap:
 
     def parts_with_sessions(self) -> Iterator[tuple[MapPoints, Records]]:
         """Every point as `parts` has them, and SESSIONS records of them."""
+        for points, rows in self.parts_with_rows():
+            yield points, self._sessions_at(rows, len(points))
+
+    def parts_with_rows(self) -> Iterator[tuple[MapPoints, list[tuple[int, int]]]]:
+        """Every point as `parts` has them, and which rows they are, as of `points_within`."""
         for part in self._tile_parts():
-            yield self._points_of(part), self._sessions_of(part)
+            tiles = self._checked(part)
+            yield self._points_of(part), list(_runs(tiles["first_point"], tiles["points"]))
 
     def _tile_parts(self) -> list[IndexArray]:
         counts = np.cumsum(self.tiles["points"], dtype=np.int64)
         splits = np.flatnonzero(np.diff(counts // _PART_POINTS)) + 1
         return np.split(np.arange(len(self.tiles)), splits)
+
+    def _sessions_at(self, rows: list[tuple[int, int]], count: int) -> Records:
+        """SESSIONS of `count` rows."""
+        if self.sessions is None:
+            alone = np.zeros(count, SESSIONS)
+            alone["supported"] = 1
+            return alone
+        return np.concatenate([np.zeros(0, SESSIONS), *(self.sessions[a:b] for a, b in rows)])
 
     @property
     def keyframe_poses(self) -> FloatArray:
@@ -252,16 +266,6 @@ class SemanticMap:
             "a point's shortest range is above its longest",
         )
         return decoded(records, keys, tiles, self.tile_size_m)
-
-    def _sessions_of(self, numbers: IndexArray) -> Records:
-        """SESSIONS of the points of tiles (T,)."""
-        tiles = self._checked(numbers)
-        if self.sessions is None:
-            alone = np.zeros(int(tiles["points"].sum()), SESSIONS)
-            alone["supported"] = 1
-            return alone
-        runs = _runs(tiles["first_point"], tiles["points"])
-        return np.concatenate([np.zeros(0, SESSIONS), *(self.sessions[a:b] for a, b in runs)])
 
     def _checked(self, numbers: IndexArray) -> Records:
         """Tiles (T,) of the table, whose points and key frames lie within the map."""

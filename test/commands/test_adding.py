@@ -107,14 +107,6 @@ def test_a_drive_that_fails_leaves_the_map_as_it_was(tmp_path, short_map, drive,
     assert [path.name for path in tmp_path.iterdir()] == ["map"]
 
 
-def test_local_features_of_the_map_stay(tmp_path, drive, tracked):
-    write_map(tmp_path / "map", drive, CountingSegmenter())
-    add_recording(tmp_path / "new", tmp_path / "map", drive, CountingSegmenter(), Start(), PLAIN)
-    for path in (tmp_path / "map" / "local_features").iterdir():
-        copied = tmp_path / "new" / "local_features" / path.name
-        assert copied.read_bytes() == path.read_bytes()
-
-
 def test_an_offset_from_ground_truth_is_refused(tmp_path, short_map, drive):
     start = Start(offset_m=1.0)
     with pytest.raises(MapError, match="without an offset"):

@@ -11,6 +11,7 @@ from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.mapping.adding import SessionRules, add_drive
 from fgsn_ros.mapping.builder import MapSettings, write_map
 from fgsn_ros.mapping.feature_builder import LocalFeatureSettings
+from fgsn_ros.mapping.local_features import load_local_features
 from fgsn_ros.mapping.map_files import load_map, told_sessions
 from fgsn_ros.mapping.map_records import SESSIONS
 
@@ -83,10 +84,10 @@ def added(tmp_path, labels):
         assert not (folder / "building").exists()
         return load_map(folder), changed
 
-    def first(recording):
+    def first(recording, settings=PLAIN):
         folder = tmp_path / "map"
         segmenter = corridor.TintSegmenter()
-        write_map(folder, recording, segmenter, PLAIN)
+        write_map(folder, recording, segmenter, settings)
         made.append(folder)
         return load_map(folder)
 
@@ -218,6 +219,32 @@ def test_a_map_that_no_drive_was_added_to_counts_as_one_drives(added, drive):
     assert (sessions["supported"] == 1).all()
     assert (sessions["contradicted"] == 0).all()
     np.testing.assert_array_equal(points.points, m.all_points().points)
+
+
+def all_features(folder):
+    features = load_local_features(folder, load_map(folder))
+    ((points, rows),) = features.tiles.parts_with_rows()
+    return features, points, np.concatenate([features.descriptors[a:b]["row"] for a, b in rows])
+
+
+def test_local_features_join_where_the_map_has_none(added, drive, tmp_path):
+    added.first(drive(last=4), MapSettings())
+    added(drive())
+    added(drive())
+    old, old_points, old_descriptors = all_features(tmp_path / "map")
+    new, new_points, new_descriptors = all_features(tmp_path / "added1")
+    assert len(new_points) > len(old_points)
+    known = {row.tobytes() for row in new_descriptors}
+    assert all(row.tobytes() in known for row in old_descriptors)
+    assert len(all_features(tmp_path / "added2")[1]) == len(new_points)
+    np.testing.assert_array_equal(new.place_codes.mean, old.place_codes.mean)
+    assert len(new.codes) > len(old.codes)
+    apart = np.linalg.norm(
+        new.T_map_camera[:, None, :3, 3] - new.T_map_camera[None, :, :3, 3], axis=2
+    )
+    assert np.sort(apart, axis=1)[:, 1].min() > 1.9
+    at = [np.linalg.norm(new.T_map_camera - T, axis=(1, 2)).argmin() for T in old.T_map_camera]
+    np.testing.assert_array_equal(new.codes[at], old.codes)
 
 
 def test_a_damaged_count_of_sessions_is_refused(added, drive, tmp_path):

@@ -39,6 +39,8 @@ _AGREE_M = 1.0
 """A tracked pose that is farther from the placed drive is of another place."""
 _SCALED_M = 40.0
 """Tracked way that tells the scale."""
+_FIT_M = 0.5
+"""A tracked pose's usual error."""
 _WORST_SCALE = 1.1
 _CANDIDATES = 50
 _STEPS = 30
@@ -86,6 +88,9 @@ def register(drive: Trajectory, anchors: Anchors, name: str) -> Registered:
     scale = _scale(drive.poses[own], T_anchor, name)
     shape = drive.poses.copy()
     shape[:, :3, 3] *= scale
+    begin = _roughly_placed(shape, own, T_anchor)
+    factor = _fitted_factor(begin[own], T_anchor)
+    scale, shape[:, :3, 3] = scale * factor, shape[:, :3, 3] * factor
     way = _way(shape)
     begin = _roughly_placed(shape, own, T_anchor)
     placed = _settled(begin, shape, way, own, T_anchor, covariance)
@@ -110,7 +115,9 @@ def _way(T: FloatArray) -> FloatArray:
 
 
 def _scale(T_drive: FloatArray, T_map: FloatArray, name: str) -> float:
-    """The map's length of the drive's metre, from tracked poses far apart; 1 where there are none.
+    """The map's length of the drive's metre, about, by tracked poses far apart; 1 without such.
+
+    Half of them may be of other places.
 
     Raises:
         MapError: it is no error of wheels.
@@ -135,6 +142,27 @@ def _scale(T_drive: FloatArray, T_map: FloatArray, name: str) -> float:
             "wrong place, or odometry's scale is wrong"
         )
     return scale
+
+
+def _fitted_factor(T_placed: FloatArray, T_anchor: FloatArray) -> float:
+    """What a roughly placed drive's tracked poses (A, 4, 4) must be scaled by to fit their anchors.
+
+    By a similarity of the plane, x + iy -> a (x + iy) + b, whose squares weigh by Cauchy's function
+    and by the way driven: over all of the way, it is twice as sure as single distances are.
+    """
+    way = _way(T_placed)
+    if way[-1] < _SCALED_M:
+        return 1.0
+    p, q = (T[:, 0, 3] + 1j * T[:, 1, 3] for T in (T_placed, T_anchor))
+    share = np.maximum(np.gradient(way), _STILL_M)
+    a, b = complex(1.0), complex(0.0)
+    for _ in range(_STEPS):
+        w = share / (1.0 + np.abs(a * p + b - q) ** 2 / _FIT_M**2)
+        w = w / w.sum()
+        p_mean, q_mean = (w * p).sum(), (w * q).sum()
+        a = (w * np.conj(p - p_mean) * (q - q_mean)).sum() / (w * np.abs(p - p_mean) ** 2).sum()
+        b = q_mean - a * p_mean
+    return float(np.abs(a))
 
 
 def _roughly_placed(shape: FloatArray, own: Indices, T_anchor: FloatArray) -> FloatArray:
