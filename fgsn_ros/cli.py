@@ -80,8 +80,8 @@ COMMANDS = {
         "map",
         "Map",
         "recording with poses and checkpoint, to a labelled map",
-        "checkpoint output ply add map start.pose overwrite recording.poses recording.first "
-        "recording.last recording.image_topics recording.ground_truth_topic segmenter.device",
+        "checkpoint output ply add map start.pose overwrite recording.poses "
+        "recording.image_topics segmenter.device",
     ),
     "localize": Command(
         "localize",

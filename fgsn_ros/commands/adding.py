@@ -1,5 +1,6 @@
 """A recording added to a map: localized on it, then mapped in its frame."""
 
+import logging
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,13 @@ from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.labels import LabelMap
 from fgsn_ros.segmentation.segmenter import Segmenter
 
+_DOUBTFUL = 0.15
+"""Share of points contradicted: 0 and 6 % by simulated drives placed to 0.1 and 0.3 m, 19 % by one
+that was 5 m off."""
 _ENOUGH_POINTS = 0.4
 """Of the median of visible points: at the map's end a few far ones hold the pose badly."""
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -88,6 +94,13 @@ def add_recording(
             )
         finally:
             kept.close()
+    if added.contradicted_share > _DOUBTFUL:
+        _log.warning(
+            "%s contradicts %.0f %% of the points that it sees: the place has changed much, or it "
+            "was tracked wrongly; localize a drive on both maps before you use the new one",
+            recording.name,
+            100.0 * added.contradicted_share,
+        )
     return AddedRecording(registered, added)
 
 

@@ -39,8 +39,8 @@ class Map:
     ply: Path | None = None
     """also write the points, coloured by label, to this PLY file"""
     add: bool = False
-    """add the recording to the map that --map names: it needs no poses, but is localized there, from
-    --start.pose or looked for"""
+    """add the recording to the map that --map names: localized there from --start.pose, or looked
+    for; it needs no poses"""
     map: Path | None = None
     """with --add: the map as it is; the output may be its folder, with --overwrite"""
     start: Start = field(default_factory=Start)

@@ -123,6 +123,12 @@ class Added:
             *(a + b for a, b in zip(*map(dataclasses.astuple, (self, other)), strict=True))
         )
 
+    @property
+    def contradicted_share(self) -> float:
+        """Of the points that the drive says anything of."""
+        against = self.contradicted + self.replaced + self.dropped
+        return against / max(against + self.confirmed, 1)
+
     def text(self) -> str:
         """In one line."""
         return (

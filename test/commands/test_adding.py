@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import corridor
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.mapping.builder import MapSettings, write_map
 from fgsn_ros.mapping.feature_builder import LocalFeatureSettings
 from fgsn_ros.mapping.map_files import load_map
+from fgsn_ros.mapping.sfm import registration
 from fgsn_ros.mapping.sfm.registration import Anchors
 
 PLAIN = MapSettings(local_features=LocalFeatureSettings(kind="none"))
@@ -65,6 +68,7 @@ def tracked(monkeypatch):
 
     monkeypatch.setattr(adding, "tracked_poses", anchors)
     monkeypatch.setattr(adding, "pose_recordings", Posed)
+    monkeypatch.setattr(registration, "_LEAST_M", 3.0)  # the corridor is short
 
 
 def test_a_map_may_be_replaced_by_the_one_with_the_drive(short_map, drive, tracked):
@@ -92,6 +96,21 @@ def test_each_image_is_segmented_once(tmp_path, short_map, drive, tracked):
     segmenter = CountingSegmenter()
     add_recording(tmp_path / "new", short_map, drive, segmenter, Start(), PLAIN)
     assert segmenter.images == 16
+
+
+def test_a_drive_that_contradicts_much_is_said_to_be_doubtful(
+    tmp_path, short_map, drive, tracked, caplog
+):
+    def shifted(label_map):
+        return replace(label_map, labels=((label_map.labels + 1) % 4).astype(np.uint16))
+
+    segmenter = CountingSegmenter()
+    add_recording(tmp_path / "right", short_map, drive, segmenter, Start(), PLAIN)
+    assert "contradicts" not in caplog.text
+    wrong = CountingSegmenter()
+    wrong.segment = lambda image: shifted(segmenter.segment(image))
+    add_recording(tmp_path / "wrong", short_map, drive, wrong, Start(), PLAIN)
+    assert "contradicts" in caplog.text
 
 
 def test_a_drive_that_fails_leaves_the_map_as_it_was(tmp_path, short_map, drive, monkeypatch):

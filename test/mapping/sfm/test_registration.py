@@ -104,6 +104,12 @@ def test_a_scale_that_no_wheels_have_is_refused():
         register(drive_of(true, 2.0), anchors_at(chosen, true[chosen]), "drive")
 
 
+def test_a_drive_that_was_tracked_on_a_few_metres_is_refused():
+    true, chosen = truth(), np.r_[20:30, 100:108]
+    with pytest.raises(MapError, match="tracked on 24 m of the map, too few"):
+        register(drive_of(true), anchors_at(chosen, true[chosen]), "drive")
+
+
 def test_a_drive_that_was_not_tracked_is_refused():
     true = truth()
     anchors = Anchors(STAMPS[:3] + 0.05, true[:3], np.tile(np.eye(6), (3, 1, 1)))
