@@ -7,8 +7,9 @@
     python benchmark/adding.py --summer summer --winter winter --work /tmp/adding
 
 The map is of the first half of the summer drive. The winter drive over the whole way is added to
-it, without its poses. The summer drive is localized on the map before and after; its second half is
-new to the first map. Label maps and maps are kept in `work`.
+it, without its poses. The summer drive is localized on the map before and after: its second half is
+new to the first map, and what lies beyond the end of the winter drive to both. Label maps and maps
+are kept in `work`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -25,6 +26,7 @@ from fgsn_ros.commands.demo import PACKAGED_CHECKPOINT
 from fgsn_ros.commands.start import Start
 from fgsn_ros.evaluation.trajectory_errors import compare
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.localization.localizer import Estimate, LocalizerSettings
 from fgsn_ros.localization.online import OnlineLocalizer
@@ -38,6 +40,9 @@ from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.recordings.recording import Recording, require_ground_truth
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter
+
+_STREET_M = 6.0
+_EVERY = 10
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,12 @@ class Adding:
         truth = require_ground_truth(summer)
         middle = float(truth.stamps[0] + truth.stamps[-1]) / 2.0
         half = WithPoses(summer, truth.between(float(truth.stamps[0]), middle))
-        spans = {"first half": (-np.inf, middle), "second half": (middle, np.inf)}
+        leaves = _leaves(truth, require_ground_truth(winter), middle)
+        spans = {
+            "first half": (-np.inf, middle),
+            "the added street": (middle, leaves),
+            "beyond": (leaves, np.inf),
+        }
         plain = MapSettings(local_features=LocalFeatureSettings(kind="none"))
         before, after = (self.work / name for name in ("before", "after"))
         write_map(before, half, self._segmenter, plain, overwrite=True)
@@ -109,6 +119,8 @@ class Adding:
         figures = {}
         for name, (low, high) in spans.items():
             inside = (stamps >= low) & (stamps < high)
+            if not inside.any():
+                continue
             figures[name] = {
                 "median [m]": f"{np.median(position[inside]):.2f}",
                 "95 % [m]": f"{np.percentile(position[inside], 95):.2f}",
@@ -135,6 +147,15 @@ class Adding:
         errors = compare(run.trajectory, require_ground_truth(recording))
         sure = np.array([tracking[float(stamp)] for stamp in errors.stamps])
         return errors.stamps, errors.position_m, sure
+
+
+def _leaves(drive: Trajectory, other: Trajectory, after: float) -> float:
+    """Stamp [s] from which a drive is farther from another's way than its street is wide."""
+    apart = np.linalg.norm(
+        drive.poses[:, None, :2, 3] - other.poses[None, ::_EVERY, :2, 3], axis=2
+    ).min(axis=1)
+    gone = drive.stamps[(apart > _STREET_M) & (drive.stamps > after)]
+    return float(gone[0]) if len(gone) else np.inf
 
 
 def _start(recording: Recording) -> InitialPose:
