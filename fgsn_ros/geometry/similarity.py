@@ -78,7 +78,7 @@ def robustly_fitted(
     """The similarity that most pairs of points (N, 3), N >= 3, agree on, and which do (N,).
 
     Least median of squares over triples of pairs (Rousseeuw, "Least median of squares regression",
-    JASA 1984), then least squares over those that errors of a normal distribution leave as near as
+    JASA 1984, with his rank [n/2] + [(p+1)/2] in place of the median's), then least squares over those that errors of a normal distribution leave as near as
     99 % of them. Fewer than half of the pairs may be wrong.
     """
     count = len(source)
@@ -88,16 +88,22 @@ def robustly_fitted(
     best, least = 0, np.inf
     for trial in range(_TRIALS):
         tried = Similarity(float(scale[trial]), R[trial], t[trial])
-        median = float(np.median(_distances(tried, source[judges], target[judges])))
+        median = _middle(_distances(tried, source[judges], target[judges]))
         if median < least:
             best, least = trial, median
     found = Similarity(float(scale[best]), R[best], t[best])
     for _ in range(3):
         distances = _distances(found, source, target)
-        limit = _FAR * (1.0 + 5.0 / max(count - 3, 1)) * float(np.median(distances))
+        limit = _FAR * (1.0 + 5.0 / max(count - 3, 1)) * _middle(distances)
         agree: Mask = distances <= max(limit, 1e-9 * float(np.abs(target).max()))
         found = fitted(source[agree], target[agree])
     return found, agree
+
+
+def _middle(distances: FloatArray) -> float:
+    """The distance that so many are below that three pairs and chance do not make it small."""
+    rank = min(len(distances), len(distances) // 2 + 2)
+    return float(np.partition(distances, rank - 1)[rank - 1])
 
 
 def _distances(similarity: Similarity, source: FloatArray, target: FloatArray) -> FloatArray:

@@ -143,7 +143,7 @@ def _each(model: ColmapModel, mounts: dict[int, CameraMount]) -> FloatArray:
 
 def _with_files(model: ColmapModel, images_folder: Path) -> ColmapModel:
     """The model of those images that are there."""
-    there = np.array([(images_folder / name).is_file() for name in model.names])
+    there = np.array([_is_file(images_folder / name) for name in model.names])
     if not there.any():
         raise RecordingError(
             f"{images_folder} holds none of the images of {model.path}, such as {model.names[0]}; "
@@ -154,6 +154,13 @@ def _with_files(model: ColmapModel, images_folder: Path) -> ColmapModel:
             left_out.drop("not there", model.names[i])
         left_out.keep(int(there.sum()))
     return model if there.all() else model.with_images(np.flatnonzero(there))
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # such as of a name that is too long
+        return False
 
 
 def _in_order(model: ColmapModel) -> ColmapModel:

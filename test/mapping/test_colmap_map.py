@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import cv2
 import numpy as np
 import pytest
 from made_colmap import (
@@ -15,6 +16,7 @@ from made_colmap import (
     write,
     write_images,
 )
+from raw_drive import RawDrive
 
 from fgsn_ros.errors import MapError, RecordingError
 from fgsn_ros.geometry import poses
@@ -22,8 +24,12 @@ from fgsn_ros.geometry.cameras import T_BASE_OPTICAL
 from fgsn_ros.geometry.similarity import read_similarity, similarity_text
 from fgsn_ros.mapping.builder import MapSettings
 from fgsn_ros.mapping.colmap_map import TRANSFORM_FILE, open_colmap, write_colmap_map
+from fgsn_ros.mapping.descriptors import FeatureSettings
 from fgsn_ros.mapping.feature_builder import LocalFeatureSettings
 from fgsn_ros.mapping.local_features import load_local_features
+from fgsn_ros.mapping.sfm.keyframes import KeyFrameSettings
+from fgsn_ros.mapping.sfm.recording_poses import PoseSettings, pose_recordings
+from fgsn_ros.mapping.sfm.report import write_poses
 
 PLAIN = MapSettings(local_features=LocalFeatureSettings(kind="none"))
 TO_MODEL = some_similarity()
@@ -41,6 +47,14 @@ def similarity_file(folder, similarity):
     path = folder / "similarity.json"
     path.write_text(similarity_text(similarity))
     return path
+
+
+def camera_yaml(translation, q_xyzw):
+    """The corridor's camera with a mounting, as YAML, which JSON is."""
+    mounting = {"translation": translation.tolist(), "q_xyzw": q_xyzw.tolist()}
+    matrix = [190.0, 0.0, 158.0, 0.0, 190.0, 97.0, 0.0, 0.0, 1.0]
+    size = {"image_width": 320, "image_height": 200}
+    return json.dumps({**size, "camera_matrix": {"data": matrix}, "T_base_camera": mounting})
 
 
 def opened(tmp_path, model, images, files_of=binary_files):
@@ -87,20 +101,13 @@ def test_base_link_is_the_camera_with_the_axes_of_a_body(drive, tmp_path, tint_s
 def test_a_mounting_beside_the_images_makes_poses_of_base_link(drive, tmp_path):
     model, recording, images = drive
     folder = tmp_path / "images"
-    folder.symlink_to(images)
-    mount = recording.cameras["camera"]
-    t, q = poses.to_quaternion(mount.T_base_camera)
-    text = json.dumps(
-        {
-            "image_width": 320,
-            "image_height": 200,
-            "camera_matrix": {"data": [190.0, 0.0, 158.0, 0.0, 190.0, 97.0, 0.0, 0.0, 1.0]},
-            "T_base_camera": {"translation": t.tolist(), "q_xyzw": q.tolist()},
-        }
-    )
-    (images / "camera.yaml").write_text(text)
+    folder.mkdir()
+    for path in images.iterdir():
+        (folder / path.name).symlink_to(path)
+    t, q = poses.to_quaternion(recording.cameras["camera"].T_base_camera)
+    text = camera_yaml(t, q)
+    (folder / "camera.yaml").write_text(text)
     made = opened(tmp_path, model, folder)
-    (images / "camera.yaml").unlink()
     truth = recording.ground_truth.poses
     np.testing.assert_allclose(made.images.ground_truth.poses, truth, atol=1e-9)
 
@@ -230,3 +237,33 @@ def test_labels_that_move_are_left_out_as_of_any_map(drive, tmp_path, tint_segme
     with pytest.raises(MapError, match="passed the label tests"):
         write_colmap_map(tmp_path / "none", made, tint_segmenter(np.zeros(4, np.float32)), PLAIN)
     assert not (tmp_path / "none").exists()
+
+
+def test_the_model_of_a_raw_drive_makes_a_map_in_the_frame_of_its_poses(
+    tmp_path, tint_segmenter, caplog
+):
+    drive = RawDrive(frames=12)
+    features = FeatureSettings(features=500)
+    settings = PoseSettings(
+        neighbours=(1, 2, 3), keyframes=KeyFrameSettings(spacing_m=0.5, features=features)
+    )
+    posed = pose_recordings([drive], settings)
+    write_poses(tmp_path, posed, picture=False)
+    images = tmp_path / "images"
+    (images / "first" / "camera").mkdir(parents=True)
+    for frame in drive.frames():
+        path = images / "first" / "camera" / f"{frame.stamp:.6f}.png"
+        cv2.imwrite(str(path), frame.image[..., ::-1])
+    mounting = poses.to_quaternion(drive.cameras["camera"].T_base_camera)
+    (images / "camera.yaml").write_text(camera_yaml(*mounting))
+    made = open_colmap(tmp_path / "colmap", images, None, None)
+    assert "its images' mean up is 0 deg off its z" in caplog.text
+    stamps = np.array([float(image.path.stem) for image in made.images.images])
+    expected = np.stack([posed.trajectories[0].at(stamp) for stamp in stamps])
+    np.testing.assert_allclose(made.images.ground_truth.poses, expected, atol=1e-4)
+    points = write_colmap_map(tmp_path / "map", made, tint_segmenter(), PLAIN).all_points()
+    T_truth_map = drive.truth.poses[0] @ poses.invert(posed.trajectories[0].poses[0])
+    placed = poses.transform(T_truth_map, points.points)
+    planes = np.stack([placed[:, 2], placed[:, 1] - 5, placed[:, 1] + 4, placed[:, 0] - 30])
+    assert np.median(np.abs(planes).min(axis=0)) < 0.1
+    assert (points.labels == surface_of(placed)).mean() > 0.9
