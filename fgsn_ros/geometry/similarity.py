@@ -78,8 +78,9 @@ def robustly_fitted(
     """The similarity that most pairs of points (N, 3), N >= 3, agree on, and which do (N,).
 
     Least median of squares over triples of pairs (Rousseeuw, "Least median of squares regression",
-    JASA 1984, with his rank [n/2] + [(p+1)/2] in place of the median's), then least squares over those that errors of a normal distribution leave as near as
-    99 % of them. Fewer than half of the pairs may be wrong.
+    JASA 1984, with a rank for few pairs in place of the median's), then least squares over those
+    that errors of a normal distribution leave as near as 99 % of them. Fewer than half of the pairs
+    may be wrong.
     """
     count = len(source)
     triples = rng.integers(0, count, (_TRIALS, 3))
