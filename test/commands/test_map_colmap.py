@@ -7,7 +7,7 @@ from fgsn_ros.cli import main
 from fgsn_ros.mapping.map_files import load_map
 
 
-def test_a_model_and_its_images_become_a_map(workplace, tmp_path, capsys):
+def test_a_model_and_its_images_become_a_map(workplace, tmp_path, capsys, caplog):
     model, recording = corridor_model(frames=4)
     given = [
         str(write(tmp_path / "model", text_files(model))),
@@ -19,9 +19,8 @@ def test_a_model_and_its_images_become_a_map(workplace, tmp_path, capsys):
     rest = ["--checkpoint", str(workplace.checkpoint), "--output", str(tmp_path / "map")]
     rest += ["--gps", str(tmp_path / "gps.txt"), "--mapping.min-agreement", "0"]
     assert main(["map", "--colmap", *given, *rest]) == 0
-    said = capsys.readouterr()
-    assert "GPS: 3 of 3 positions fit with" in said.out
-    assert "nearly on a line" in said.err
+    assert "GPS: 3 of 3 positions fit with" in capsys.readouterr().out
+    assert "nearly on a line" in caplog.text
     assert len(load_map(tmp_path / "map")) == len(model.points)
     assert main(["map", "--colmap", *given, *rest]) == 2  # what is there is not replaced unasked
 
