@@ -14,7 +14,7 @@ from fgsn_ros.geometry.cameras import CameraMount, warn_of_mounts
 from fgsn_ros.geometry.clocks import Span, apart
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.lookahead import read_ahead
-from fgsn_ros.mapping.descriptors import Bytes, FeatureSettings, feature_extractor
+from fgsn_ros.mapping.descriptors import Bytes, FeatureSettings, Kind, feature_extractor
 from fgsn_ros.mapping.structure import MotionGate, focal_px
 from fgsn_ros.recordings.recording import Frame, Recording, require_odometry
 
@@ -32,6 +32,9 @@ class KeyFrameSettings:
     """Least motion between two key frames of a camera [m]. > 0."""
     turn_deg: float = 5.0
     """Turn that makes a key frame before spacing_m is reached [deg]. > 0."""
+    kind: Kind = "sift"
+    """Local features: sift, or xfeat, which carries further across seasons and is less exact (extra
+    xfeat)."""
     features: FeatureSettings = field(default_factory=FeatureSettings)
 
     def __post_init__(self) -> None:
@@ -75,6 +78,8 @@ class Session:
     """(F,) distinct stamps of all frames that odometry covers [s], increasing."""
     frame_count: int
     """frames that were read."""
+    kind: Kind = "sift"
+    """of its local features."""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -99,7 +104,7 @@ def read_session(recording: Recording, settings: KeyFrameSettings) -> Session:
     """
     odometry = require_odometry(recording)
     warn_of_mounts(recording.cameras)
-    extract = feature_extractor("sift", settings.features)
+    extract = feature_extractor(settings.kind, settings.features)
     stamps: list[float] = []
     frames: list[KeyFrame] = []
     for frame, passes in read_ahead(_gated(recording, odometry, settings, stamps), _IMAGES_AHEAD):
@@ -113,7 +118,15 @@ def read_session(recording: Recording, settings: KeyFrameSettings) -> Session:
             frames.append(KeyFrame(frame.stamp, frame.camera, pose, *features))
     _check(recording, odometry, frames, stamps)
     covered = np.unique([stamp for stamp in stamps if odometry.covers(stamp)])
-    return Session(recording.name, recording.cameras, odometry, tuple(frames), covered, len(stamps))
+    return Session(
+        recording.name,
+        recording.cameras,
+        odometry,
+        tuple(frames),
+        covered,
+        len(stamps),
+        settings.kind,
+    )
 
 
 def _gated(
