@@ -25,6 +25,8 @@ from fgsn_ros.mapping.sfm.session_poses import Solution
 FloatArray = NDArray[np.float64]
 Indices = NDArray[np.int64]
 _AHEAD = 8
+_ROWS = 256
+"""Images that are compared with all at once: memory for all with all would grow with the square."""
 _RATIOS: dict[Kind, float] = {"sift": 0.85, "xfeat": 0.95}
 _log = logging.getLogger(__name__)
 
@@ -150,21 +152,26 @@ def _candidates(drives: Drives, settings: JoiningSettings, rng: np.random.Genera
     pairs = []
     for a, session in enumerate(drives.sessions):
         for b in range(a + 1):
-            similarity = seen[a] @ seen[b].T
-            allowed = np.ones(similarity.shape, bool)
-            if a == b:
-                allowed = _may_be_loops(session, drives.solutions[a].T_map_base, settings)
-            rows = alike(similarity, allowed, settings.candidates, apart=3)
-            pairs.append(rows + np.array([drives.starts[a], drives.starts[b]]))
+            for rows in np.array_split(np.arange(len(session)), len(session) // _ROWS + 1):
+                similarity = seen[a][rows] @ seen[b].T
+                allowed = np.ones(similarity.shape, bool)
+                if a == b:
+                    T = drives.solutions[a].T_map_base
+                    allowed = _may_be_loops(session, T, rows, settings)
+                found = alike(similarity, allowed, settings.candidates, apart=3)
+                first = drives.starts[a] + rows[:1].sum(), drives.starts[b]
+                pairs.append(found + np.array(first))
     return np.concatenate(pairs)
 
 
-def _may_be_loops(session: Session, T: FloatArray, settings: JoiningSettings) -> NDArray[np.bool_]:
-    """(N, N) whether an image may show where an earlier one was, by the way so far."""
-    way = session.path_m[:, None] - session.path_m[None]
+def _may_be_loops(
+    session: Session, T: FloatArray, rows: Indices, settings: JoiningSettings
+) -> NDArray[np.bool_]:
+    """(R, N) whether images, the rows, may show where an earlier one was, by the way so far."""
+    way = session.path_m[rows, None] - session.path_m[None]
     centres = T[:, :3, 3]
-    apart = np.linalg.norm(centres[:, None] - centres[None], axis=2)
-    ahead = T[:, :3, 0] @ T[:, :3, 0].T
+    apart = np.linalg.norm(centres[rows, None] - centres[None], axis=2)
+    ahead = T[rows, :3, 0] @ T[:, :3, 0].T
     alike_headed = ahead >= np.cos(np.radians(settings.heading_deg))
     reached = apart <= settings.drift_m + settings.drift_per_m * way
     return np.asarray((way >= settings.loop_after_m) & reached & alike_headed)
