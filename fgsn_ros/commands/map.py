@@ -1,28 +1,24 @@
 """`fgsn map`: a labelled map from a recording, with poses or without, or from a COLMAP model."""
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from fgsn_ros.commands.made_poses import with_poses
 from fgsn_ros.commands.paths import inputs_of
 from fgsn_ros.config import require
 from fgsn_ros.mapping.builder import MapSettings, write_map
 from fgsn_ros.mapping.colmap_map import open_colmap, write_colmap_map
 from fgsn_ros.mapping.map_files import MAP_FOLDER, export_ply
 from fgsn_ros.mapping.semantic_map import SemanticMap
-from fgsn_ros.mapping.sfm.recording_poses import PoseSettings, WithPoses, pose_recordings
-from fgsn_ros.mapping.sfm.report import facts_of, text
 from fgsn_ros.outputs import check_apart, check_file, check_folder
 from fgsn_ros.recordings.open import open_recording
-from fgsn_ros.recordings.recording import Recording, RecordingSettings
+from fgsn_ros.recordings.recording import RecordingSettings
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 from fgsn_ros.terminal import say
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,23 +83,10 @@ class Map:
 
     def _written(self, segmenter: Segmenter) -> SemanticMap:
         if self.recording_path is not None:
-            recording = _with_poses(open_recording(self.recording_path, self.recording))
+            (recording,) = with_poses([open_recording(self.recording_path, self.recording)])
             return write_map(self.output, recording, segmenter, self.mapping, self.overwrite)
         assert self.colmap is not None
         model = open_colmap(*self.colmap, self.similarity, self.gps)
         if model.frame.fit:
             say(model.frame.fit)
         return write_colmap_map(self.output, model, segmenter, self.mapping, self.overwrite)
-
-
-def _with_poses(recording: Recording) -> Recording:
-    """The recording; where it holds odometry and no poses, with those that `fgsn poses` makes."""
-    if recording.ground_truth is not None or recording.odometry is None:
-        return recording
-    _log.warning(
-        "%s holds no poses: they are made first, of its images and odometry, as `fgsn poses` does",
-        recording.name,
-    )
-    posed = pose_recordings([recording], PoseSettings())
-    say(text(facts_of(posed)))
-    return WithPoses(recording, posed.trajectories[0])
