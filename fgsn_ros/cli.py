@@ -59,7 +59,7 @@ COMMANDS = {
     "correspondences": Command(
         "correspondences",
         "Correspondences",
-        "posed recordings, of one or several seasons, to training data",
+        "recordings, of one or several seasons, to training data",
         "output poses overwrite recording.first recording.last recording.image_topics "
         "recording.ground_truth_topic pairs.max_points",
     ),
@@ -79,8 +79,8 @@ COMMANDS = {
     "map": Command(
         "map",
         "Map",
-        "recording with poses and checkpoint, to a labelled map",
-        "checkpoint output ply add map start.pose overwrite recording.poses "
+        "recording or COLMAP model, and checkpoint, to a labelled map",
+        "checkpoint output colmap add map start.pose overwrite recording.poses "
         "recording.image_topics segmenter.device",
     ),
     "localize": Command(

@@ -79,8 +79,8 @@ class Blocks:
         for spill in (self._points, self._sightings, self._votes, self._keyframes):
             spill.close()
 
-    def add(self, points: StructurePoints) -> None:
-        """Put points aside."""
+    def add(self, points: StructurePoints) -> tuple[IndexArray, IndexArray]:
+        """Put points aside; returns the block of each (P,), and its number there (P,)."""
         records = np.zeros(len(points.points), _POINT)
         records["position"], records["direction"] = points.points, points.directions
         records["range"] = np.stack([points.min_range, points.max_range], axis=1)
@@ -96,6 +96,7 @@ class Blocks:
         sightings["point"], sightings["frame"] = rank[seen.track], seen.frame
         for key, chosen in grouped(keys[seen.track]):
             self._sightings.add(key, sightings[chosen])
+        return keys, rank
 
     def _extend(self, key: int, records: Records) -> None:
         low, high = records["position"].min(axis=0), records["position"].max(axis=0)
