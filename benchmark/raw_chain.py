@@ -100,7 +100,7 @@ class _Chain:
         _once(made, "map", *map_of, "--checkpoint", str(checkpoint), *NO_FEATURES)
         scores = [self._localized(made, checkpoint, network, seed) for seed in range(seeds)]
         errors = {name: np.mean([score[name] for score in scores]) for name in scores[0]}
-        points = json.loads((made / "meta.json").read_text())["points"]
+        points = json.loads((made / "meta.json").read_text())["point_count"]
         return {
             "poses": self.name,
             "network": network,
