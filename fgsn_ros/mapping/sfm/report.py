@@ -18,10 +18,12 @@ from fgsn_ros.outputs import Layout
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_RIG_FILES = ("rigs.txt", "frames.txt")
+"""What COLMAP adds to a model itself."""
 POSES_FOLDER = Layout(
     "report.json",
     '"made": "poses of raw recordings"',
-    ("*.tum", "poses.png", *(f"colmap*/{name}" for name in MODEL_FILES)),
+    ("*.tum", "poses.png", "*.yaml", *(f"colmap*/{name}" for name in (*MODEL_FILES, *_RIG_FILES))),
 )
 """What `fgsn poses` writes."""
 
@@ -29,7 +31,7 @@ FEW_POINTS = 20
 """Points that go on from one key frame to the next, below which the stretch is weak."""
 DOUBTFUL_FOCAL = 0.02
 """Correction of a focal length, as a share, that says that the calibration is wrong."""
-_DPI = 110
+PICTURE_DPI = 110
 Facts = dict[str, Any]
 
 
@@ -274,7 +276,7 @@ def draw(path: Path, posed: PosedRecordings, facts: Facts) -> None:
     for number, (images, _) in enumerate(posed.solutions):
         axes = figure.add_subplot(count, 1, number + 1)
         _draw_frame(axes, posed, facts, set(images.tolist()))
-    figure.savefig(path, dpi=_DPI)
+    figure.savefig(path, dpi=PICTURE_DPI)
 
 
 def _draw_frame(axes: "Axes", posed: PosedRecordings, facts: Facts, images: set[int]) -> None:

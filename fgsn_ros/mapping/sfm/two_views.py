@@ -50,12 +50,19 @@ class TwoViews:
 
 
 def two_views(first: KeyFrame, second: KeyFrame, settings: TwoViewSettings) -> TwoViews | None:
-    """Verified matches, or None where there are too few.
+    """Verified matches of all features, or None where there are too few."""
+    a, b = mutual_matches(first.descriptors, second.descriptors, settings.ratio)
+    return verified(first, second, a, b, settings)
+
+
+def verified(
+    first: KeyFrame, second: KeyFrame, a: Indices, b: Indices, settings: TwoViewSettings
+) -> TwoViews | None:
+    """Those of the matches (N,), (N,) that agree with one motion, or None where too few do.
 
     The five-point method (Nister, PAMI 2004) in RANSAC, then the motion with most points in front
     of both cameras.
     """
-    a, b = mutual_matches(first.descriptors, second.descriptors, settings.ratio)
     if len(a) < settings.min_matches:
         return None
     rays_a, rays_b = first.rays[a], second.rays[b]
