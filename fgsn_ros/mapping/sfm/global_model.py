@@ -5,8 +5,9 @@ pairs, then cameras and points placed at once. No first pair need be found, whic
 the direction of travel do not give.
 """
 
-import logging
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,7 +29,6 @@ _SEED = 0
 _SILENT = 2  # errors alone
 _LEAST_ANGLE_DEG = 1.0
 _SURE_PX = 1.0
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +67,7 @@ def global_model(
     Raises:
         SettingsError: the extra `poses` is not installed.
     """
-    require_extra("poses", "pycolmap")
-    import pycolmap
-
+    pycolmap = colmap()
     with _silence(), tempfile.TemporaryDirectory() as folder:
         database = Path(folder) / "database.db"
         _write_database(database, pixels, views, camera, refined)
@@ -82,11 +80,28 @@ def global_model(
     return _image_model(model, camera, refined)
 
 
+def colmap() -> Any:
+    """The module pycolmap.
+
+    Its import takes SIGTERM away from the process, to print a stack and die; here what is to be
+    removed before goes first, as ever.
+
+    Raises:
+        SettingsError: the extra `poses` is not installed.
+    """
+    require_extra("poses", "pycolmap")
+    before = signal.getsignal(signal.SIGTERM)
+    import pycolmap
+
+    if before is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, before)
+    return pycolmap
+
+
 @contextmanager
 def _silence() -> Iterator[None]:
     """COLMAP says what it does on stderr; here only what is wrong."""
-    import pycolmap
-
+    pycolmap = colmap()
     before = pycolmap.logging.minloglevel
     pycolmap.logging.minloglevel = _SILENT
     try:
@@ -96,8 +111,7 @@ def _silence() -> Iterator[None]:
 
 
 def _options(refined: bool) -> Any:
-    import pycolmap
-
+    pycolmap = colmap()
     options = pycolmap.GlobalPipelineOptions()
     options.random_seed = _SEED
     # The relative poses are ours, from calibrated rays.
@@ -116,8 +130,7 @@ def _write_database(
     camera: Camera,
     refined: bool,
 ) -> None:
-    import pycolmap
-
+    pycolmap = colmap()
     database = pycolmap.Database.open(path)
     own = _colmap_camera(camera, refined)
     own.camera_id = database.write_camera(own)
@@ -139,8 +152,7 @@ def _write_database(
 
 
 def _colmap_camera(camera: Camera, refined: bool) -> Any:
-    import pycolmap
-
+    pycolmap = colmap()
     if refined:
         focal, k1 = camera.fx, (*camera.distortion, 0.0)[0]
         centre = camera.cx + PIXEL_CENTRE, camera.cy + PIXEL_CENTRE
@@ -153,8 +165,7 @@ def _colmap_camera(camera: Camera, refined: bool) -> Any:
 
 
 def _two_view_geometry(shared: TwoViews) -> Any:
-    import pycolmap
-
+    pycolmap = colmap()
     geometry = pycolmap.TwoViewGeometry()
     geometry.config = pycolmap.TwoViewGeometryConfiguration.CALIBRATED
     geometry.inlier_matches = np.stack([shared.first, shared.second], axis=1).astype(np.uint32)
@@ -165,8 +176,7 @@ def _two_view_geometry(shared: TwoViews) -> Any:
 
 def _adjust(model: Any, refined: bool, max_error_px: float) -> None:
     """Bundle adjustment with Cauchy's loss; then without what does not fit, again."""
-    import pycolmap
-
+    pycolmap = colmap()
     options = pycolmap.BundleAdjustmentOptions()
     options.refine_focal_length = options.refine_extra_params = refined
     options.print_summary = False

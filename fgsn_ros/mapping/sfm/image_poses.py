@@ -18,6 +18,7 @@ from fgsn_ros.mapping.descriptors import FeatureSettings
 from fgsn_ros.mapping.sfm.global_model import (
     ImageModel,
     Pair,
+    colmap,
     global_model,
     guessed_camera,
 )
@@ -46,7 +47,7 @@ class ImagePoseSettings:
 
     neighbours: tuple[int, ...] = (1, 2, 3, 4)
     """Images after each one that it is matched with. >= 1."""
-    least_motion: float = 0.005
+    least_motion: float = 0.003
     """Median motion of the features against the image before, below which an image is left out,
     as a share of the width. >= 0."""
     focal_guesses: tuple[float, ...] = (0.6, 1.0, 1.6)
@@ -225,8 +226,7 @@ def _levelled(model: ImageModel) -> tuple[ImageModel, FloatArray]:
     T_map_camera = poses.from_rotation_translation(
         R @ T_old[:, :3, :3], scale * T_old[:, :3, 3] @ R.T + shift
     )
-    import pycolmap
-
+    pycolmap = colmap()
     moved = pycolmap.Sim3d(scale, pycolmap.Rotation3d(R), shift)
     model.reconstruction.transform(moved)
     turned = dataclasses.replace(model, T_world_camera=T_map_camera)

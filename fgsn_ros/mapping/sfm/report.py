@@ -10,10 +10,16 @@ from numpy.typing import NDArray
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.geometry.trajectory import write_tum
-from fgsn_ros.mapping.sfm.colmap_model import MODEL_FILES, ModelImages, write_model
+from fgsn_ros.mapping.sfm.colmap_model import (
+    MODEL_FILES,
+    ModelImages,
+    corrected_camera,
+    write_model,
+)
 from fgsn_ros.mapping.sfm.recording_poses import PosedRecordings
 from fgsn_ros.mapping.sfm.session_poses import Solution
 from fgsn_ros.outputs import Layout
+from fgsn_ros.recordings.camera_files import write_camera
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,10 +62,26 @@ def write_poses(folder: Path, posed: PosedRecordings, picture: bool) -> Facts:
         model = "colmap" if len(posed.solutions) == 1 else f"colmap_{number}"
         write_model(folder / model, _model_images(posed, names, images), solution)
     facts = facts_of(posed)
+    if posed.refined:
+        _write_cameras(folder, posed, facts)
     (folder / "report.json").write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n")
     if picture:
         draw(folder / "poses.png", posed, facts)
     return facts
+
+
+def _write_cameras(folder: Path, posed: PosedRecordings, facts: Facts) -> None:
+    """The refined calibration of each recording's cameras; of a single one, camera.yaml."""
+    single = sum(len(session.cameras) for session in posed.sessions) == 1
+    names = file_names(posed)
+    for name, session, one in zip(names, posed.sessions, facts["sessions"], strict=True):
+        for camera, found in one["calibration"].items():
+            mount = session.cameras[camera]
+            radial = float(found["radial"])
+            refined = corrected_camera(mount.camera, float(np.log1p(found["focal"])), radial)
+            found.update(refined_focal_px=refined.fx, refined_radial=refined.distortion[0])
+            title = "camera" if single else f"{name}_{camera.strip('/').replace('/', '_')}"
+            write_camera(folder / f"{title}.yaml", refined, mount.T_base_camera)
 
 
 def file_names(posed: PosedRecordings) -> list[str]:
@@ -251,6 +273,12 @@ def text(facts: Facts) -> str:
             f"  weak: {weak['length_m']:.1f} m from {weak['from_s']:.2f} to {weak['to_s']:.2f} s, "
             f"{weak['points']} points: by odometry"
             for weak in one["weak_stretches"]
+        ]
+        lines += [
+            f"  calibration of {name} refined: focal length {found['refined_focal_px']:.1f} px, "
+            f"radial distortion {found['refined_radial']:+.4f}"
+            for name, found in one["calibration"].items()
+            if "refined_focal_px" in found
         ]
         lines += [
             f"  calibration of {name}: the images say that its focal length is "

@@ -1,5 +1,8 @@
 """Images alone, of a rendered corridor: what is known of their camera and poses without scale."""
 
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -147,3 +150,15 @@ def test_level_is_exact_for_cameras_that_do_not_roll_on_a_plane():
     T_world_camera = world @ T @ pitched @ optical
     up = level(T_world_camera) @ world[:3, :3] @ np.array([0.0, 0.0, 1.0])
     assert up == pytest.approx([0.0, 0.0, 1.0], abs=1e-9)
+
+
+def test_a_run_that_is_ended_by_sigterm_still_cleans_up_after_colmap_is_imported():
+    code = (
+        "import os, signal\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('cleaned up'))\n"
+        "from fgsn_ros.mapping.sfm.global_model import colmap\n"
+        "colmap()\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "cleaned up\n"
