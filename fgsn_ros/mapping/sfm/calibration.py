@@ -102,10 +102,12 @@ def _seen_by(frame: KeyFrame, camera: Camera) -> KeyFrame:
     """A key frame with the rays of another calibration; features without one are left out."""
     rays, valid = camera.unproject(frame.pixels)
     pixels = frame.pixels[valid]
+    # All of them stay on the disk; only a part is copied.
+    descriptors = frame.descriptors if valid.all() else frame.descriptors[valid]
     return dataclasses.replace(
         frame,
         pixels=pixels,
         rays=rays[valid, :2],
         focal_px=np.array(focal_px(camera, pixels.astype(np.float32))),
-        descriptors=frame.descriptors[valid],
+        descriptors=descriptors,
     )

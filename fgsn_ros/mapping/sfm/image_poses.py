@@ -110,7 +110,7 @@ def pose_images(
     """
     require_extra("poses", "pycolmap")
     bar = tqdm(frames, name, frame_count, unit="image")
-    ratio = settings.pairs.ratio
+    ratio = settings.pairs.ratio_of("sift")
     sequence = read_images(bar, name, ratio, settings.least_motion, settings.features)
     if len(sequence) < _FEWEST:
         raise RecordingError(
