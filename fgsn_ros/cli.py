@@ -79,8 +79,8 @@ COMMANDS = {
     "map": Command(
         "map",
         "Map",
-        "recording with poses and checkpoint, to a labelled map",
-        "checkpoint output ply overwrite recording.poses recording.first recording.last "
+        "recording or COLMAP model, and checkpoint, to a labelled map",
+        "checkpoint output colmap overwrite recording.poses recording.first recording.last "
         "recording.image_topics recording.ground_truth_topic segmenter.device",
     ),
     "localize": Command(

@@ -4,7 +4,7 @@ import contextlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from fgsn_ros.config import require
 from fgsn_ros.errors import MapError
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.lookahead import read_ahead
 from fgsn_ros.mapping.blocks import Blocks, LabelledView, LabelledViews
 from fgsn_ros.mapping.descriptors import ImageFeatures
@@ -140,7 +141,7 @@ def _write(folder: Path, recording: Recording, segmenter: Segmenter, settings: M
         stack.callback(blocks.close)
         views = LabelledViews(scratch / "views")
         stack.callback(views.close)
-        features = _feature_builder(scratch, recording, segmenter, settings)
+        features = feature_builder(scratch, recording.cameras, segmenter, settings)
         if features is not None:
             stack.callback(features.close)
         drive = _Drive(recording, segmenter, settings, blocks, views, features)
@@ -155,26 +156,31 @@ def _write(folder: Path, recording: Recording, segmenter: Segmenter, settings: M
             )
         bar = tqdm(views, desc="labelling", unit="frame", total=len(views))
         cast_votes(blocks, bar, recording.cameras, settings.voting)
-        _write_blocks(folder, blocks, segmenter.checkpoint, settings)
+        write_blocks(folder, blocks, segmenter.checkpoint, settings)
         if features is not None:
             count = features.write(folder, segmenter.checkpoint, settings.min_stationary)
             _log.info("%d points with descriptors", count)
 
 
-def _feature_builder(
-    scratch: Path, recording: Recording, segmenter: Segmenter, settings: MapSettings
+def feature_builder(
+    scratch: Path,
+    cameras: Mapping[str, CameraMount],
+    segmenter: Segmenter,
+    settings: MapSettings,
+    across_cameras: bool = False,
 ) -> FeatureBuilder | None:
-    """What gathers the local features, if the map shall have any."""
+    """What gathers the local features (see `FeatureBuilder`), if the map shall have any."""
     if settings.local_features.kind == "none":
         return None
     return FeatureBuilder(
         scratch,
-        recording.cameras,
+        cameras,
         segmenter.label_count,
         settings.local_features.kind,
         settings.local_features,
         settings.structure,
         settings.tile_size_m,
+        across_cameras,
     )
 
 
@@ -195,7 +201,7 @@ class _Drive:
         self._segmenter = segmenter
         self._settings = settings
         self._views = views
-        self._keyframes = _KeyFrames(blocks, settings.keyframe_gate())
+        self._keyframes = KeyFrames(blocks, settings.keyframe_gate())
         self._features = features
 
     def tracks(self) -> Iterator[list[PosedTracks]]:
@@ -246,7 +252,7 @@ class _Drive:
             yield posed, features, label_map
 
 
-class _KeyFrames:
+class KeyFrames:
     """Adds up the labels that are seen from each key frame until the next."""
 
     def __init__(self, blocks: Blocks, gate: MotionGate) -> None:
@@ -273,10 +279,14 @@ def _label_counts(label_map: LabelMap) -> FloatArray:
     return np.bincount(labelled, minlength=label_map.label_count).astype(np.float64)
 
 
-def _write_blocks(
+def write_blocks(
     folder: Path, blocks: Blocks, checkpoint: Checkpoint, settings: MapSettings
 ) -> None:
-    """Write the points that pass the label tests, and the key frames."""
+    """Write the points that pass the label tests, and the key frames, into a map's folder.
+
+    Raises:
+        MapError: none passes.
+    """
     writer = MapWriter(folder, blocks.label_count, checkpoint.fingerprint, settings.tile_size_m)
     for key in blocks.keys:
         points = _labelled_points(blocks, key, checkpoint.stationary, settings)

@@ -86,7 +86,21 @@ class FeatureBuilder:
         settings: LocalFeatureSettings,
         structure: StructureSettings,
         tile_size_m: float,
+        across_cameras: bool = False,
     ) -> None:
+        """Begin.
+
+        Args:
+            scratch: Folder of what is put aside.
+            cameras: By name.
+            label_count: Of the network.
+            kind: Of the features.
+            settings: Of them.
+            structure: How points are made of their tracks.
+            tile_size_m: Of the map.
+            across_cameras: Match each frame with the one before whatever camera took it, as of
+                photos that have a camera each; else with the last of its camera.
+        """
         self._settings = settings
         self._tile_size_m, self._side_m = tile_size_m, block_side_m(tile_size_m)
         self._kind: Kind = kind
@@ -96,11 +110,12 @@ class FeatureBuilder:
         """Features of an image; not from two threads at once."""
         triangulation, min_views = structure.triangulation, structure.tracks.min_views
         ratio = RATIOS[kind] if settings.ratio is None else settings.ratio
+        self._row = {name: "" if across_cameras else name for name in cameras}
+        rows = dict.fromkeys(self._row.values())
         self._tracks = {
-            name: FeatureTracks(mount.camera, label_count, ratio, min_views, triangulation)
-            for name, mount in cameras.items()
+            row: FeatureTracks(label_count, ratio, min_views, triangulation) for row in rows
         }
-        self._gates = {name: MotionGate(settings.view_spacing_m, 20.0) for name in cameras}
+        self._gates = {row: MotionGate(settings.view_spacing_m, 20.0) for row in rows}
         self._point, self._image = _point_record(kind), _image_record(label_count)
         self._points = Spill(scratch / "feature_points", self._point)
         self._images = Spill(scratch / "feature_images", self._image)
@@ -121,9 +136,10 @@ class FeatureBuilder:
             metres = float(np.linalg.norm(position - self._last_position))
             self._allowed += metres * self._settings.per_m
         self._last_position = position
-        T_map_camera = poses.compose(posed.T_map_base, self._cameras[camera].T_base_camera)
-        self._tracks[camera].add(features, T_map_camera, label_map)
-        if label_map is not None and self._gates[camera].passes(T_map_camera):
+        mount, row = self._cameras[camera], self._row[camera]
+        T_map_camera = poses.compose(posed.T_map_base, mount.T_base_camera)
+        self._tracks[row].add(features, mount.camera, T_map_camera, label_map)
+        if label_map is not None and self._gates[row].passes(T_map_camera):
             self._add_image(T_map_camera, label_map)
 
     def _add_image(self, T_map_camera: FloatArray, label_map: LabelMap) -> None:

@@ -36,7 +36,9 @@ from fgsn_ros.text_files import open_file, read_text
 
 FORMAT = "fgsn_ros semantic map"
 VERSION = 2
-MAP_FOLDER = Layout("meta.json", f'"{FORMAT}"', ("*.npy", "local_features/*.json"))
+MAP_FOLDER = Layout(
+    "meta.json", f'"{FORMAT}"', ("*.npy", "local_features/*.json", "model_to_map.json")
+)
 _META_TYPES: dict[str, type] = {
     "label_count": int,
     "fingerprint": str,

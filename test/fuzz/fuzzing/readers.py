@@ -31,7 +31,7 @@ from fgsn_ros.recordings.recording import Recording, RecordingSettings
 from fgsn_ros.recordings.video import VideoWriter, open_video
 from fgsn_ros.segmentation.labels import LabelSet, read_label_set, write_label_set
 from fgsn_ros.training.scenes import read_scenes
-from fuzzing import formats, mutators, networks, pairs, recordings
+from fuzzing import colmap, formats, mutators, networks, pairs, recordings
 from fuzzing.oracle import Files, Reader, made
 
 K = 5
@@ -378,6 +378,7 @@ READERS = {
         Reader("ros1", recordings.ros1_files, recordings.mutated_ros1, play_bag, 1),
         Reader("image_folder", recordings.image_folders, recordings.mutated_folder, play_folder, 2),
         Reader("kitti", recordings.kitti_folders, recordings.mutated_folder, play_folder, 2),
+        Reader("colmap", colmap.colmap_models, colmap.mutated_model, colmap.read_model, 3),
         Reader("message", image_messages, mutated_image_message, read_message, 5),
         Reader("image", encoded_images, each_file(formats.mutated_image), read_encoded, 5),
         Reader("video", videos, each_file(mutators.mutated_bytes), read_video, 1),
