@@ -8,7 +8,6 @@ from fgsn_ros.recordings.bag_paths import bags_within, is_bag
 from fgsn_ros.recordings.cmu_seasons import is_cmu_slice, open_cmu_slice
 from fgsn_ros.recordings.folder_recording import FolderRecording, turned_to_base
 from fgsn_ros.recordings.image_folder import (
-    CAMERA_FILE,
     holds_images,
     is_image_folder,
     open_folder_images,
@@ -45,7 +44,7 @@ def open_recording(path: Path, settings: RecordingSettings = _DEFAULTS) -> Recor
         return open_robotcar(path, settings)
     if holds_images(path):
         raise RecordingError(
-            f"{path} holds images without {CAMERA_FILE}: put the camera's calibration there, or "
+            f"{path} holds images without camera.yaml: put the camera's calibration there, or "
             f"let `fgsn poses {path} --output poses` estimate it"
         )
     raise RecordingError(
