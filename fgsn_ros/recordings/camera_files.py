@@ -1,7 +1,7 @@
-"""A camera's calibration from a YAML file of ROS, OpenCV, Kalibr or ORB-SLAM."""
+"""A camera's calibration in a YAML file of ROS, OpenCV, Kalibr or ORB-SLAM."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +48,29 @@ def read_camera(path: Path) -> tuple[Camera, NDArray[np.float64] | None]:
     except (FgsnError, OSError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise RecordingError(f"{path} is no usable camera: {reason}") from error
+
+
+def write_camera(path: Path, camera: Camera, T_base_camera: NDArray[np.float64]) -> None:
+    """Write a camera and its mounting (4, 4) as `read_camera` reads them, in ROS's form.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    translation, q_xyzw = poses.to_quaternion(T_base_camera)
+    lines = [
+        f"image_width: {camera.width}",
+        f"image_height: {camera.height}",
+        f"camera_matrix: {{rows: 3, cols: 3, data: {_list(camera.matrix.ravel())}}}",
+        f"distortion_model: {camera.distortion_model}",
+        f"distortion_coefficients: {{rows: 1, cols: {len(camera.distortion)}, data: "
+        f"{_list(camera.distortion)}}}",
+        f"T_base_camera: {{translation: {_list(translation)}, q_xyzw: {_list(q_xyzw)}}}",
+    ]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _list(numbers: Iterable[float]) -> str:
+    return f"[{', '.join(repr(float(number)) for number in numbers)}]"
 
 
 def _camera(content: Content) -> Camera:

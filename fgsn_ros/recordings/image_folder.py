@@ -1,4 +1,4 @@
-"""Image folders with TUM poses and a camera.yaml."""
+"""Image folders, with a camera.yaml and TUM poses or without."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, CameraMount
 from fgsn_ros.messages.images import IMAGE_SUFFIXES
 from fgsn_ros.recordings.camera_files import read_camera
 from fgsn_ros.recordings.folder_recording import (
+    FolderImages,
     FolderRecording,
     PoseFiles,
     folder_images,
@@ -28,6 +29,20 @@ def is_image_folder(path: Path) -> bool:
     return (path / CAMERA_FILE).is_file()
 
 
+def holds_images(path: Path) -> bool:
+    """Whether the path is a folder with images in it or in its subfolder `images`."""
+    return path.is_dir() and any(_is_image(file) for file in _folder(path).iterdir())
+
+
+def open_folder_images(path: Path, settings: RecordingSettings) -> FolderImages:
+    """Open the images of a folder alone, with stamps as `open_image_folder` has them.
+
+    Raises:
+        RecordingError: there are none, or their stamps cannot be used.
+    """
+    return folder_images(path, _CAMERA_NAME, *_images(path, settings))
+
+
 def open_image_folder(path: Path, settings: RecordingSettings) -> FolderRecording:
     """Open a folder of images, in it or in its subfolder `images`, with a camera.yaml.
 
@@ -44,7 +59,7 @@ def open_image_folder(path: Path, settings: RecordingSettings) -> FolderRecordin
     Raises:
         RecordingError: a file is missing or cannot be used.
     """
-    images = folder_images(path, _CAMERA_NAME, *_images(path, settings))
+    images = open_folder_images(path, settings)
     camera, mounting = read_camera(path / CAMERA_FILE)
     mount = CameraMount(camera, T_BASE_OPTICAL if mounting is None else mounting, _CAMERA_NAME)
     poses_file = settings.poses
@@ -54,15 +69,19 @@ def open_image_folder(path: Path, settings: RecordingSettings) -> FolderRecordin
     return folder_recording(images, mount, pose_files, settings)
 
 
+def _folder(path: Path) -> Path:
+    return path / "images" if (path / "images").is_dir() else path
+
+
+def _is_image(file: Path) -> bool:
+    return file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
+
+
 def _images(
     path: Path, settings: RecordingSettings
 ) -> tuple[NDArray[np.float64], tuple[Path, ...]]:
-    folder = path / "images" if (path / "images").is_dir() else path
-    files = in_name_order(
-        file
-        for file in folder.iterdir()
-        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".")
-    )
+    folder = _folder(path)
+    files = in_name_order(file for file in folder.iterdir() if _is_image(file))
     if not files:
         raise RecordingError(f"{folder} holds no images ({', '.join(IMAGE_SUFFIXES)})")
     if (path / "times.txt").is_file():

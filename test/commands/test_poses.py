@@ -2,7 +2,9 @@
 
 import json
 
+import cv2
 import pytest
+from corridor import Corridor
 from raw_drive import RawDrive
 
 from fgsn_ros.cli import main
@@ -78,3 +80,49 @@ def test_a_drive_that_stands_still_ends_with_one_line(tmp_path, capsys):
     assert main(["poses", str(tmp_path / "parked"), "--output", str(tmp_path / "poses")]) == 2
     assert "stands still" in capsys.readouterr().err
     assert not (tmp_path / "poses").exists()
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    """A folder of images and nothing else."""
+    folder = tmp_path_factory.mktemp("photos")
+    for number, frame in enumerate(Corridor(frames=8).frames(), 1):
+        cv2.imwrite(str(folder / f"{number:02d}.png"), frame.image[:, :, ::-1])
+    return folder
+
+
+def test_a_folder_of_images_alone_becomes_poses_without_scale_and_a_calibration(
+    photos, tmp_path, capsys
+):
+    pytest.importorskip("pycolmap")
+    output = tmp_path / "poses"
+    flags = ["--images.focal-guesses", "0.7", "--images.features.features", "500"]
+    assert main(["poses", str(photos), "--output", str(output), *flags]) == 0
+    said = capsys.readouterr().out
+    assert "scale unknown: no odometry, GPS or poses" in said
+    assert "8 of 8 images placed" in said
+    assert len(read_tum(output / f"{photos.name}.tum")) == 8
+    written = {path.name for path in output.rglob("*") if path.is_file()}
+    assert {"report.json", "camera.yaml", "cameras.txt", "points3D.txt"} <= written
+    assert main(["poses", str(photos), "--output", str(output), *flags, "--overwrite"]) == 0
+
+
+def test_without_pycolmap_images_alone_end_with_the_line_that_brings_it(
+    photos, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["poses", str(photos), "--output", str(tmp_path / "poses")]) == 2
+    assert "pip install 'fgsn_ros[poses]'" in capsys.readouterr().err
+    assert not (tmp_path / "poses").exists()
+
+
+def test_images_alone_are_not_joined_with_a_recording(photos, bags, tmp_path, capsys):
+    paths = [str(bags / "monday"), str(photos)]
+    assert main(["poses", *paths, "--output", str(tmp_path / "poses")]) == 2
+    assert "name the folder alone" in capsys.readouterr().err
+
+
+def test_a_map_of_images_alone_is_refused_by_what_is_missing(photos, workplace, tmp_path, capsys):
+    flags = ["--checkpoint", str(workplace.checkpoint), "--output", str(tmp_path / "map")]
+    assert main(["map", str(photos), *flags]) == 2
+    assert "without camera.yaml" in capsys.readouterr().err

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 
 from fgsn_ros.errors import RecordingError
+from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import Camera
-from fgsn_ros.recordings.camera_files import read_camera
+from fgsn_ros.recordings.camera_files import read_camera, write_camera
 
 FILES = {
     "ROS": """
@@ -118,3 +119,12 @@ def test_a_camera_file_that_makes_no_camera_says_why(tmp_path, kind, old, new, s
         read_camera(tmp_path / "camera.yaml")
     assert str(tmp_path / "camera.yaml") in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_written_camera_is_read_as_it_was(tmp_path):
+    camera = Camera(640, 480, 500.25, 501.5, 318.0, 241.0, "plumb_bob", (0.1, -0.02, 1e-3, 2e-4))
+    mounting = poses.from_quaternion(np.array([0.4, 0.0, 1.2]), np.array([-0.5, 0.5, -0.5, 0.5]))
+    write_camera(tmp_path / "camera.yaml", camera, mounting)
+    back, mounted = read_camera(tmp_path / "camera.yaml")
+    assert back == camera
+    assert mounted == pytest.approx(mounting)

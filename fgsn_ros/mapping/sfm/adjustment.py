@@ -109,6 +109,8 @@ class Adjusted:
     that the calibration left: a ray (x, y) is seen at exp(a) (1 + k (x^2 + y^2)) (x, y)."""
     error_px: FloatArray
     """(M,) reprojection error of each observation; infinite behind the camera."""
+    gain: float
+    """fall of the cost [squared standard deviations]"""
 
 
 def adjust(
@@ -130,6 +132,7 @@ def adjust(
     problem = _Problem(seen, relations, known, sigma_px, T_map_base[:1].copy())
     T, X, c = T_map_base, points, calibration
     cost, damping = problem.cost(T, X, c), _DAMPING
+    first_cost = cost
     for _ in range(iterations):
         system = problem.linearised(T, X, c)
         while damping < _STRONGEST_DAMPING:
@@ -146,7 +149,7 @@ def adjust(
         T, X, c, cost, damping = T_new, X_new, c_new, new_cost, max(damping / 5.0, 1e-8)
         if gain < _CONVERGED * cost:
             break
-    return Adjusted(T, X, c, problem.errors_px(T, X, c))
+    return Adjusted(T, X, c, problem.errors_px(T, X, c), first_cost - cost)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from fgsn_ros.mapping.sfm.session_poses import Solution
 
 FloatArray = NDArray[np.float64]
 MODEL_FILES = ("cameras.txt", "images.txt", "points3D.txt")
-_CENTRE_PX = 0.5  # COLMAP's pixel (0, 0) is the corner of the top-left pixel
+PIXEL_CENTRE = 0.5  # COLMAP's pixel (0, 0) is the corner of the top-left pixel
 _log = logging.getLogger(__name__)
 
 
@@ -66,18 +66,22 @@ def corrected_camera(camera: Camera, focal: float, radial: float) -> Camera:
 
 def camera_line(number: int, camera: Camera) -> str:
     """A line of cameras.txt."""
+    name, numbers = colmap_parameters(camera)
+    size = f"{number} {name} {camera.width} {camera.height}"
+    return " ".join([size, *(f"{value:.9g}" for value in numbers)])
+
+
+def colmap_parameters(camera: Camera) -> tuple[str, list[float]]:
+    """COLMAP's model of a camera, and its parameters."""
     if camera.skew or any(camera.distortion[8:]):
         _log.warning("COLMAP has no skew or thin prism: its model leaves that of a camera out")
     d = [*camera.distortion, *[0.0] * 8][:8]
-    size = f"{number} {{}} {camera.width} {camera.height}"
-    numbers = [camera.fx, camera.fy, camera.cx + _CENTRE_PX, camera.cy + _CENTRE_PX]
+    numbers = [camera.fx, camera.fy, camera.cx + PIXEL_CENTRE, camera.cy + PIXEL_CENTRE]
     if camera.distortion_model == "equidistant":
-        name, numbers = "OPENCV_FISHEYE", numbers + d[:4]
-    elif any(d[4:]):
-        name, numbers = "FULL_OPENCV", numbers + d
-    else:
-        name, numbers = "OPENCV", numbers + d[:4]
-    return " ".join([size.format(name), *(f"{value:.9g}" for value in numbers)])
+        return "OPENCV_FISHEYE", numbers + d[:4]
+    if any(d[4:]):
+        return "FULL_OPENCV", numbers + d
+    return "OPENCV", numbers + d[:4]
 
 
 def _image_lines(images: ModelImages, solution: Solution) -> list[str]:
@@ -91,7 +95,7 @@ def _image_lines(images: ModelImages, solution: Solution) -> list[str]:
         numbers = " ".join(f"{value:.9g}" for value in (w, x, y, z, *translation[i]))
         lines.append(f"{i + 1} {numbers} {int(images.camera[i]) + 1} {images.names[i]}")
         own = order[starts[i] : starts[i + 1]]
-        pixels = frame.pixels[found.feature[own] - first[i]] + _CENTRE_PX
+        pixels = frame.pixels[found.feature[own] - first[i]] + PIXEL_CENTRE
         shown = zip(pixels.tolist(), found.seen.point[own].tolist(), strict=True)
         lines.append(" ".join(f"{u:.3f} {v:.3f} {point + 1}" for (u, v), point in shown))
     return lines

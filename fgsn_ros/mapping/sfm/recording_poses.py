@@ -13,6 +13,7 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.mapping.sfm.adjustment import Knowledge, Observations, Relations, adjust
+from fgsn_ros.mapping.sfm.calibration import Doubt, contradiction, doubt, recalibrated
 from fgsn_ros.mapping.sfm.feature_graph import FeatureTable
 from fgsn_ros.mapping.sfm.joining import (
     Drives,
@@ -54,6 +55,8 @@ class PoseSettings:
     """Key frames after each one that it is matched with. >= 1."""
     seed: int = 0
     """Seed of the visual words. >= 0."""
+    refine_calibration: bool = False
+    """The calibrations are rough: the images tell focal lengths and k1; needs curves."""
     keyframes: KeyFrameSettings = field(default_factory=KeyFrameSettings)
     pairs: TwoViewSettings = field(default_factory=TwoViewSettings)
     odometry: OdometryTrust = field(default_factory=OdometryTrust)
@@ -85,6 +88,8 @@ class PosedRecordings:
     placements: tuple[Placement, ...]
     trajectories: tuple[Trajectory, ...]
     """(S,) a pose for every frame."""
+    refined: bool = False
+    """whether the sessions' calibrations are those that the images told"""
 
     @property
     def starts(self) -> Indices:
@@ -142,6 +147,8 @@ def pose_recordings(recordings: Sequence[Recording], settings: PoseSettings) -> 
             followed, or moves otherwise than its odometry says.
     """
     sessions = tuple(read_session(one, settings.keyframes) for one in recordings)
+    if settings.refine_calibration:
+        sessions = tuple(_refined(session, settings) for session in sessions)
     solved = [_session_solution(session, settings) for session in sessions]
     table = _table(sessions)
     drives = Drives(sessions, [solution for _, solution in solved], table)
@@ -154,7 +161,15 @@ def pose_recordings(recordings: Sequence[Recording], settings: PoseSettings) -> 
         for session, first in zip(sessions, drives.starts, strict=False)
     )
     return PosedRecordings(
-        sessions, neighbours, group, T, solutions, table, tuple(found), trajectories
+        sessions,
+        neighbours,
+        group,
+        T,
+        solutions,
+        table,
+        tuple(found),
+        trajectories,
+        settings.refine_calibration,
     )
 
 
@@ -164,7 +179,35 @@ def _table(sessions: Sequence[Session]) -> FeatureTable:
     return FeatureTable.of(frames, mounts)
 
 
+def _refined(session: Session, settings: PoseSettings) -> Session:
+    """The session with the calibration that its images tell, from a rough one, in rounds."""
+    for _ in range(_CALIBRATION_ROUNDS):
+        found = _doubt(session, _solved(session, settings)[1], settings)
+        session = recalibrated(session, found.calibration)
+        if np.abs(found.calibration).max() < _REFINED:
+            break
+    return session
+
+
+_CALIBRATION_ROUNDS = 4
+_REFINED = 0.01
+
+
 def _session_solution(session: Session, settings: PoseSettings) -> tuple[Neighbours, Solution]:
+    neighbours, solution = _solved(session, settings)
+    wrong = contradiction(session, _doubt(session, solution, settings))
+    if wrong:
+        _log.warning("%s: %s", session.name, wrong)
+    return neighbours, solution
+
+
+def _doubt(session: Session, solution: Solution, settings: PoseSettings) -> Doubt:
+    relations = odometry_relations(session, settings.odometry)
+    tilt = settings.odometry.tilt_rad(_spacing(session))
+    return doubt(solution, relations, tilt, settings.adjustment)
+
+
+def _solved(session: Session, settings: PoseSettings) -> tuple[Neighbours, Solution]:
     neighbours = matched_neighbours(session, settings.neighbours, settings.pairs)
     check_motion(session, neighbours)
     table = _table([session])

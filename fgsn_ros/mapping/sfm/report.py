@@ -10,19 +10,27 @@ from numpy.typing import NDArray
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.geometry.trajectory import write_tum
-from fgsn_ros.mapping.sfm.colmap_model import MODEL_FILES, ModelImages, write_model
+from fgsn_ros.mapping.sfm.colmap_model import (
+    MODEL_FILES,
+    ModelImages,
+    corrected_camera,
+    write_model,
+)
 from fgsn_ros.mapping.sfm.recording_poses import PosedRecordings
 from fgsn_ros.mapping.sfm.seen_motion import mounting_errors_deg
 from fgsn_ros.mapping.sfm.session_poses import Solution
 from fgsn_ros.outputs import Layout
+from fgsn_ros.recordings.camera_files import write_camera
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+_RIG_FILES = ("rigs.txt", "frames.txt")
+"""What COLMAP adds to a model itself."""
 POSES_FOLDER = Layout(
     "report.json",
     '"made": "poses of raw recordings"',
-    ("*.tum", "poses.png", *(f"colmap*/{name}" for name in MODEL_FILES)),
+    ("*.tum", "poses.png", "*.yaml", *(f"colmap*/{name}" for name in (*MODEL_FILES, *_RIG_FILES))),
 )
 """What `fgsn poses` writes."""
 
@@ -32,7 +40,7 @@ DOUBTFUL_FOCAL = 0.02
 """Correction of a focal length, as a share, that says that the calibration is wrong."""
 DOUBTFUL_MOUNTING_DEG = 2.0
 """Turn of a camera, against its mounting, that says that the mounting is wrong."""
-_DPI = 110
+PICTURE_DPI = 110
 Facts = dict[str, Any]
 
 
@@ -57,10 +65,26 @@ def write_poses(folder: Path, posed: PosedRecordings, picture: bool) -> Facts:
         model = "colmap" if len(posed.solutions) == 1 else f"colmap_{number}"
         write_model(folder / model, _model_images(posed, names, images), solution)
     facts = facts_of(posed)
+    if posed.refined:
+        _write_cameras(folder, posed, facts)
     (folder / "report.json").write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n")
     if picture:
         draw(folder / "poses.png", posed, facts)
     return facts
+
+
+def _write_cameras(folder: Path, posed: PosedRecordings, facts: Facts) -> None:
+    """The refined calibration of each recording's cameras; of a single one, camera.yaml."""
+    single = sum(len(session.cameras) for session in posed.sessions) == 1
+    names = file_names(posed)
+    for name, session, one in zip(names, posed.sessions, facts["sessions"], strict=True):
+        for camera, found in one["calibration"].items():
+            mount = session.cameras[camera]
+            radial = float(found["radial"])
+            refined = corrected_camera(mount.camera, float(np.log1p(found["focal"])), radial)
+            found.update(refined_focal_px=refined.fx, refined_radial=refined.distortion[0])
+            title = "camera" if single else f"{name}_{camera.strip('/').replace('/', '_')}"
+            write_camera(folder / f"{title}.yaml", refined, mount.T_base_camera)
 
 
 def file_names(posed: PosedRecordings) -> list[str]:
@@ -264,6 +288,12 @@ def text(facts: Facts) -> str:
             for weak in one["weak_stretches"]
         ]
         lines += [
+            f"  calibration of {name} refined: focal length {found['refined_focal_px']:.1f} px, "
+            f"radial distortion {found['refined_radial']:+.4f}"
+            for name, found in one["calibration"].items()
+            if "refined_focal_px" in found
+        ]
+        lines += [
             f"  calibration of {name}: the images say that its focal length is "
             f"{found['focal']:+.1%} off; calibrate it again"
             for name, found in one["calibration"].items()
@@ -294,7 +324,7 @@ def draw(path: Path, posed: PosedRecordings, facts: Facts) -> None:
     for number, (images, _) in enumerate(posed.solutions):
         axes = figure.add_subplot(count, 1, number + 1)
         _draw_frame(axes, posed, facts, set(images.tolist()))
-    figure.savefig(path, dpi=_DPI)
+    figure.savefig(path, dpi=PICTURE_DPI)
 
 
 def _draw_frame(axes: "Axes", posed: PosedRecordings, facts: Facts, images: set[int]) -> None:

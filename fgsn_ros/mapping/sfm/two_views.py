@@ -36,6 +36,10 @@ class TwoViewSettings:
         require(self.max_error_px > 0.0, "max_error_px must be above 0")
         require(self.min_matches >= _FEWEST_FOR_ESSENTIAL, "min_matches must be at least 8")
 
+    def ratio_of(self, kind: Kind) -> float:
+        """The ratio for features of a kind."""
+        return RATIOS[kind] if self.ratio is None else self.ratio
+
 
 @dataclass(frozen=True, eq=False)
 class TwoViews:
@@ -54,13 +58,19 @@ class TwoViews:
 def two_views(
     first: KeyFrame, second: KeyFrame, settings: TwoViewSettings, kind: Kind = "sift"
 ) -> TwoViews | None:
-    """Verified matches of features of a kind, or None where there are too few.
+    """Verified matches of features of a kind, or None where there are too few."""
+    a, b = mutual_matches(first.descriptors, second.descriptors, settings.ratio_of(kind))
+    return verified(first, second, a, b, settings)
+
+
+def verified(
+    first: KeyFrame, second: KeyFrame, a: Indices, b: Indices, settings: TwoViewSettings
+) -> TwoViews | None:
+    """Those of the matches (N,), (N,) that agree with one motion, or None where too few do.
 
     The five-point method (Nister, PAMI 2004) in RANSAC, then the motion with most points in front
     of both cameras.
     """
-    ratio = RATIOS[kind] if settings.ratio is None else settings.ratio
-    a, b = mutual_matches(first.descriptors, second.descriptors, ratio)
     if len(a) < settings.min_matches:
         return None
     rays_a, rays_b = first.rays[a], second.rays[b]
