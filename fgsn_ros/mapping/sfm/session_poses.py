@@ -95,7 +95,7 @@ class AdjustmentSettings:
         require(self.iterations >= 1, "iterations must be at least 1")
 
 
-_VIEWS_PER_POINT = 24
+_VIEWS_PER_POINT = 40
 _ROUNDS_PX = (12.0, 4.0, None)
 """Largest median error of a point in each round, the last as set: the first poses are rough."""
 
