@@ -43,7 +43,7 @@ class MeasurementSettings:
     """Frames closer than this tell the same again and share that evidence [m], >= 0."""
     independent_angle_rad: float = 0.3
     """The same for turning on the spot [rad], > 0."""
-    shared_share: float = 1.0
+    shared_share: float = 0.5
     """Share of what one frame leaves open of the pose [variance] that all frames have wrong alike,
     >= 0. Labels end too soon or too late at the same edges: no number of frames averages it away.
     It is in every covariance that is reported, and in no weight."""

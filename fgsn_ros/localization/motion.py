@@ -44,11 +44,11 @@ class MotionSettings:
     """Height, spatial model only [m after 1 m]."""
     tilt_per_metre: float = 0.003
     """Roll and pitch, spatial model only [rad after 1 m]."""
-    ground_height: float = 0.03
+    ground_height: float = 0.01
     """Height above the map's ground, planar model only [m]."""
     ground_tilt: float = 0.006
     """Roll and pitch against the map's ground, as of springs, planar model only [rad]."""
-    ground_metres: float = 3.0
+    ground_metres: float = 2.0
     """After so many metres these are others, planar model only [m]."""
 
     def __post_init__(self) -> None:
