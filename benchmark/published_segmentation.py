@@ -32,7 +32,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fgsn_ros.segmentation.checkpoint import load_checkpoint, save_checkpoint
 from fgsn_ros.segmentation.label_network import LogitNetwork
-from fgsn_ros.segmentation.networks.published import read_published
+from fgsn_ros.segmentation.networks.start_weights import published_checkpoint
+from fgsn_ros.segmentation.networks.weight_files import read_state_dict
 from fgsn_ros.segmentation.runtime import BackendName
 from fgsn_ros.segmentation.segmenter import SegmenterSettings
 from fgsn_ros.segmentation.sliding import SlidingSegmenter, crop_starts
@@ -94,7 +95,9 @@ class PublishedSegmentation:
             process.join()
         else:
             (folder / WEIGHTS).symlink_to(self.weights.resolve())
-        save_checkpoint(folder / CHECKPOINT, read_published(folder / WEIGHTS))
+        weights = folder / WEIGHTS
+        published = published_checkpoint(weights, read_state_dict(weights))
+        save_checkpoint(folder / CHECKPOINT, published)
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ COMMANDS = {
     "correspondences": Command(
         "correspondences",
         "Correspondences",
-        "posed recordings, of one or several seasons, to training data",
+        "recordings, of one or several seasons, to training data",
         "output poses overwrite recording.first recording.last recording.image_topics "
         "recording.ground_truth_topic pairs.max_points",
     ),

@@ -2,7 +2,6 @@
 
 import logging
 from collections import Counter
-from types import TracebackType
 
 from fgsn_ros.errors import FgsnError, RecordingError
 
@@ -87,12 +86,7 @@ class LeftOut:
     def __enter__(self) -> "LeftOut":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.close()
         elif issubclass(kind, GeneratorExit):

@@ -35,7 +35,7 @@ def main() -> None:
 
 
 ROOMS = {
-    "drive": Box(0.0, 4.9, "recorded drive\nposes, images", OUTSIDE),
+    "drive": Box(0.0, 4.9, "recorded drive\nimages, odometry", OUTSIDE),
     "town": Box(0.0, 3.1, "simulation/"),
     "recordings": Box(2.7, 4.0, "recordings/\nmessages/"),
     "correspondences": Box(5.4, 4.9, "correspondences/"),
@@ -48,6 +48,7 @@ ROOMS = {
     "segmentation": Box(2.7, 0.6, "segmentation/\nruns the checkpoint"),
     "labels": Box(5.4, 0.6, "LabelMap", OUTSIDE, 1.6),
     "localization": Box(8.3, 0.6, "localization/\nmotion, measurement, filter", ROOM, 2.8),
+    "locating": Box(7.7, 1.85, "locating/\none image alone", ROOM, 2.0),
     "pose": Box(11.1, 0.6, "pose, quality", OUTSIDE, 1.6),
     "evaluation": Box(11.1, -0.6, "evaluation/", ROOM, 1.6),
 }
@@ -64,8 +65,11 @@ ARROWS = (
     ("labels", "localization"),
     ("odometry", "localization"),
     ("localization", "pose"),
+    ("labels", "locating"),
+    ("locating", "pose"),
     ("pose", "evaluation"),
     ("map", "localization"),
+    ("map", "locating"),
     ("checkpoint", "mapping"),
 )
 NOTES = (

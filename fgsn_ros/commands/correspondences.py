@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from fgsn_ros.commands.made_poses import with_poses
 from fgsn_ros.commands.paths import inputs_of
 from fgsn_ros.config import require, require_extra
 from fgsn_ros.correspondences.across_drives import CrossSettings, write_cross_correspondences
@@ -28,7 +29,10 @@ OWN_POSES = Path("own")
 
 @dataclass(frozen=True)
 class Correspondences:
-    """Correspondences within a recording with poses, and between it and others, to train on."""
+    """Correspondences within a recording, and between it and others, to train on.
+
+    Where no recording holds poses, they are made first, as `fgsn poses` makes them.
+    """
 
     recording_paths: Annotated[
         tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RECORDING [RECORDING ...]")
@@ -89,6 +93,7 @@ class Correspondences:
                 for of_one, file in zip(settings, self.poses, strict=True)
             ]
         recordings = [open_recording(*item) for item in zip(paths, settings, strict=True)]
+        recordings = with_poses(recordings)
         _require_poses(recordings)
         return recordings
 

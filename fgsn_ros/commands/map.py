@@ -1,25 +1,21 @@
 """`fgsn map`: a labelled map from a recording, whose poses are made first if it has none."""
 
-import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from fgsn_ros.commands.made_poses import with_poses
 from fgsn_ros.commands.paths import inputs_of
 from fgsn_ros.mapping.builder import MapSettings, write_map
 from fgsn_ros.mapping.map_files import MAP_FOLDER, export_ply
-from fgsn_ros.mapping.sfm.recording_poses import PoseSettings, WithPoses, pose_recordings
-from fgsn_ros.mapping.sfm.report import facts_of, text
 from fgsn_ros.outputs import check_apart, check_file, check_folder
 from fgsn_ros.recordings.open import open_recording
-from fgsn_ros.recordings.recording import Recording, RecordingSettings
+from fgsn_ros.recordings.recording import RecordingSettings
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.segmenter import Segmenter, SegmenterSettings
 from fgsn_ros.terminal import say
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -47,21 +43,8 @@ class Map:
             check_apart(self.ply, self.output)
             check_file(self.ply, self.overwrite, inputs_of(self))
         segmenter = Segmenter(load_checkpoint(self.checkpoint), self.segmenter)
-        recording = _with_poses(open_recording(self.recording_path, self.recording))
+        (recording,) = with_poses([open_recording(self.recording_path, self.recording)])
         semantic_map = write_map(self.output, recording, segmenter, self.mapping, self.overwrite)
         if self.ply is not None:
             export_ply(self.ply, semantic_map, self.overwrite)
         say(f"{self.output}: {len(semantic_map)} points, {len(semantic_map.keyframes)} key frames")
-
-
-def _with_poses(recording: Recording) -> Recording:
-    """The recording; where it holds odometry and no poses, with those that `fgsn poses` makes."""
-    if recording.ground_truth is not None or recording.odometry is None:
-        return recording
-    _log.warning(
-        "%s holds no poses: they are made first, of its images and odometry, as `fgsn poses` does",
-        recording.name,
-    )
-    posed = pose_recordings([recording], PoseSettings())
-    say(text(facts_of(posed)))
-    return WithPoses(recording, posed.trajectories[0])

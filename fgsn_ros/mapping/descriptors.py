@@ -19,6 +19,9 @@ SIZES: dict[Kind, int] = {"sift": 128, "xfeat": 64}
 """Bytes of a descriptor."""
 TYPES: dict[Kind, str] = {"sift": "u1", "xfeat": "i1"}
 """Their type: with a sign where descriptors have one."""
+RATIOS: dict[Kind, float] = {"sift": 0.8, "xfeat": 0.95}
+"""Largest ratio of the distances to the best and the next descriptor, from image to image of a
+drive; XFeat's tracks break at SIFT's."""
 
 _LEVELS = {"u1": 512.0, "i1": 127.0}
 """Level of a component of 1, of a descriptor of length 1. RootSIFT's is that of COLMAP, which cuts

@@ -13,6 +13,7 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.mapping.blocks import Spill, block_side_m
 from fgsn_ros.mapping.descriptors import (
+    RATIOS,
     SIZES,
     TYPES,
     FeatureSettings,
@@ -30,7 +31,6 @@ from fgsn_ros.segmentation.labels import LabelMap
 
 _FIRST_METRES = 10.0
 """A robot that turns on the spot may have the features of so many metres."""
-_RATIOS: dict[Kind, float] = {"sift": 0.8, "xfeat": 0.95}
 _FITTED_IMAGES = 1000
 """Place codes are fitted to so many images of the drive."""
 
@@ -95,7 +95,7 @@ class FeatureBuilder:
         self.extract = feature_extractor(kind, settings.image)
         """Features of an image; not from two threads at once."""
         triangulation, min_views = structure.triangulation, structure.tracks.min_views
-        ratio = _RATIOS[kind] if settings.ratio is None else settings.ratio
+        ratio = RATIOS[kind] if settings.ratio is None else settings.ratio
         self._tracks = {
             name: FeatureTracks(mount.camera, label_count, ratio, min_views, triangulation)
             for name, mount in cameras.items()

@@ -133,7 +133,7 @@ def _built(stored: StoredNetwork) -> "FgsnNetwork":
         )
     import torch
 
-    from fgsn_ros.segmentation.networks.weights import network_with
+    from fgsn_ros.segmentation.networks import network_with
 
     weights = {name: torch.from_numpy(array) for name, array in stored.weights.items()}
     return network_with(stored.path, stored.architecture, stored.label_count, weights)
@@ -199,7 +199,7 @@ def _statistics(checkpoint: Checkpoint) -> dict[str, NDArray[Any]]:
 
 
 def _weights(network: "FgsnNetwork") -> Arrays:
-    from fgsn_ros.segmentation.networks.weights import network_weights
+    from fgsn_ros.segmentation.networks import network_weights
 
     return {name: tensor.numpy() for name, tensor in network_weights(network).items()}
 

@@ -47,8 +47,30 @@ def test_a_map_of_a_bag_without_poses_makes_them_first_and_says_so(
     flags = ["--checkpoint", str(workplace.checkpoint), "--output", str(tmp_path / "map")]
     flags += ["--mapping.min-agreement", "0", "--mapping.local-features.kind", "none"]
     assert main(["map", str(bags / "monday"), *flags]) == 0
-    assert "holds no poses: they are made first" in caplog.text
+    assert "monday: no poses; they are made first" in caplog.text
     assert "10 of 10 frames placed" in capsys.readouterr().out
+
+
+PAIRS = ("--pairs.min-points", "5", "--pairs.structure.tracks.min-corner", "1e-4")
+
+
+def test_pairs_of_two_raw_bags_are_made_with_poses_of_both_in_one_frame(
+    bags, tmp_path, capsys, caplog
+):
+    given = [str(bags / "monday"), str(bags / "tuesday"), *PAIRS]
+    assert main(["correspondences", *given, "--output", str(tmp_path / "pairs")]) == 0
+    assert "monday, tuesday: no poses; they are made first" in caplog.text
+    said = capsys.readouterr().out
+    assert "joined with monday" in said
+    across = said.splitlines()[-1]
+    assert int(across.split(": ")[1].split()[0]) > 0
+    assert "monday and tuesday" in across
+
+
+def test_pairs_of_a_raw_bag_and_one_with_poses_are_refused(bags, workplace, tmp_path, capsys):
+    given = [str(workplace.bag), str(bags / "monday"), "--output", str(tmp_path / "pairs")]
+    assert main(["correspondences", *given]) == 2
+    assert "monday: no poses, and bag has some" in capsys.readouterr().err
 
 
 def test_a_drive_that_stands_still_ends_with_one_line(tmp_path, capsys):

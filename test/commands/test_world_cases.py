@@ -15,8 +15,18 @@ import pytest
 import torch
 import world_drive
 from rosbags.rosbag1 import Writer as Ros1Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from world_drive import CAMERA, HEIGHT, START, WIDTH, Item, drive, of_type, write_bag, write_mcap
+from world_drive import (
+    CAMERA,
+    HEIGHT,
+    START,
+    WIDTH,
+    Item,
+    drive,
+    fill_ros1,
+    of_type,
+    write_bag,
+    write_mcap,
+)
 
 from fgsn_ros.cli import main
 from fgsn_ros.errors import CheckpointError
@@ -312,19 +322,9 @@ def other_type_json(world: World) -> None:
 
 def other_type_ros1_broken(world: World) -> None:
     """A ROS 1 topic that nobody needs lacks a part of its definition."""
-    types = get_typestore(Stores.ROS1_NOETIC)
-    transforms = get_types_from_msg(
-        "geometry_msgs/TransformStamped[] transforms", "tf2_msgs/msg/TFMessage"
-    )
-    types.register(transforms)
     bag = world.folder / "bag.bag"
     with Ros1Writer(bag) as writer:
-        connections = {}
-        for topic, msgtype, t, message in drive():
-            data = types.serialize_ros1(in_ros1(types, msgtype, message), msgtype)
-            if topic not in connections:
-                connections[topic] = writer.add_connection(topic, msgtype, typestore=types)
-            writer.write(connections[topic], round(t * 1e9), data)
+        fill_ros1(writer, drive())
         definition = "sensor_msgs/Imu imu\nmy_other_msgs/Thing thing"
         broken = writer.add_connection(
             "/readings", "my_msgs/msg/Readings", msgdef=definition, md5sum="0123456789abcdef" * 2
@@ -332,19 +332,6 @@ def other_type_ros1_broken(world: World) -> None:
         writer.write(broken, round((START + 0.2) * 1e9), b"\0" * 16)
     assert len(world.segment(bag)) == 4
     assert len(read(bag).odometry or ()) == 10
-
-
-def in_ros1(types, msgtype: str, message):
-    """The message with the headers, and the capitals, of ROS 1."""
-    header = types.types["std_msgs/msg/Header"]
-    for each in getattr(message, "transforms", [message]):
-        each.header = header(0, each.header.stamp, each.header.frame_id)
-    if not msgtype.endswith("CameraInfo"):
-        return message
-    m = message
-    return types.types[msgtype](
-        m.header, m.height, m.width, m.distortion_model, m.d, m.k, m.r, m.p, 0, 0, m.roi
-    )
 
 
 def quaternion_far_from_unit(world: World) -> None:

@@ -14,8 +14,8 @@ from backports import zstd
 from mcap.writer import CompressionType, IndexType
 from mcap.writer import Writer as McapWriter
 from rosbags.rosbag1 import Writer as Ros1Writer
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
-from world_drive import START, Item, drive, of_type, write_bag, write_mcap
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
+from world_drive import START, Item, drive, fill_ros1, of_type, write_bag, write_mcap
 
 from fgsn_ros.messages.types import BAG_TYPES, TYPESTORE, ros1_typestore
 from fgsn_ros.recordings.bag_files import read_topics
@@ -52,40 +52,12 @@ def mcap_of(path: Path, items: list[Item], profile: str = "ros2", **options) -> 
     return path
 
 
-def rosbag2_of(path: Path, items, plugin=StoragePlugin.SQLITE3, mode=None) -> Path:
-    writer = Writer(path, version=8, storage_plugin=plugin)
-    if mode is not None:
-        writer.set_compression(mode, CompressionFormat.ZSTD)
-    with writer:
-        connections = {}
-        for topic, msgtype, t, message in items:
-            if topic not in connections:
-                connections[topic] = writer.add_connection(topic, msgtype, typestore=TYPESTORE)
-            data = TYPESTORE.serialize_cdr(message, msgtype)
-            writer.write(connections[topic], round(t * 1e9), data)
-    return path
-
-
 def ros1_of(path: Path, items, compression=None) -> Path:
-    types = ros1_typestore()
-    header = types.types["std_msgs/msg/Header"]
     writer = Ros1Writer(path)
     if compression is not None:
         writer.set_compression(compression)
     with writer:
-        connections = {}
-        for topic, msgtype, t, message in items:
-            for each in getattr(message, "transforms", [message]):
-                each.header = header(0, each.header.stamp, each.header.frame_id)
-            m = message
-            if msgtype.endswith("CameraInfo"):
-                of_type1 = types.types[msgtype]
-                m = of_type1(
-                    m.header, m.height, m.width, m.distortion_model, m.d, m.k, m.r, m.p, 0, 0, m.roi
-                )
-            if topic not in connections:
-                connections[topic] = writer.add_connection(topic, msgtype, typestore=types)
-            writer.write(connections[topic], round(t * 1e9), types.serialize_ros1(m, msgtype))
+        fill_ros1(writer, items)
     return path
 
 
@@ -168,7 +140,7 @@ def test_bags_that_rosbag2_compressed_are_read_as_folder_and_as_file(
 ) -> None:
     if plugin == StoragePlugin.MCAP and mode == CompressionMode.MESSAGE:
         pytest.skip("rosbags does not write it")
-    bag = rosbag2_of(tmp_path / "bag", drive(8), plugin, mode)
+    bag = write_bag(tmp_path / "bag", drive(8), plugin, mode)
     (file,) = (file for file in bag.iterdir() if file.suffix != ".yaml")
     for path in (bag, file, bag / "metadata.yaml"):
         assert stamps(path) == ALL
@@ -176,7 +148,7 @@ def test_bags_that_rosbag2_compressed_are_read_as_folder_and_as_file(
 
 
 def test_a_sqlite_journal_of_a_killed_recorder_is_read(tmp_path: Path) -> None:
-    bag = rosbag2_of(tmp_path / "bag", drive(8))
+    bag = write_bag(tmp_path / "bag", drive(8), StoragePlugin.SQLITE3)
     (file,) = bag.glob("*.db3")
     database = sqlite3.connect(file)
     database.execute("PRAGMA journal_mode=WAL")
@@ -295,7 +267,7 @@ def test_a_chunk_takes_no_more_memory_or_time_than_its_file_is_worth(
 
 def test_what_a_bag_says_of_types_that_are_known_does_not_matter(tmp_path: Path) -> None:
     """Hashes of another distribution, definitions of a kind that is not known, other formats."""
-    bag = rosbag2_of(tmp_path / "bag", drive(8))
+    bag = write_bag(tmp_path / "bag", drive(8), StoragePlugin.SQLITE3)
     (file,) = bag.glob("*.db3")
     database = sqlite3.connect(file)
     database.executescript(
@@ -360,7 +332,7 @@ def test_each_camera_says_what_is_left_out_of_it_also_where_a_reader_stops_early
     ],
 )
 def test_tables_that_are_no_tables_are_refused(tmp_path: Path, change: str, refused) -> None:
-    bag = rosbag2_of(tmp_path / "bag", drive())
+    bag = write_bag(tmp_path / "bag", drive(), StoragePlugin.SQLITE3)
     (file,) = bag.glob("*.db3")
     database = sqlite3.connect(file)
     database.executescript(change)

@@ -3,18 +3,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from rosbags.rosbag1 import Writer
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.messages.images import make_camera_info
 from fgsn_ros.messages.poses import make_odometry, make_transform
-from fgsn_ros.messages.types import BAG_TYPES, make_header, split_stamp
+from fgsn_ros.messages.types import BAG_TYPES, ros1_typestore, split_stamp
 from fgsn_ros.recordings.open import open_recording
 
-ROS1 = get_typestore(Stores.ROS1_NOETIC)
-ROS1.register(
-    get_types_from_msg("geometry_msgs/TransformStamped[] transforms", "tf2_msgs/msg/TFMessage")
-)
+ROS1 = ros1_typestore()
 ENCODED = {"mono8": 1, "rgb8": 3, "bgr8": 3, "rgba8": 4, "bgra8": 4}
 
 
@@ -34,68 +30,51 @@ def encoded(image: np.ndarray, encoding: str) -> np.ndarray:
 
 def write_ros1(path: Path, drive, encoding: str = "mono8") -> Path:
     """The drive as recorded by ROS 1: slashes in frames, padded rows, /tf repeated."""
-    mount = drive.cameras["camera"]
     with Writer(path) as writer:
-
-        def write(topic: str, msgtype: str, stamp: float, **fields) -> None:
+        connections = {}
+        for topic, stamp, message in ros1_messages(drive, encoding):
+            msgtype = message.__msgtype__
             if topic not in connections:
                 connections[topic] = writer.add_connection(topic, msgtype, typestore=ROS1)
-            data = ROS1.serialize_ros1(ROS1.types[msgtype](**fields), msgtype)
             # Recorded late: the header's stamp is what counts.
+            data = ROS1.serialize_ros1(message, msgtype)
             writer.write(connections[topic], int((stamp + 5) * 1e9), data)
-
-        connections = {}
-        for stamp, T in zip(drive.odometry.stamps, drive.odometry.poses, strict=True):
-            message = make_odometry(BAG_TYPES, float(stamp), "odom", "base_link", T)
-            write(
-                "/odom",
-                "nav_msgs/msg/Odometry",
-                stamp,
-                header=header(float(stamp), "/odom"),
-                child_frame_id="/base_link",
-                pose=message.pose,
-                twist=message.twist,
-            )
-        for frame in drive.frames():
-            stamp = frame.stamp
-            transform = make_transform(BAG_TYPES, stamp, "", mount.frame_id, mount.T_base_camera)
-            transform = ROS1.types["geometry_msgs/msg/TransformStamped"](
-                header(stamp, "/base_link"), transform.child_frame_id, transform.transform
-            )
-            write("/tf", "tf2_msgs/msg/TFMessage", stamp, transforms=[transform])
-            camera = mount.camera
-            info = make_camera_info(BAG_TYPES, make_header(BAG_TYPES, stamp, ""), camera)
-            write(
-                "/camera/camera_info",
-                "sensor_msgs/msg/CameraInfo",
-                stamp,
-                header=header(stamp, mount.frame_id),
-                height=camera.height,
-                width=camera.width,
-                distortion_model=camera.distortion_model,
-                D=info.d,
-                K=info.k,
-                R=info.r,
-                P=info.p,
-                binning_x=0,
-                binning_y=0,
-                roi=info.roi,
-            )
-            pixels = encoded(frame.image, encoding)
-            rows = np.pad(pixels.reshape(camera.height, -1), [(0, 0), (0, 6)], constant_values=99)
-            write(
-                "/camera/image_raw",
-                "sensor_msgs/msg/Image",
-                stamp,
-                header=header(stamp, mount.frame_id),
-                height=camera.height,
-                width=camera.width,
-                encoding=encoding,
-                is_bigendian=0,
-                step=rows.shape[1],
-                data=rows.reshape(-1),
-            )
     return path
+
+
+def ros1_messages(drive, encoding: str):
+    """Topic, stamp and message."""
+    mount = drive.cameras["camera"]
+    for stamp, T in zip(drive.odometry.stamps.tolist(), drive.odometry.poses, strict=True):
+        pose = make_odometry(BAG_TYPES, stamp, "odom", "base_link", T)
+        told = header(stamp, "/odom"), "/base_link", pose.pose, pose.twist
+        yield "/odom", stamp, ROS1.types["nav_msgs/msg/Odometry"](*told)
+    for frame in drive.frames():
+        stamp = frame.stamp
+        transform = make_transform(BAG_TYPES, stamp, "", mount.frame_id, mount.T_base_camera)
+        transform.header = header(stamp, "/base_link")
+        yield "/tf", stamp, ROS1.types["tf2_msgs/msg/TFMessage"]([transform])
+        image_header = header(stamp, mount.frame_id)
+        yield "/camera/camera_info", stamp, camera_info(image_header, mount.camera)
+        pixels = encoded(frame.image, encoding)
+        yield "/camera/image_raw", stamp, padded_image(image_header, pixels, encoding)
+
+
+def camera_info(image_header, camera):
+    info = make_camera_info(BAG_TYPES, image_header, camera)
+    return ROS1.types["sensor_msgs/msg/CameraInfo"](
+        image_header,
+        *(camera.height, camera.width, camera.distortion_model),
+        *(info.d, info.k, info.r, info.p, 0, 0, info.roi),
+    )
+
+
+def padded_image(image_header, pixels: np.ndarray, encoding: str):
+    height, width = pixels.shape[:2]
+    rows = np.pad(pixels.reshape(height, -1), [(0, 0), (0, 6)], constant_values=99)
+    return ROS1.types["sensor_msgs/msg/Image"](
+        image_header, height, width, encoding, 0, rows.shape[1], rows.reshape(-1)
+    )
 
 
 @pytest.mark.parametrize("encoding", ENCODED)

@@ -35,7 +35,8 @@ class Corridor:
         T_base_camera[:3, :3] = [[0, 0, 1], [-1, 0, 0], [0, -1, 0]]
         T_base_camera[:3, 3] = [0.4, 0.1, 1.5]
         camera = Camera(320, 200, 190.0, 190.0, 158.0, 97.0)
-        self.cameras = {"camera": CameraMount(camera, T_base_camera, "camera_optical")}
+        self.mount = CameraMount(camera, T_base_camera, "camera_optical")
+        self.cameras = {"camera": self.mount}
         s = step_m * np.arange(frames)
         rpy = np.c_[0.005 * np.sin(s), 0.005 * np.cos(s), 0.04 * np.sin(s / 3.0)]
         T = poses.from_xyz_rpy(np.c_[s, 0.3 * np.sin(s / 4.0), np.zeros(frames)], rpy)
@@ -50,7 +51,7 @@ class Corridor:
 
     def render(self, T_map_base):
         """RGB image, and depth (H, W) along the optical axis."""
-        mount = self.cameras["camera"]
+        mount = self.mount
         T = T_map_base @ mount.T_base_camera
         v, u = np.mgrid[:200, :320].astype(np.float64)
         rays, _ = mount.camera.unproject(np.stack([u, v], axis=-1))

@@ -7,13 +7,14 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from mcap.writer import Writer as McapWriter
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.rosbag1 import Writer as Ros1Writer
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera
 from fgsn_ros.messages.images import make_camera_info, make_jpeg
 from fgsn_ros.messages.poses import make_odometry, make_transform, make_transforms
-from fgsn_ros.messages.types import BAG_TYPES, TYPESTORE, Message, make_header
+from fgsn_ros.messages.types import BAG_TYPES, TYPESTORE, Message, make_header, ros1_typestore
 
 WIDTH, HEIGHT = 64, 48
 CAMERA = Camera(WIDTH, HEIGHT, 60.0, 60.0, 31.5, 23.5, "plumb_bob", (0.0,) * 5)
@@ -66,9 +67,16 @@ def of_type(items: Iterable[Item], msgtype: str) -> list[Message]:
     return [item.message for item in items if item.msgtype.endswith(f"/{msgtype}")]
 
 
-def write_bag(path: Path, items: Iterable[Item]) -> Path:
-    """A rosbag2 folder of MCAP."""
-    with Writer(path, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+def write_bag(
+    path: Path,
+    items: Iterable[Item],
+    plugin: StoragePlugin = StoragePlugin.MCAP,
+    mode: CompressionMode = CompressionMode.NONE,
+) -> Path:
+    """A rosbag2 folder."""
+    writer = Writer(path, version=8, storage_plugin=plugin)
+    writer.set_compression(mode, CompressionFormat.ZSTD)
+    with writer:
         connections = {}
         for topic, msgtype, t, message in items:
             if topic not in connections:
@@ -76,6 +84,28 @@ def write_bag(path: Path, items: Iterable[Item]) -> Path:
             data = TYPESTORE.serialize_cdr(message, msgtype)
             writer.write(connections[topic], round(t * 1e9), data)
     return path
+
+
+def fill_ros1(writer: Ros1Writer, items: Iterable[Item]) -> None:
+    """Write the messages to an open ROS 1 bag."""
+    types, connections = ros1_typestore(), {}
+    for topic, msgtype, t, message in items:
+        if topic not in connections:
+            connections[topic] = writer.add_connection(topic, msgtype, typestore=types)
+        data = types.serialize_ros1(_in_ros1(msgtype, message), msgtype)
+        writer.write(connections[topic], round(t * 1e9), data)
+
+
+def _in_ros1(msgtype: str, m: Message) -> Message:
+    """The message with the headers, and the capitals, of ROS 1."""
+    types = ros1_typestore().types
+    for each in getattr(m, "transforms", [m]):
+        each.header = types["std_msgs/msg/Header"](0, each.header.stamp, each.header.frame_id)
+    if not msgtype.endswith("CameraInfo"):
+        return m
+    return types[msgtype](
+        m.header, m.height, m.width, m.distortion_model, m.d, m.k, m.r, m.p, 0, 0, m.roi
+    )
 
 
 def write_mcap(path: Path, items: Iterable[Item], schemas: Mapping[str, tuple[str, str]]) -> Path:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from fgsn_ros.config import require
 from fgsn_ros.geometry import poses
 from fgsn_ros.lookahead import map_ahead
-from fgsn_ros.mapping.descriptors import mutual_matches
+from fgsn_ros.mapping.descriptors import Kind, mutual_matches
 from fgsn_ros.mapping.sfm.adjustment import Relations
 from fgsn_ros.mapping.sfm.appearance import alike, looks, words
 from fgsn_ros.mapping.sfm.feature_graph import FeatureTable, corrected
@@ -25,6 +25,9 @@ from fgsn_ros.mapping.sfm.session_poses import Solution
 FloatArray = NDArray[np.float64]
 Indices = NDArray[np.int64]
 _AHEAD = 8
+_ROWS = 256
+"""Images that are compared with all at once: memory for all with all would grow with the square."""
+_RATIOS: dict[Kind, float] = {"sift": 0.85, "xfeat": 0.95}
 _log = logging.getLogger(__name__)
 
 
@@ -34,8 +37,9 @@ class JoiningSettings:
 
     candidates: int = 3
     """Places, in a session, that an image is compared with. >= 1."""
-    ratio: float = 0.85
-    """Largest ratio of the distances to the best and the next descriptor. Above 0, at most 1."""
+    ratio: float | None = None
+    """Largest ratio of the distances to the best and the next descriptor; None: 0.85 for SIFT, 0.95
+    for XFeat. Above 0, at most 1."""
     max_error_px: float = 4.0
     """Largest reprojection error of a point that agrees [px]. > 0."""
     min_points: int = 12
@@ -60,7 +64,8 @@ class JoiningSettings:
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(self.candidates >= 1, "candidates must be at least 1")
-        require(0.0 < self.ratio <= 1.0, "ratio must be above 0 and at most 1")
+        known = self.ratio is None or 0.0 < self.ratio <= 1.0
+        require(known, "ratio must be above 0 and at most 1")
         require(self.max_error_px > 0.0, "max_error_px must be above 0")
         require(self.min_points >= 6, "min_points must be at least 6")
         require(self.loop_after_m > 0.0, "loop_after_m must be above 0")
@@ -147,21 +152,26 @@ def _candidates(drives: Drives, settings: JoiningSettings, rng: np.random.Genera
     pairs = []
     for a, session in enumerate(drives.sessions):
         for b in range(a + 1):
-            similarity = seen[a] @ seen[b].T
-            allowed = np.ones(similarity.shape, bool)
-            if a == b:
-                allowed = _may_be_loops(session, drives.solutions[a].T_map_base, settings)
-            rows = alike(similarity, allowed, settings.candidates, apart=3)
-            pairs.append(rows + np.array([drives.starts[a], drives.starts[b]]))
+            for rows in np.array_split(np.arange(len(session)), len(session) // _ROWS + 1):
+                similarity = seen[a][rows] @ seen[b].T
+                allowed = np.ones(similarity.shape, bool)
+                if a == b:
+                    T = drives.solutions[a].T_map_base
+                    allowed = _may_be_loops(session, T, rows, settings)
+                found = alike(similarity, allowed, settings.candidates, apart=3)
+                first = drives.starts[a] + rows[:1].sum(), drives.starts[b]
+                pairs.append(found + np.array(first))
     return np.concatenate(pairs)
 
 
-def _may_be_loops(session: Session, T: FloatArray, settings: JoiningSettings) -> NDArray[np.bool_]:
-    """(N, N) whether an image may show where an earlier one was, by the way so far."""
-    way = session.path_m[:, None] - session.path_m[None]
+def _may_be_loops(
+    session: Session, T: FloatArray, rows: Indices, settings: JoiningSettings
+) -> NDArray[np.bool_]:
+    """(R, N) whether images, the rows, may show where an earlier one was, by the way so far."""
+    way = session.path_m[rows, None] - session.path_m[None]
     centres = T[:, :3, 3]
-    apart = np.linalg.norm(centres[:, None] - centres[None], axis=2)
-    ahead = T[:, :3, 0] @ T[:, :3, 0].T
+    apart = np.linalg.norm(centres[rows, None] - centres[None], axis=2)
+    ahead = T[rows, :3, 0] @ T[:, :3, 0].T
     alike_headed = ahead >= np.cos(np.radians(settings.heading_deg))
     reached = apart <= settings.drift_m + settings.drift_per_m * way
     return np.asarray((way >= settings.loop_after_m) & reached & alike_headed)
@@ -178,6 +188,8 @@ class _Placing:
         self._T = drives.T_session_base
         self._drives = drives
         self._settings = settings
+        kind = drives.sessions[0].kind
+        self._ratio = _RATIOS[kind] if settings.ratio is None else settings.ratio
 
     def placed(self, pair: Sequence[int]) -> Placement | None:
         """Place the first image among the points of the second and its neighbours."""
@@ -208,7 +220,7 @@ class _Placing:
             a, b = mutual_matches(
                 self._frames[image].descriptors,
                 self._frames[other].descriptors,
-                self._settings.ratio,
+                self._ratio,
             )
             parts.append(
                 np.stack([a + self._table.starts[image], b + self._table.starts[other]], 1)

@@ -1,8 +1,9 @@
 """Key frames of a recording: chosen by the odometry's motion, with their local features."""
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +15,14 @@ from fgsn_ros.geometry.cameras import CameraMount, warn_of_mounts
 from fgsn_ros.geometry.clocks import Span, apart
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.lookahead import read_ahead
-from fgsn_ros.mapping.descriptors import Bytes, FeatureSettings, feature_extractor
+from fgsn_ros.mapping.descriptors import (
+    SIZES,
+    TYPES,
+    Bytes,
+    FeatureSettings,
+    Kind,
+    feature_extractor,
+)
 from fgsn_ros.mapping.structure import MotionGate, focal_px
 from fgsn_ros.recordings.recording import Frame, Recording, require_odometry
 
@@ -32,6 +40,9 @@ class KeyFrameSettings:
     """Least motion between two key frames of a camera [m]. > 0."""
     turn_deg: float = 5.0
     """Turn that makes a key frame before spacing_m is reached [deg]. > 0."""
+    kind: Kind = "sift"
+    """Local features: sift, or xfeat, which carries further across seasons and is less exact (extra
+    xfeat)."""
     features: FeatureSettings = field(default_factory=FeatureSettings)
 
     def __post_init__(self) -> None:
@@ -56,7 +67,7 @@ class KeyFrame:
     focal_px: FloatArray
     """(M, 2) pixels per unit of the rays' x and y."""
     descriptors: Bytes
-    """(M, D)."""
+    """(M, D), on the disk."""
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -75,6 +86,8 @@ class Session:
     """(F,) distinct stamps of all frames that odometry covers [s], increasing."""
     frame_count: int
     """frames that were read."""
+    kind: Kind = "sift"
+    """of its local features."""
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -99,9 +112,10 @@ def read_session(recording: Recording, settings: KeyFrameSettings) -> Session:
     """
     odometry = require_odometry(recording)
     warn_of_mounts(recording.cameras)
-    extract = feature_extractor("sift", settings.features)
+    extract = feature_extractor(settings.kind, settings.features)
     stamps: list[float] = []
     frames: list[KeyFrame] = []
+    put_aside = _PutAside(settings.kind)
     for frame, passes in read_ahead(_gated(recording, odometry, settings, stamps), _IMAGES_AHEAD):
         if passes:
             found = extract(frame.image)
@@ -109,11 +123,45 @@ def read_session(recording: Recording, settings: KeyFrameSettings) -> Session:
             rays, valid = camera.unproject(found.pixels)
             pixels, pose = found.pixels[valid], odometry.at(frame.stamp)
             focal = np.array(focal_px(camera, pixels))
-            features = pixels.astype(np.float64), rays[valid, :2], focal, found.descriptors[valid]
+            descriptors = put_aside.add(found.descriptors[valid])
+            features = pixels.astype(np.float64), rays[valid, :2], focal, descriptors
             frames.append(KeyFrame(frame.stamp, frame.camera, pose, *features))
     _check(recording, odometry, frames, stamps)
     covered = np.unique([stamp for stamp in stamps if odometry.covers(stamp)])
-    return Session(recording.name, recording.cameras, odometry, tuple(frames), covered, len(stamps))
+    return Session(
+        recording.name,
+        recording.cameras,
+        odometry,
+        put_aside.with_descriptors(frames),
+        covered,
+        len(stamps),
+        settings.kind,
+    )
+
+
+class _PutAside:
+    """Descriptors, most of what a key frame takes, in a file that goes when nobody reads it."""
+
+    def __init__(self, kind: Kind) -> None:
+        self._file = tempfile.TemporaryFile(prefix="fgsn_poses_")  # noqa: SIM115
+        self._type, self._size = np.dtype(TYPES[kind]), SIZES[kind]
+
+    def add(self, descriptors: Bytes) -> Bytes:
+        """Write descriptors (M, D), and keep none of them."""
+        self._file.write(np.ascontiguousarray(descriptors, self._type).tobytes())
+        return np.zeros((0, self._size), self._type)
+
+    def with_descriptors(self, frames: Sequence[KeyFrame]) -> tuple[KeyFrame, ...]:
+        """The key frames in the order of writing, with what was written, as it lies on the disk."""
+        ends = np.cumsum([len(frame) for frame in frames])
+        self._file.flush()
+        written = np.zeros((0, self._size), self._type)
+        if ends[-1] > 0:
+            # one for all: each mapping of a file holds it open
+            written = np.memmap(self._file, self._type, "r", shape=(int(ends[-1]), self._size))
+        self._file.close()
+        parts = np.split(written, ends[:-1])
+        return tuple(replace(f, descriptors=part) for f, part in zip(frames, parts, strict=True))
 
 
 def _gated(

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgsn_ros.config import require
-from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
@@ -26,6 +25,7 @@ from fgsn_ros.mapping.sfm.joining import (
     roughly_joined,
 )
 from fgsn_ros.mapping.sfm.keyframes import KeyFrameSettings, Session, read_session
+from fgsn_ros.mapping.sfm.seen_motion import check_motion
 from fgsn_ros.mapping.sfm.session_poses import (
     AdjustmentSettings,
     Neighbours,
@@ -181,51 +181,6 @@ def _session_solution(session: Session, settings: PoseSettings) -> tuple[Neighbo
 
 def _spacing(session: Session) -> float:
     return float(session.path_m[-1]) / max(len(session) - 1, 1)
-
-
-_FEWEST_PAIRS = 0.2
-"""Share of pairs of following key frames."""
-_LARGEST_ANGLE_DEG = 25.0
-
-
-def check_motion(session: Session, neighbours: Neighbours) -> None:
-    """Refuse a session whose images show nothing, or another motion than odometry says.
-
-    Raises:
-        RecordingError: names the likely cause.
-    """
-    following = (np.diff(neighbours.pairs, axis=1) == 1).ravel()
-    verified = np.array([found is not None for found in neighbours.views])
-    if not (verified & following).sum() > _FEWEST_PAIRS * max(following.sum(), 1):
-        raise RecordingError(
-            f"{session.name}: only {int((verified & following).sum())} of {int(following.sum())} "
-            "pairs of following key frames share enough features; the images lack texture, are "
-            "blurred or dark, or the odometry is of another drive"
-        )
-    angles = np.array(_angles_deg(session, neighbours))
-    if len(angles) and float(np.median(angles)) > _LARGEST_ANGLE_DEG:
-        raise RecordingError(
-            f"{session.name}: the images move by {np.median(angles):.0f} deg (median) to the "
-            "direction that odometry has; check the camera's mounting, and whether odometry is "
-            "reversed"
-        )
-
-
-def _angles_deg(session: Session, neighbours: Neighbours) -> list[float]:
-    """Angle between the images' and the odometry's direction of motion, where it is straight."""
-    T_odom = session.T_odom_base
-    angles = []
-    for (i, j), found in zip(neighbours.pairs.tolist(), neighbours.views, strict=True):
-        if found is None:
-            continue
-        mount = session.cameras[session.frames[i].camera].T_base_camera
-        T = poses.compose(T_odom[[i, j]], mount)
-        apart = poses.compose(poses.invert(T[0]), T[1])
-        moved = float(np.linalg.norm(apart[:3, 3]))
-        if moved > 0.3 and float(poses.rotation_angle(apart)) < np.radians(10.0):
-            cosine = float(apart[:3, 3] @ found.direction) / moved
-            angles.append(float(np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0)))))
-    return angles
 
 
 def _joined(

@@ -12,6 +12,7 @@ from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.geometry.trajectory import write_tum
 from fgsn_ros.mapping.sfm.colmap_model import MODEL_FILES, ModelImages, write_model
 from fgsn_ros.mapping.sfm.recording_poses import PosedRecordings
+from fgsn_ros.mapping.sfm.seen_motion import mounting_errors_deg
 from fgsn_ros.mapping.sfm.session_poses import Solution
 from fgsn_ros.outputs import Layout
 
@@ -29,6 +30,8 @@ FEW_POINTS = 20
 """Points that go on from one key frame to the next, below which the stretch is weak."""
 DOUBTFUL_FOCAL = 0.02
 """Correction of a focal length, as a share, that says that the calibration is wrong."""
+DOUBTFUL_MOUNTING_DEG = 2.0
+"""Turn of a camera, against its mounting, that says that the mounting is wrong."""
 _DPI = 110
 Facts = dict[str, Any]
 
@@ -116,6 +119,7 @@ def facts_of(posed: PosedRecordings) -> Facts:
                 "joined": _joined(posed, number),
                 "weak_stretches": _weak(posed, number, solution, offset),
                 "calibration": _calibration(solution, posed, number),
+                "mounting": _mounting(posed, number),
             }
         )
     return {"made": "poses of raw recordings", "sessions": sessions}
@@ -227,6 +231,15 @@ def _calibration(solution: Solution, posed: PosedRecordings, number: int) -> Fac
     }
 
 
+def _mounting(posed: PosedRecordings, number: int) -> Facts:
+    """What the images say against each camera's mounting."""
+    errors = mounting_errors_deg(posed.sessions[number], posed.neighbours[number])
+    return {
+        name: {"yaw_deg": float(yaw), "pitch_deg": float(pitch)}
+        for name, (yaw, pitch) in errors.items()
+    }
+
+
 def text(facts: Facts) -> str:
     """The report for a terminal."""
     lines = []
@@ -255,6 +268,13 @@ def text(facts: Facts) -> str:
             f"{found['focal']:+.1%} off; calibrate it again"
             for name, found in one["calibration"].items()
             if abs(found["focal"]) > DOUBTFUL_FOCAL
+        ]
+        lines += [
+            f"  mounting of {name}: the images say that it is turned by "
+            f"{found['yaw_deg']:+.1f} deg (yaw) and {found['pitch_deg']:+.1f} deg (pitch) more "
+            "than its transform says; measure it again"
+            for name, found in one["mounting"].items()
+            if max(abs(found["yaw_deg"]), abs(found["pitch_deg"])) > DOUBTFUL_MOUNTING_DEG
         ]
     frames: dict[int, list[str]] = {}
     for one in facts["sessions"]:

@@ -164,7 +164,7 @@ def matched_neighbours(
         ]
     frames, threads = session.frames, os.cpu_count() or 1
     found = map_ahead(
-        lambda pair: two_views(frames[pair[0]], frames[pair[1]], settings),
+        lambda pair: two_views(frames[pair[0]], frames[pair[1]], settings, session.kind),
         pairs,
         _AHEAD,
         threads,

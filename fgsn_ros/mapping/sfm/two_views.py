@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fgsn_ros.config import require
 from fgsn_ros.geometry import poses
-from fgsn_ros.mapping.descriptors import mutual_matches
+from fgsn_ros.mapping.descriptors import RATIOS, Kind, mutual_matches
 from fgsn_ros.mapping.sfm.keyframes import KeyFrame
 
 FloatArray = NDArray[np.float64]
@@ -21,8 +21,9 @@ _FEWEST_FOR_ESSENTIAL = 8
 class TwoViewSettings:
     """Which matches of two images are believed."""
 
-    ratio: float = 0.8
-    """Largest ratio of the distances to the best and the next descriptor. Above 0, at most 1."""
+    ratio: float | None = None
+    """Largest ratio of the distances to the best and the next descriptor; None: 0.8 for SIFT, 0.95
+    for XFeat. Above 0, at most 1."""
     max_error_px: float = 2.0
     """Largest distance of a match from its epipolar line [px]. > 0."""
     min_matches: int = 20
@@ -30,7 +31,8 @@ class TwoViewSettings:
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        require(0.0 < self.ratio <= 1.0, "ratio must be above 0 and at most 1")
+        known = self.ratio is None or 0.0 < self.ratio <= 1.0
+        require(known, "ratio must be above 0 and at most 1")
         require(self.max_error_px > 0.0, "max_error_px must be above 0")
         require(self.min_matches >= _FEWEST_FOR_ESSENTIAL, "min_matches must be at least 8")
 
@@ -49,13 +51,16 @@ class TwoViews:
     """(3,) unit vector from the first camera to the second, in the first."""
 
 
-def two_views(first: KeyFrame, second: KeyFrame, settings: TwoViewSettings) -> TwoViews | None:
-    """Verified matches, or None where there are too few.
+def two_views(
+    first: KeyFrame, second: KeyFrame, settings: TwoViewSettings, kind: Kind = "sift"
+) -> TwoViews | None:
+    """Verified matches of features of a kind, or None where there are too few.
 
     The five-point method (Nister, PAMI 2004) in RANSAC, then the motion with most points in front
     of both cameras.
     """
-    a, b = mutual_matches(first.descriptors, second.descriptors, settings.ratio)
+    ratio = RATIOS[kind] if settings.ratio is None else settings.ratio
+    a, b = mutual_matches(first.descriptors, second.descriptors, ratio)
     if len(a) < settings.min_matches:
         return None
     rays_a, rays_b = first.rays[a], second.rays[b]

@@ -19,8 +19,7 @@ from safetensors.numpy import save
 
 from fgsn_ros.segmentation.architectures import LRASPP
 from fgsn_ros.segmentation.checkpoint import _fingerprint, load_checkpoint, read_label_statistics
-from fgsn_ros.segmentation.networks.published import is_published
-from fgsn_ros.segmentation.networks.start_weights import initial_network
+from fgsn_ros.segmentation.networks.start_weights import initial_network, is_published
 from fgsn_ros.segmentation.networks.weight_files import read_state_dict
 from fgsn_ros.segmentation.onnx_file import with_metadata
 from fuzzing import formats

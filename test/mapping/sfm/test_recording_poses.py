@@ -9,6 +9,7 @@ from raw_drive import RawDrive
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
 from fgsn_ros.mapping.descriptors import FeatureSettings
+from fgsn_ros.mapping.sfm.joining import JoiningSettings
 from fgsn_ros.mapping.sfm.keyframes import KeyFrameSettings
 from fgsn_ros.mapping.sfm.recording_poses import PoseSettings, pose_recordings
 from fgsn_ros.mapping.sfm.report import facts_of, text, write_poses
@@ -18,6 +19,8 @@ SETTINGS = PoseSettings(
     keyframes=KeyFrameSettings(spacing_m=0.5, features=FeatureSettings(features=500)),
 )
 
+LOOPS = JoiningSettings(loop_after_m=5.0)
+
 
 class ElsewhereDrive(RawDrive):
     """A corridor of the same shape with other walls."""
@@ -25,6 +28,13 @@ class ElsewhereDrive(RawDrive):
     def __init__(self, **values):
         super().__init__(**values)
         self._texture = self._texture[::-1, ::-1].T.copy() ** 2 / 255.0
+
+
+def turned(mount, T_turn):
+    """The mounting, turned about the camera."""
+    T_base_camera = mount.T_base_camera.copy()
+    T_base_camera[:3, :3] = T_turn[:3, :3] @ T_base_camera[:3, :3]
+    return dataclasses.replace(mount, T_base_camera=T_base_camera)
 
 
 def errors_m(estimated, truth):
@@ -133,6 +143,27 @@ def test_reversed_odometry_is_refused():
     drive.odometry = dataclasses.replace(drive.odometry, poses=T)
     with pytest.raises(RecordingError, match="reversed"):
         pose_recordings([drive], SETTINGS)
+
+
+def test_a_camera_that_is_turned_against_its_mounting_is_said_with_by_how_much(joined):
+    assert "measure it again" not in text(facts_of(joined[1]))
+    drive = RawDrive(frames=10)
+    T_turn = poses.from_xyz_rpy(np.zeros(3), np.radians([0.0, 3.0, -6.0]))
+    drive.cameras = {"camera": turned(drive.mount, T_turn)}
+    facts = facts_of(pose_recordings([drive], SETTINGS))
+    found = facts["sessions"][0]["mounting"]["camera"]
+    assert found["yaw_deg"] == pytest.approx(6.0, abs=1.0)
+    assert found["pitch_deg"] == pytest.approx(-3.0, abs=1.0)
+    assert "mounting of camera: the images say that it is turned by +" in text(facts)
+
+
+def test_places_that_the_robot_comes_back_to_close_loops():
+    drive = RawDrive(there_and_back=9)
+    posed = pose_recordings([drive], dataclasses.replace(SETTINGS, joining=LOOPS))
+    assert facts_of(posed)["sessions"][0]["loops"] >= 3
+    made = errors_m(posed.trajectories[0], drive.truth)
+    assert made.max() < 0.5 * errors_m(drive.odometry, drive.truth).max()
+    assert made.max() < 0.1
 
 
 def test_a_focal_length_that_the_images_contradict_is_said(joined):

@@ -16,10 +16,14 @@ from fgsn_ros.segmentation.checkpoint import (
     save_checkpoint,
 )
 from fgsn_ros.segmentation.label_network import LogitNetwork
-from fgsn_ros.segmentation.networks import LRASPP, make_network
-from fgsn_ros.segmentation.networks.published import PUBLISHED_MEAN, PUBLISHED_STD, read_published
-from fgsn_ros.segmentation.networks.start_weights import initial_network
-from fgsn_ros.segmentation.networks.weights import network_weights
+from fgsn_ros.segmentation.networks import LRASPP, make_network, network_weights
+from fgsn_ros.segmentation.networks.start_weights import (
+    PUBLISHED_MEAN,
+    PUBLISHED_STD,
+    initial_network,
+    published_checkpoint,
+)
+from fgsn_ros.segmentation.networks.weight_files import read_state_dict
 from fgsn_ros.segmentation.onnx_export import export_onnx
 
 K = 6
@@ -32,6 +36,10 @@ def generator() -> torch.Generator:
 def saved(module: nn.Module, path: Path) -> Path:
     torch.save(module.state_dict(), path)
     return path
+
+
+def read_published(path: Path) -> Checkpoint:
+    return published_checkpoint(path, read_state_dict(path))
 
 
 def published_names(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
