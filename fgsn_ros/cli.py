@@ -79,9 +79,9 @@ COMMANDS = {
     "map": Command(
         "map",
         "Map",
-        "recording with poses and checkpoint, to a labelled map",
-        "checkpoint output ply overwrite recording.poses recording.first recording.last "
-        "recording.image_topics recording.ground_truth_topic segmenter.device",
+        "recording or COLMAP model, and checkpoint, to a labelled map",
+        "checkpoint output colmap add map start.pose overwrite recording.poses "
+        "recording.image_topics segmenter.device",
     ),
     "localize": Command(
         "localize",

@@ -79,14 +79,14 @@ class Blocks:
         for spill in (self._points, self._sightings, self._votes, self._keyframes):
             spill.close()
 
-    def add(self, points: StructurePoints) -> None:
-        """Put points aside."""
+    def add(self, points: StructurePoints) -> tuple[IndexArray, IndexArray]:
+        """Put points aside; returns the block of each (P,), and its number there (P,)."""
         records = np.zeros(len(points.points), _POINT)
         records["position"], records["direction"] = points.points, points.directions
         records["range"] = np.stack([points.min_range, points.max_range], axis=1)
-        keys = self._keys_of(points.points)
+        keys = self.keys_of(points.points)
         rank = np.empty(len(keys), np.int64)  # of each point in its block
-        for key, chosen in _grouped(keys):
+        for key, chosen in grouped(keys):
             before = self._extents[key].count if key in self._extents else 0
             rank[chosen] = before + np.arange(len(chosen))
             self._points.add(key, records[chosen])
@@ -94,8 +94,9 @@ class Blocks:
         seen = points.observations
         sightings = np.zeros(len(seen.track), _SIGHTING)
         sightings["point"], sightings["frame"] = rank[seen.track], seen.frame
-        for key, chosen in _grouped(keys[seen.track]):
+        for key, chosen in grouped(keys[seen.track]):
             self._sightings.add(key, sightings[chosen])
+        return keys, rank
 
     def _extend(self, key: int, records: Records) -> None:
         low, high = records["position"].min(axis=0), records["position"].max(axis=0)
@@ -110,7 +111,7 @@ class Blocks:
 
     def add_keyframe(self, T_map_base: FloatArray, shares: NDArray[np.floating]) -> None:
         """Put a key frame (4, 4) with its label shares (K,) aside."""
-        (key,) = self._keys_of(T_map_base[None, :3, 3]).tolist()
+        (key,) = self.keys_of(T_map_base[None, :3, 3]).tolist()
         self._keyframe_keys.add(key)
         self._keyframes.add(key, encoded_keyframes(T_map_base[None], shares[None]))
 
@@ -151,11 +152,12 @@ class Blocks:
         read = self._votes.read(key)
         return read["key"].copy(), read["weight"].copy()
 
-    def _keys_of(self, positions: FloatArray) -> IndexArray:
+    def keys_of(self, positions: FloatArray) -> IndexArray:
+        """(N,) block that each position (N, 2 or 3) [m] lies in."""
         return pack(tiles_of(positions, self._side_m))
 
 
-def _grouped(keys: IndexArray) -> Iterator[tuple[int, IndexArray]]:
+def grouped(keys: IndexArray) -> Iterator[tuple[int, IndexArray]]:
     """Each key and where it stands, ascending."""
     order = np.argsort(keys, kind="stable")
     starts = np.flatnonzero(np.diff(keys[order], prepend=keys[order[:1]] - 1))

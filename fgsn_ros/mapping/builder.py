@@ -4,7 +4,7 @@ import contextlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from tqdm import tqdm
 from fgsn_ros.config import require
 from fgsn_ros.errors import MapError
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.lookahead import read_ahead
 from fgsn_ros.mapping.blocks import Blocks, LabelledView, LabelledViews
 from fgsn_ros.mapping.descriptors import ImageFeatures
@@ -24,6 +25,8 @@ from fgsn_ros.mapping.map_files import MAP_FOLDER, MapWriter, load_map
 from fgsn_ros.mapping.map_records import (
     FloatArray,
     MapPoints,
+    Records,
+    TiledRecords,
     check_keyframes,
     check_points,
     decoded_poses,
@@ -39,10 +42,12 @@ from fgsn_ros.mapping.structure import (
     posed_frames,
 )
 from fgsn_ros.outputs import whole_folder
-from fgsn_ros.recordings.recording import Recording
+from fgsn_ros.recordings.recording import Frame, Recording
 from fgsn_ros.segmentation.checkpoint import Checkpoint
 from fgsn_ros.segmentation.labels import LabelMap
 from fgsn_ros.segmentation.segmenter import Segmenter
+
+Labels = Callable[[Frame], LabelMap]
 
 _IMAGES_AHEAD = 4
 _LABELS_AHEAD = 2
@@ -138,16 +143,40 @@ def _write(folder: Path, recording: Recording, segmenter: Segmenter, settings: M
         stack.callback(shutil.rmtree, scratch)
         blocks = Blocks(scratch, settings.tile_size_m, segmenter.label_count)
         stack.callback(blocks.close)
-        views = LabelledViews(scratch / "views")
-        stack.callback(views.close)
-        features = _feature_builder(scratch, recording, segmenter, settings)
+        features = feature_builder(scratch, recording.cameras, segmenter, settings)
         if features is not None:
             stack.callback(features.close)
-        drive = _Drive(recording, segmenter, settings, blocks, views, features)
+
+        def labels(frame: Frame) -> LabelMap:
+            return segmenter.segment(frame.image)
+
+        label_drive(blocks, recording, labels, settings, scratch, features)
+        write_blocks(folder, blocks, segmenter.checkpoint, settings)
+        if features is not None:
+            count = features.write(folder, segmenter.checkpoint, settings.min_stationary)
+            _log.info("%d points with descriptors", count)
+
+
+def label_drive(
+    blocks: Blocks,
+    recording: Recording,
+    labels: Labels,
+    settings: MapSettings,
+    scratch: Path,
+    features: FeatureBuilder | None = None,
+) -> None:
+    """Add a drive's points and key frames to blocks, and let its images vote for all points there.
+
+    Raises:
+        RecordingError: the recording has no ground truth, or a frame cannot be read.
+        MapError: no point could be triangulated.
+    """
+    with contextlib.closing(LabelledViews(scratch / "views")) as views:
+        drive = _Drive(recording, labels, settings, blocks, views, features)
         for tracks in read_ahead(drive.tracks(), 2):
             blocks.add(drive.reconstruction.points(tracks))
         drive.reconstruction.warn_of_failures(recording.name)
-        if blocks.point_count == 0:
+        if drive.reconstruction.accepted == 0:
             raise MapError(
                 f"{recording.name}: no point could be triangulated from "
                 f"{drive.reconstruction.frame_count} frames; check that the poses and the "
@@ -155,26 +184,27 @@ def _write(folder: Path, recording: Recording, segmenter: Segmenter, settings: M
             )
         bar = tqdm(views, desc="labelling", unit="frame", total=len(views))
         cast_votes(blocks, bar, recording.cameras, settings.voting)
-        _write_blocks(folder, blocks, segmenter.checkpoint, settings)
-        if features is not None:
-            count = features.write(folder, segmenter.checkpoint, settings.min_stationary)
-            _log.info("%d points with descriptors", count)
 
 
-def _feature_builder(
-    scratch: Path, recording: Recording, segmenter: Segmenter, settings: MapSettings
+def feature_builder(
+    scratch: Path,
+    cameras: Mapping[str, CameraMount],
+    segmenter: Segmenter,
+    settings: MapSettings,
+    across_cameras: bool = False,
 ) -> FeatureBuilder | None:
-    """What gathers the local features, if the map shall have any."""
+    """What gathers the local features (see `FeatureBuilder`), if the map shall have any."""
     if settings.local_features.kind == "none":
         return None
     return FeatureBuilder(
         scratch,
-        recording.cameras,
+        cameras,
         segmenter.label_count,
         settings.local_features.kind,
         settings.local_features,
         settings.structure,
         settings.tile_size_m,
+        across_cameras,
     )
 
 
@@ -184,7 +214,7 @@ class _Drive:
     def __init__(
         self,
         recording: Recording,
-        segmenter: Segmenter,
+        labels: Labels,
         settings: MapSettings,
         blocks: Blocks,
         views: LabelledViews,
@@ -192,10 +222,10 @@ class _Drive:
     ) -> None:
         self.reconstruction = Reconstruction(recording.cameras, settings.structure)
         self._recording = recording
-        self._segmenter = segmenter
+        self._labels = labels
         self._settings = settings
         self._views = views
-        self._keyframes = _KeyFrames(blocks, settings.keyframe_gate())
+        self._keyframes = KeyFrames(blocks, settings.keyframe_gate())
         self._features = features
 
     def tracks(self) -> Iterator[list[PosedTracks]]:
@@ -242,11 +272,11 @@ class _Drive:
         gates = {name: self._settings.keyframe_gate() for name in self._recording.cameras}
         for posed, features in frames:
             passes = gates[posed.frame.camera].passes(posed.T_map_base)
-            label_map = self._segmenter.segment(posed.frame.image) if passes else None
+            label_map = self._labels(posed.frame) if passes else None
             yield posed, features, label_map
 
 
-class _KeyFrames:
+class KeyFrames:
     """Adds up the labels that are seen from each key frame until the next."""
 
     def __init__(self, blocks: Blocks, gate: MotionGate) -> None:
@@ -273,19 +303,18 @@ def _label_counts(label_map: LabelMap) -> FloatArray:
     return np.bincount(labelled, minlength=label_map.label_count).astype(np.float64)
 
 
-def _write_blocks(
+def write_blocks(
     folder: Path, blocks: Blocks, checkpoint: Checkpoint, settings: MapSettings
 ) -> None:
-    """Write the points that pass the label tests, and the key frames."""
+    """Write the points that pass the label tests, and the key frames, into a map's folder.
+
+    Raises:
+        MapError: none passes.
+    """
     writer = MapWriter(folder, blocks.label_count, checkpoint.fingerprint, settings.tile_size_m)
     for key in blocks.keys:
-        points = _labelled_points(blocks, key, checkpoint.stationary, settings)
-        keyframes = blocks.keyframes(key)
-        check_points(points, blocks.label_count)
-        shares = keyframes["shares"].astype(np.float64)
-        T_map_base = decoded_poses(keyframes)
-        check_keyframes(T_map_base, shares)
-        writer.add(tiled_records(points, T_map_base, shares, settings.tile_size_m))
+        points, believed = labelled_points(blocks, key, checkpoint.stationary, settings)
+        writer.add(checked_tiles(points[believed], blocks.keyframes(key), settings.tile_size_m))
     writer.close()
     _log.info("%d of %d triangulated points kept", writer.point_count, blocks.point_count)
     if writer.point_count == 0:
@@ -295,20 +324,34 @@ def _write_blocks(
         )
 
 
-def _labelled_points(
+def checked_tiles(points: MapPoints, keyframes: Records, tile_size_m: float) -> TiledRecords:
+    """Points and records of key frames, checked, ordered by tile and packed.
+
+    Raises:
+        MapError: a value is not finite or impossible.
+    """
+    shares = keyframes["shares"].astype(np.float64)
+    T_map_base = decoded_poses(keyframes)
+    check_points(points, shares.shape[1])
+    check_keyframes(T_map_base, shares)
+    return tiled_records(points, T_map_base, shares, tile_size_m)
+
+
+def labelled_points(
     blocks: Blocks, key: int, stationary: NDArray[np.float32] | None, settings: MapSettings
-) -> MapPoints:
-    """The points of a block whose labels are believed."""
+) -> tuple[MapPoints, NDArray[np.bool_]]:
+    """The points (P,) of a block with the labels that won, and whether these are believed (P,)."""
     points = blocks.points(key)
     labels, confidence = winners(blocks, key)
     kept = (confidence > 0.0) & (confidence >= settings.min_agreement)
     if stationary is not None and settings.min_stationary is not None:
         kept &= stationary[labels] >= settings.min_stationary
-    return MapPoints(
+    voted = MapPoints(
         points["position"],
         labels,
         confidence,
         points["direction"],
         points["range"][:, 0],
         points["range"][:, 1],
-    )[kept]
+    )
+    return voted, kept

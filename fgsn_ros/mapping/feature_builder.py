@@ -60,7 +60,8 @@ class LocalFeatureSettings:
         require(known, "ratio must be above 0 and at most 1")
 
 
-def _point_record(kind: Kind) -> np.dtype[Any]:
+def feature_record(kind: Kind) -> np.dtype[Any]:
+    """Record of a point with its descriptor."""
     vectors = [("points", "<f8", (3,)), ("directions", "<f8", (3,))]
     numbers = [("labels", "<u2"), *((name, "<f8") for name in _NUMBERS)]
     return np.dtype([*vectors, *numbers, ("descriptor", TYPES[kind], (SIZES[kind],))])
@@ -86,7 +87,21 @@ class FeatureBuilder:
         settings: LocalFeatureSettings,
         structure: StructureSettings,
         tile_size_m: float,
+        across_cameras: bool = False,
     ) -> None:
+        """Begin.
+
+        Args:
+            scratch: Folder of what is put aside.
+            cameras: By name.
+            label_count: Of the network.
+            kind: Of the features.
+            settings: Of them.
+            structure: How points are made of their tracks.
+            tile_size_m: Of the map.
+            across_cameras: Match each frame with the one before whatever camera took it, as of
+                photos that have a camera each; else with the last of its camera.
+        """
         self._settings = settings
         self._tile_size_m, self._side_m = tile_size_m, block_side_m(tile_size_m)
         self._kind: Kind = kind
@@ -96,12 +111,13 @@ class FeatureBuilder:
         """Features of an image; not from two threads at once."""
         triangulation, min_views = structure.triangulation, structure.tracks.min_views
         ratio = RATIOS[kind] if settings.ratio is None else settings.ratio
+        self._row = {name: "" if across_cameras else name for name in cameras}
+        rows = dict.fromkeys(self._row.values())
         self._tracks = {
-            name: FeatureTracks(mount.camera, label_count, ratio, min_views, triangulation)
-            for name, mount in cameras.items()
+            row: FeatureTracks(label_count, ratio, min_views, triangulation) for row in rows
         }
-        self._gates = {name: MotionGate(settings.view_spacing_m, 20.0) for name in cameras}
-        self._point, self._image = _point_record(kind), _image_record(label_count)
+        self._gates = {row: MotionGate(settings.view_spacing_m, 20.0) for row in rows}
+        self._point, self._image = feature_record(kind), _image_record(label_count)
         self._points = Spill(scratch / "feature_points", self._point)
         self._images = Spill(scratch / "feature_images", self._image)
         self._keys: set[int] = set()
@@ -121,9 +137,10 @@ class FeatureBuilder:
             metres = float(np.linalg.norm(position - self._last_position))
             self._allowed += metres * self._settings.per_m
         self._last_position = position
-        T_map_camera = poses.compose(posed.T_map_base, self._cameras[camera].T_base_camera)
-        self._tracks[camera].add(features, T_map_camera, label_map)
-        if label_map is not None and self._gates[camera].passes(T_map_camera):
+        mount, row = self._cameras[camera], self._row[camera]
+        T_map_camera = poses.compose(posed.T_map_base, mount.T_base_camera)
+        self._tracks[row].add(features, mount.camera, T_map_camera, label_map)
+        if label_map is not None and self._gates[row].passes(T_map_camera):
             self._add_image(T_map_camera, label_map)
 
     def _add_image(self, T_map_camera: FloatArray, label_map: LabelMap) -> None:
@@ -144,6 +161,24 @@ class FeatureBuilder:
             if described is not None:
                 self._keep(self._best(described))
 
+    @property
+    def keys(self) -> list[int]:
+        """Blocks with features or images."""
+        return sorted(self._keys)
+
+    def block(
+        self, key: int, checkpoint: Checkpoint, min_stationary: float | None
+    ) -> tuple[FeaturePoints, Records]:
+        """Features of a block with labels of a large enough stationary share, and its images.
+
+        The images are records of T_map_camera (`T`), label `shares` and `pooled` labels.
+        """
+        features = features_of(self._points.read(key))
+        if checkpoint.stationary is not None and min_stationary is not None:
+            shares = checkpoint.stationary[features.points.labels]
+            features = features[shares >= min_stationary]
+        return features, self._images.read(key)
+
     def _best(self, described: Described) -> FeaturePoints:
         """As many points as the metres driven allow, those that the most images show."""
         features, views = described
@@ -153,10 +188,7 @@ class FeatureBuilder:
 
     def _keep(self, features: FeaturePoints) -> None:
         points = features.points
-        records = np.zeros(len(features), self._point)
-        for name in ("points", "directions", "labels", *_NUMBERS):
-            records[name] = getattr(points, name)
-        records["descriptor"] = features.descriptors
+        records = feature_records(features, self._kind)
         keys = self._keys_of(points.points)
         for key in np.unique(keys).tolist():
             self._points.add(key, records[keys == key])
@@ -178,12 +210,8 @@ class FeatureBuilder:
             self._tile_size_m,
             PlaceCodes.fitted(self._some_pooled()),
         )
-        for key in sorted(self._keys):
-            features = _features(self._points.read(key))
-            if checkpoint.stationary is not None and min_stationary is not None:
-                shares = checkpoint.stationary[features.points.labels]
-                features = features[shares >= min_stationary]
-            images = self._images.read(key)
+        for key in self.keys:
+            features, images = self.block(key, checkpoint, min_stationary)
             pooled, shares = (images[name].astype(np.float32) for name in ("pooled", "shares"))
             writer.add(features, images["T"], pooled, shares)
         writer.close()
@@ -196,7 +224,17 @@ class FeatureBuilder:
         return np.concatenate([part.astype(np.float32) for part in parts])
 
 
-def _features(records: Records) -> FeaturePoints:
+def feature_records(features: FeaturePoints, kind: Kind) -> Records:
+    """Records of features; `features_of` reads them."""
+    records = np.zeros(len(features), feature_record(kind))
+    for name in ("points", "directions", "labels", *_NUMBERS):
+        records[name] = getattr(features.points, name)
+    records["descriptor"] = features.descriptors
+    return records
+
+
+def features_of(records: Records) -> FeaturePoints:
+    """Features of records."""
     points = MapPoints(
         *(records[name] for name in ("points", "labels", "confidence", "directions")),
         *(records[name] for name in ("min_range", "max_range")),

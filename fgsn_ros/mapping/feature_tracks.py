@@ -70,9 +70,8 @@ def _joined(parts: list[_Observations]) -> _Observations:
 
 @dataclass
 class FeatureTracks:
-    """Tracks of one camera's features."""
+    """Tracks of the features of one camera, or of several by turns."""
 
-    camera: Camera
     label_count: int
     ratio: float
     """Of the ratio test from image to image."""
@@ -83,10 +82,15 @@ class FeatureTracks:
     _next_id: int = 0
     _held: list[_Observations] = field(default_factory=list)
     _T_camera_map: dict[int, FloatArray] = field(default_factory=dict)
+    _cameras: dict[int, Camera] = field(default_factory=dict)
     _frame: int = 0
 
     def add(
-        self, features: ImageFeatures, T_map_camera: FloatArray, label_map: LabelMap | None
+        self,
+        features: ImageFeatures,
+        camera: Camera,
+        T_map_camera: FloatArray,
+        label_map: LabelMap | None,
     ) -> None:
         """Match an image's features to those of the image before; the others begin tracks."""
         ids = np.full(len(features), -1, np.int64)
@@ -101,6 +105,7 @@ class FeatureTracks:
         seen = features.pixels, features.descriptors
         self._held.append(_Observations(ids, frames, *seen, labels, confidence))
         self._T_camera_map[self._frame] = poses.invert(T_map_camera)
+        self._cameras[self._frame] = camera
         self._last, self._ids = features, ids
         self._frame += 1
 
@@ -117,6 +122,7 @@ class FeatureTracks:
         described = self._points(taken) if len(taken.track) else None
         first = int(held.frame[~ended].min(initial=self._frame))
         self._T_camera_map = {n: T for n, T in self._T_camera_map.items() if n >= first}
+        self._cameras = {n: camera for n, camera in self._cameras.items() if n >= first}
         return described
 
     def _long(self, seen: _Observations) -> _Observations:
@@ -131,15 +137,15 @@ class FeatureTracks:
         return chosen
 
     def _points(self, seen: _Observations) -> Described | None:
-        rays, valid = self.camera.unproject(seen.pixels)
-        rays = np.where(valid[:, None], rays[:, :2], 1e3)  # agrees with no point
         first = int(seen.frame.min())
+        cameras = [self._cameras[n] for n in range(first, self._frame)]
+        rays, focal = _rays(seen, cameras, first)
         T_camera_map = np.stack([self._T_camera_map[n] for n in range(first, self._frame)])
         views = Views(
             seen.track,
             T_camera_map[seen.frame - first],
             rays,
-            focal_px(self.camera, seen.pixels),
+            focal,
         )
         result = triangulate(views, self.settings, self.min_views)
         return self._described(seen, views, result) if result.accepted.any() else None
@@ -171,6 +177,19 @@ class FeatureTracks:
         return FeaturePoints(points, in_bytes(sums[kept], seen.descriptors.dtype.str[1:])), counts[
             kept
         ]
+
+
+def _rays(seen: _Observations, cameras: list[Camera], first: int) -> tuple[FloatArray, FloatArray]:
+    """Rays (M, 2) and pixels per unit of them (M, 2), by the cameras of the frames from `first`."""
+    rays, focal = np.empty((len(seen.frame), 2)), np.empty((len(seen.frame), 2))
+    numbers = {camera: number for number, camera in enumerate(dict.fromkeys(cameras))}
+    by_frame = np.array([numbers[camera] for camera in cameras])
+    for camera, number in numbers.items():
+        own = by_frame[seen.frame - first] == number
+        unprojected, valid = camera.unproject(seen.pixels[own])
+        rays[own] = np.where(valid[:, None], unprojected[:, :2], 1e3)  # agrees with no point
+        focal[own] = focal_px(camera, seen.pixels[own])
+    return rays, focal
 
 
 def _labels_at(

@@ -170,6 +170,16 @@ class FeatureWriter:
 
         They are of whole tiles, which were not written before.
         """
+        self.add_coded(features, T_map_camera, self._place_codes.of(pooled), shares)
+
+    def add_coded(
+        self,
+        features: FeaturePoints,
+        T_map_camera: FloatArray,
+        codes: NDArray[np.floating],
+        shares: NDArray[np.floating],
+    ) -> None:
+        """Write as `add` does, by images' codes (V, C) in place of their pooled labels."""
         check_points(features.points, self._label_count)
         check_keyframes(T_map_camera, shares)
         # In the order of tiles, which `tiled_records` keeps: the rows beside them follow it.
@@ -183,7 +193,7 @@ class FeatureWriter:
         )
         for rows, values in (
             (self._descriptors, features.descriptors),
-            (self._codes, self._place_codes.of(pooled[images])),
+            (self._codes, codes[images]),
         ):
             rows.add(_records(values))
 

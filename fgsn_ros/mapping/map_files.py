@@ -6,6 +6,8 @@
     points.npy     POINT records, those of a tile together
     keyframes.npy  key-frame records, those of a tile together: pose, and the share of each label
                    in the images, which localization from a single image will read
+    sessions.npy   a SESSIONS record for each point, in maps that drives were added to: `sessions`
+                   of meta.json then tells of each what it changed
 
 A query reads the tiles that it needs.
 """
@@ -13,6 +15,7 @@ A query reads the tiles that it needs.
 import hashlib
 import json
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +26,7 @@ from fgsn_ros.documents import parse_json
 from fgsn_ros.errors import MapError
 from fgsn_ros.mapping.map_records import (
     POINT,
+    SESSIONS,
     TILE,
     IndexArray,
     Records,
@@ -36,7 +40,9 @@ from fgsn_ros.text_files import open_file, read_text
 
 FORMAT = "fgsn_ros semantic map"
 VERSION = 2
-MAP_FOLDER = Layout("meta.json", f'"{FORMAT}"', ("*.npy", "local_features/*.json"))
+MAP_FOLDER = Layout(
+    "meta.json", f'"{FORMAT}"', ("*.npy", "local_features/*.json", "model_to_map.json")
+)
 _META_TYPES: dict[str, type] = {
     "label_count": int,
     "fingerprint": str,
@@ -46,6 +52,8 @@ _META_TYPES: dict[str, type] = {
     "identity": str,
 }
 _META_LIMIT_BYTES = 1 << 20
+_TOLD_SESSIONS = 1000
+"""The newest sessions that meta.json tells of: it has a largest size."""
 _COPIED_ROWS = 1_000_000
 _HEADER_BYTES = 512
 
@@ -54,8 +62,14 @@ class MapWriter:
     """Writes a map's files into a folder, any number of whole tiles at a time."""
 
     def __init__(
-        self, folder: Path, label_count: int, fingerprint: str, tile_size_m: float
+        self,
+        folder: Path,
+        label_count: int,
+        fingerprint: str,
+        tile_size_m: float,
+        with_sessions: bool = False,
     ) -> None:
+        """`with_sessions`: the map tells what drives said of each point."""
         self._folder = folder
         self._meta = {
             "format": FORMAT,
@@ -68,6 +82,8 @@ class MapWriter:
             "points": RowWriter(folder / "points.npy", POINT),
             "keyframes": RowWriter(folder / "keyframes.npy", keyframe_dtype(label_count)),
         }
+        if with_sessions:
+            self._rows["sessions"] = RowWriter(folder / "sessions.npy", SESSIONS)
         self._hashes = {name: hashlib.sha256() for name in self._rows}
         self._keys: list[IndexArray] = []
         self._tables: list[Records] = []
@@ -77,19 +93,30 @@ class MapWriter:
         """Points so far."""
         return self._rows["points"].count
 
-    def add(self, tiles: TiledRecords) -> None:
-        """Write tiles that were not written before."""
+    @property
+    def keyframe_count(self) -> int:
+        """Key frames so far."""
+        return self._rows["keyframes"].count
+
+    def add(self, tiles: TiledRecords, sessions: Records | None = None) -> None:
+        """Write tiles that were not written before; with sessions, SESSIONS of their points."""
         table = tiles.table.copy()
         table["first_point"] += self._rows["points"].count
         table["first_keyframe"] += self._rows["keyframes"].count
         self._keys.append(tiles.keys)
         self._tables.append(table)
-        for name, records in (("points", tiles.points), ("keyframes", tiles.keyframes)):
+        written = {"points": tiles.points, "keyframes": tiles.keyframes}
+        if sessions is not None:
+            written["sessions"] = sessions
+        for name, records in written.items():
             self._rows[name].add(records)
             self._hashes[name].update(records.tobytes())
 
-    def close(self, identity: str | None = None) -> None:
-        """Write the index; the identity is that of what was written unless one is given."""
+    def close(self, identity: str | None = None, told: Sequence[Mapping[str, object]] = ()) -> None:
+        """Write the index; the identity is that of what was written unless one is given.
+
+        `told`: of each drive that was added what it changed, the newest last.
+        """
         for rows in self._rows.values():
             rows.close()
         keys = np.concatenate([np.zeros(0, np.int64), *self._keys])
@@ -101,9 +128,12 @@ class MapWriter:
         fingerprint = str(self._meta["fingerprint"])
         meta = {
             **self._meta,
-            **{f"{name.removesuffix('s')}_count": rows.count for name, rows in self._rows.items()},
+            "point_count": self.point_count,
+            "keyframe_count": self.keyframe_count,
             "identity": identity or identity_of(fingerprint, *self._hashes.values()),
         }
+        if "sessions" in self._rows:
+            meta["sessions"] = list(told)[-_TOLD_SESSIONS:]
         (self._folder / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
 
 
@@ -115,11 +145,13 @@ def save_map(folder: Path, semantic_map: SemanticMap, overwrite: bool = False) -
     """
     m = semantic_map
     with whole_folder(folder, MAP_FOLDER, overwrite) as temporary:
-        writer = MapWriter(temporary, m.label_count, m.fingerprint, m.tile_size_m)
+        with_sessions = m.sessions is not None
+        writer = MapWriter(temporary, m.label_count, m.fingerprint, m.tile_size_m, with_sessions)
         keys, table = np.asarray(m.tile_keys), np.asarray(m.tiles)
         for first in range(0, max(len(m.points), len(m.keyframes)), _COPIED_ROWS):
             part = slice(first, first + _COPIED_ROWS)
-            writer.add(TiledRecords(keys, table, m.points[part], m.keyframes[part]))
+            sessions = None if m.sessions is None else m.sessions[part]
+            writer.add(TiledRecords(keys, table, m.points[part], m.keyframes[part]), sessions)
             keys, table = keys[:0], table[:0]
         writer.close(m.identity)
 
@@ -135,6 +167,9 @@ def load_map(folder: Path) -> SemanticMap:
         return _load_first_version(folder, meta)
     points = StoredRows(folder / "points.npy", POINT)
     keyframes = StoredRows(folder / "keyframes.npy", keyframe_dtype(meta["label_count"]))
+    sessions = None
+    if "sessions" in meta:
+        sessions = StoredRows(folder / "sessions.npy", SESSIONS)
     if (len(points), len(keyframes)) != (meta["point_count"], meta["keyframe_count"]):
         raise MapError(f"the map {folder} is damaged: its arrays do not match meta.json")
     try:
@@ -147,9 +182,22 @@ def load_map(folder: Path) -> SemanticMap:
             meta["label_count"],
             meta["fingerprint"],
             meta["identity"],
+            sessions,
         )
     except MapError as error:
         raise MapError(f"{folder}: {error}") from error
+
+
+def told_sessions(folder: Path) -> list[dict[str, object]]:
+    """What meta.json of a map tells of the drives that were added, the newest last.
+
+    Raises:
+        MapError: it is damaged.
+    """
+    told = _read_meta(folder).get("sessions", [])
+    if not isinstance(told, list) or not all(isinstance(one, dict) for one in told):
+        raise MapError(f"{folder / 'meta.json'} is damaged: sessions must be a list of objects")
+    return told
 
 
 def _load_first_version(folder: Path, meta: dict[str, Any]) -> SemanticMap:

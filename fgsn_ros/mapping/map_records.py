@@ -38,6 +38,9 @@ TILE = np.dtype(
         ("height_m", "<f4"),  # from there to the highest
     ]
 )
+SESSIONS = np.dtype([("supported", "u1"), ("contradicted", "u1")])
+"""What drives said of a point: how many saw it as it is labelled, and how many contradicted it
+since one did so last. 255 stands for more, too."""
 _CELLS = 65536
 _NEAREST_M, _FARTHEST_M = 0.1, 2000.0
 _RANGE_STEP = float(np.log(_FARTHEST_M / _NEAREST_M)) / 255.0

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from fgsn_ros.errors import MapError
 from fgsn_ros.mapping.map_records import (
     POINT,
+    SESSIONS,
     FloatArray,
     IndexArray,
     MapPoints,
@@ -66,6 +67,8 @@ class SemanticMap:
     """fingerprint of the checkpoint that labelled the points"""
     identity: str
     """hash of all of it, to tell maps apart"""
+    sessions: Rows | None = None
+    """(N,) SESSIONS records beside the points; None: one drive made them all"""
 
     def __post_init__(self) -> None:
         """Check what can be checked without reading the arrays."""
@@ -77,6 +80,10 @@ class SemanticMap:
             len(self.tiles) == len(self.tile_keys), "tile_keys and tiles are not of one length"
         )
         require_whole(len(self.keyframes) > 0, "there are no key frames")
+        require_whole(
+            self.sessions is None or len(self.sessions) == len(self.points),
+            "sessions and points are not of one length",
+        )
 
     def __len__(self) -> int:
         return len(self.points)
@@ -123,6 +130,7 @@ class SemanticMap:
             self,
             points=self.points[:],
             keyframes=self.keyframes[:],
+            sessions=None if self.sessions is None else self.sessions[:],
             tile_keys=np.array(self.tile_keys),
             tiles=np.array(self.tiles),
         )
@@ -149,10 +157,32 @@ class SemanticMap:
 
     def parts(self) -> Iterator[MapPoints]:
         """Every point, in parts of whole tiles and about a million points."""
+        for part in self._tile_parts():
+            yield self._points_of(part)
+
+    def parts_with_sessions(self) -> Iterator[tuple[MapPoints, Records]]:
+        """Every point as `parts` has them, and SESSIONS records of them."""
+        for points, rows in self.parts_with_rows():
+            yield points, self._sessions_at(rows, len(points))
+
+    def parts_with_rows(self) -> Iterator[tuple[MapPoints, list[tuple[int, int]]]]:
+        """Every point as `parts` has them, and which rows they are, as of `points_within`."""
+        for part in self._tile_parts():
+            tiles = self._checked(part)
+            yield self._points_of(part), list(_runs(tiles["first_point"], tiles["points"]))
+
+    def _tile_parts(self) -> list[IndexArray]:
         counts = np.cumsum(self.tiles["points"], dtype=np.int64)
         splits = np.flatnonzero(np.diff(counts // _PART_POINTS)) + 1
-        for part in np.split(np.arange(len(self.tiles)), splits):
-            yield self._points_of(part)
+        return np.split(np.arange(len(self.tiles)), splits)
+
+    def _sessions_at(self, rows: list[tuple[int, int]], count: int) -> Records:
+        """SESSIONS of `count` rows."""
+        if self.sessions is None:
+            alone = np.zeros(count, SESSIONS)
+            alone["supported"] = 1
+            return alone
+        return np.concatenate([np.zeros(0, SESSIONS), *(self.sessions[a:b] for a, b in rows)])
 
     @property
     def keyframe_poses(self) -> FloatArray:
@@ -254,9 +284,10 @@ class SemanticMap:
         return np.asarray(tiles)
 
 
-def identity_of(fingerprint: str, points: "hashlib._Hash", keyframes: "hashlib._Hash") -> str:
+def identity_of(fingerprint: str, *records: "hashlib._Hash") -> str:
     """Identity of a map labelled by a checkpoint, from the hashes of its records."""
-    return hashlib.sha256(fingerprint.encode() + points.digest() + keyframes.digest()).hexdigest()
+    digests = b"".join(each.digest() for each in records)
+    return hashlib.sha256(fingerprint.encode() + digests).hexdigest()
 
 
 def _runs(starts: IndexArray, counts: NDArray[np.int32]) -> Iterator[tuple[int, int]]:

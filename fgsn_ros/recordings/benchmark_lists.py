@@ -35,9 +35,11 @@ _MODELS = {
     "OPENCV_FISHEYE": ("fx fy cx cy", EQUIDISTANT, "k1 k2 k3 k4"),
     "SIMPLE_RADIAL_FISHEYE": ("f cx cy", EQUIDISTANT, "k1"),
     "RADIAL_FISHEYE": ("f cx cy", EQUIDISTANT, "k1 k2"),
+    "SIMPLE_FISHEYE": ("f cx cy", EQUIDISTANT, ""),
+    "FISHEYE": ("fx fy cx cy", EQUIDISTANT, ""),
 }
 """COLMAP's models: matrix, and distortion by our name."""
-_CORNER_PX = 0.5
+CORNER_PX = 0.5
 """COLMAP's pixel (0, 0) is the image's corner, ours the middle of the first pixel."""
 _RIG = {"left", "rear", "right"}
 """Cameras that RobotCar Seasons' names begin with."""
@@ -91,7 +93,7 @@ def colmap_camera(words: Sequence[str]) -> Camera:
         raise CameraError(f"{model} takes whole width and height, then {' '.join(names)}")
     given = dict(zip(names, numbers, strict=True))
     fx, fy = (given.get(axis, given.get("f", 0.0)) for axis in ("fx", "fy"))
-    cx, cy = given["cx"] - _CORNER_PX, given["cy"] - _CORNER_PX
+    cx, cy = given["cx"] - CORNER_PX, given["cy"] - CORNER_PX
     coefficients = tuple(given[name] for name in distortion.split())
     return Camera(int(width), int(height), fx, fy, cx, cy, distortion_model, coefficients)
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import bsr_matrix, csc_matrix
-from scipy.sparse.linalg import splu
+from scipy.sparse import bsr_matrix
 
 from fgsn_ros.config import require
 from fgsn_ros.geometry import poses
+from fgsn_ros.mapping.sfm.banded import solved
 
 FloatArray = NDArray[np.float64]
 Indices = NDArray[np.int64]
@@ -221,7 +221,7 @@ class _Problem:
         across.add(camera, point, _product(C, B))
         V = _summed(_product(B, B), point, len(X))
         gradient = _summed(_product(B, r[:, :, None])[:, :, 0], point, len(X))
-        return _System(blocks, across, V, gradient)
+        return _System(blocks, across, len(c), V, gradient)
 
     def _jacobians(
         self, T: FloatArray, X: FloatArray, c: FloatArray
@@ -332,6 +332,7 @@ class _Blocks:
 class _System:
     blocks: _Blocks
     across: _Blocks
+    calibrations: int
     V: FloatArray
     g_points: FloatArray
 
@@ -344,26 +345,25 @@ class _System:
         H = _bsr(rows, columns, damped, self.blocks.shape)
         gradient = self.blocks.gradient
         if len(self.V) == 0:
-            return _solution(H, -gradient), np.zeros((0, 3))
+            return self._blocks_solved(H, -gradient), np.zeros((0, 3))
         V_inverse = np.linalg.inv(self.V + _of_diagonal(self.V, damping) + 1e-9 * np.eye(3))
         pose, point, W = self.across.summed()
         Y = W @ V_inverse[point]
         across = _bsr(pose, point, Y, self.across.shape)
         down = _bsr(point, pose, W.swapaxes(1, 2), self.across.shape[::-1])
         reduced = across @ self.g_points.ravel()
-        step = _solution(H - across @ down, reduced.reshape(-1, 6) - gradient)
+        step = self._blocks_solved(H - across @ down, reduced.reshape(-1, 6) - gradient)
         right = -self.g_points - (down @ step.ravel()).reshape(-1, 3)
         return step, (V_inverse @ right[:, :, None])[:, :, 0]
+
+    def _blocks_solved(self, H: bsr_matrix, right: FloatArray) -> FloatArray:
+        """(N + C, 6); calibrations are coupled with all poses."""
+        return solved(H, right.ravel(), self.calibrations).reshape(-1, 6)
 
 
 def _of_diagonal(blocks: FloatArray, damping: float) -> FloatArray:
     diagonal = np.einsum("...ii->...i", blocks) * damping
     return np.asarray(diagonal[..., None] * np.eye(blocks.shape[-1]))
-
-
-def _solution(H: bsr_matrix, right: FloatArray) -> FloatArray:
-    factors = splu(csc_matrix(H), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
-    return np.asarray(factors.solve(right.ravel())).reshape(-1, 6)
 
 
 def _bsr(rows: Indices, columns: Indices, blocks: FloatArray, shape: tuple[int, int]) -> bsr_matrix:

@@ -163,3 +163,19 @@ def thinned(found: Structure, table: FeatureTable, per_image: int) -> Structure:
     kept = chosen[found.seen.point]
     number = (np.cumsum(chosen) - 1)[found.seen.point[kept]]
     return _structure(table, found.points[chosen], found.feature[kept], number)
+
+
+def nearest_views(
+    found: Structure, table: FeatureTable, T_map_base: FloatArray, most: int
+) -> Structure:
+    """The same points, each seen by those `most` images that are nearest to it, or all.
+
+    Long tracks couple images far apart, which costs adjustment much and tells it little.
+    """
+    seen = found.seen
+    apart = np.linalg.norm(T_map_base[seen.pose, :3, 3] - found.points[seen.point], axis=1)
+    order = np.lexsort((apart, seen.point))
+    starts = np.searchsorted(seen.point[order], np.arange(len(found.points)))
+    rank = np.arange(len(order)) - starts[seen.point[order]]
+    kept = np.sort(order[rank < most])
+    return _structure(table, found.points, found.feature[kept], seen.point[kept])

@@ -18,6 +18,7 @@ from fgsn_ros.mapping.sfm.feature_graph import (
     FeatureTable,
     Structure,
     feature_tracks,
+    nearest_views,
     structure,
     thinned,
 )
@@ -94,6 +95,7 @@ class AdjustmentSettings:
         require(self.iterations >= 1, "iterations must be at least 1")
 
 
+_VIEWS_PER_POINT = 24
 _ROUNDS_PX = (12.0, 4.0, None)
 """Largest median error of a point in each round, the last as set: the first poses are rough."""
 
@@ -132,6 +134,7 @@ def adjusted_structure(
             rules = dataclasses.replace(rules, max_error_px=max(limit, rules.max_error_px))
         found = structure(table, tracks, T, calibration, rules, settings.min_views)
         found = thinned(found, table, settings.points_per_image)
+        found = nearest_views(found, table, T, _VIEWS_PER_POINT)
         sigma, steps = max(settings.sigma_px, rules.max_error_px / 3.0), settings.iterations
         done = adjust(T, found.points, found.seen, relations, calibration, known, sigma, steps)
         T, calibration = done.T_map_base, done.calibration

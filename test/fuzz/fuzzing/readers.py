@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from random import Random
@@ -22,7 +23,8 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import read_tum
 from fgsn_ros.localization.initial_pose import InitialPose, SavedPose, load_pose, save_pose
 from fgsn_ros.localization.motion import MotionSettings
-from fgsn_ros.mapping.map_files import load_map, save_map
+from fgsn_ros.mapping.map_files import load_map, save_map, told_sessions
+from fgsn_ros.mapping.map_records import SESSIONS
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.messages.images import camera_of, decode_image, image_of
 from fgsn_ros.messages.types import TYPESTORE
@@ -31,7 +33,7 @@ from fgsn_ros.recordings.recording import Recording, RecordingSettings
 from fgsn_ros.recordings.video import VideoWriter, open_video
 from fgsn_ros.segmentation.labels import LabelSet, read_label_set, write_label_set
 from fgsn_ros.training.scenes import read_scenes
-from fuzzing import formats, mutators, networks, pairs, recordings
+from fuzzing import colmap, formats, mutators, networks, pairs, recordings
 from fuzzing.oracle import Files, Reader, made
 
 K = 5
@@ -177,7 +179,7 @@ def read_video(folder: Path) -> None:
 
 @cache
 def maps() -> list[Files]:
-    """Maps of this version and of the first one."""
+    """Maps of this version, without and with sessions, and of the first one."""
     rng = np.random.default_rng(0)
     count, keyframes = 40, 3
     directions = rng.normal(size=(count, 3))
@@ -195,6 +197,8 @@ def maps() -> list[Files]:
     )
     semantic_map = SemanticMap.from_points(**arrays, fingerprint="ab" * 32, tile_size_m=10.0)
     new = made(lambda folder: save_map(folder / "map", semantic_map))
+    told = replace(semantic_map, sessions=np.ones(count, SESSIONS))
+    added = made(lambda folder: save_map(folder / "map", told))
 
     def write_first(folder: Path) -> None:
         (folder / "map").mkdir()
@@ -205,7 +209,7 @@ def maps() -> list[Files]:
         meta += '"fingerprint": "ab", "tile_size_m": 10.0, "point_count": 40, "keyframe_count": 3}'
         (folder / "map/meta.json").write_text(meta)
 
-    return [new, made(write_first)]
+    return [new, added, made(write_first)]
 
 
 def mutated_map(rng: Random, files: Files, seeds: list[Files]) -> Files:
@@ -224,6 +228,8 @@ def read_map(folder: Path) -> None:
     semantic_map.some_keyframe_poses(2)
     semantic_map.keyframes_within(np.array([-5.0, -5.0]), np.array([5.0, 5.0]))
     semantic_map.all_points()
+    list(semantic_map.parts_with_sessions())
+    told_sessions(folder / "map")
 
 
 @cache
@@ -378,6 +384,7 @@ READERS = {
         Reader("ros1", recordings.ros1_files, recordings.mutated_ros1, play_bag, 1),
         Reader("image_folder", recordings.image_folders, recordings.mutated_folder, play_folder, 2),
         Reader("kitti", recordings.kitti_folders, recordings.mutated_folder, play_folder, 2),
+        Reader("colmap", colmap.colmap_models, colmap.mutated_model, colmap.read_model, 3),
         Reader("message", image_messages, mutated_image_message, read_message, 5),
         Reader("image", encoded_images, each_file(formats.mutated_image), read_encoded, 5),
         Reader("video", videos, each_file(mutators.mutated_bytes), read_video, 1),

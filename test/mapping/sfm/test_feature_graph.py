@@ -1,8 +1,16 @@
 import numpy as np
 import pytest
 
+from fgsn_ros.geometry import poses
+from fgsn_ros.mapping.sfm.adjustment import Observations
 from fgsn_ros.mapping.sfm.appearance import alike
-from fgsn_ros.mapping.sfm.feature_graph import FeatureTable, corrected, feature_tracks
+from fgsn_ros.mapping.sfm.feature_graph import (
+    FeatureTable,
+    Structure,
+    corrected,
+    feature_tracks,
+    nearest_views,
+)
 from fgsn_ros.mapping.sfm.report import going_on
 from fgsn_ros.mapping.sfm.resection import resect
 
@@ -65,3 +73,21 @@ def test_an_image_is_placed_among_points_in_spite_of_wrong_matches():
 
 def test_an_image_with_too_few_points_is_not_placed():
     assert resect(np.ones((5, 3)), np.ones((5, 2)), 400.0, 2.0, 12) is None
+
+
+def test_a_point_is_adjusted_by_the_images_that_are_nearest_to_it():
+    ones = np.ones((6, 2))
+    seen = Observations(
+        np.array([0, 1, 2, 0, 1, 2]),
+        np.array([0, 0, 0, 1, 1, 1]),
+        0.0 * ones,
+        ones,
+        np.zeros(6, int),
+        np.tile(np.eye(4), (6, 1, 1)),
+    )
+    found = Structure(np.array([[0.0, 0, 5], [9.0, 0, 5]]), seen, np.array([0, 4, 8, 1, 5, 9]))
+    T = poses.from_xyz_rpy(np.array([[0.0, 0, 0], [4, 0, 0], [8, 0, 0]]), np.zeros((3, 3)))
+    near = nearest_views(found, TABLE, T, 2)
+    assert near.points == pytest.approx(found.points)
+    assert near.seen.pose.tolist() == [0, 1, 1, 2]
+    assert near.feature.tolist() == [0, 4, 5, 9]
