@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 
 from fgsn_ros.commands.paths import inputs_of
+from fgsn_ros.evaluation.consistency import read_covariances
 from fgsn_ros.evaluation.report import RESULT_FOLDER, evaluation_table, summarize, write_report
 from fgsn_ros.geometry.trajectory import read_tum
 from fgsn_ros.outputs import check_folder, whole_folder
@@ -22,6 +23,8 @@ class Evaluate:
     """trajectory to judge, TUM text"""
     reference: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="REFERENCE")]
     """reference trajectory, TUM text"""
+    covariances: Path | None = None
+    """covariances.txt of the estimate, as `fgsn localize` writes it: are the errors as it says?"""
     output: Path | None = None
     """folder for metrics.json and plots; without it the table is printed alone"""
     skip_s: float = 0.0
@@ -42,10 +45,15 @@ class Evaluate:
             check_folder(self.output, RESULT_FOLDER, self.overwrite, inputs_of(self))
         estimate = read_tum(self.estimate)
         reference = read_tum(self.reference, self.max_pose_gap_s)
+        covariances = None
+        if self.covariances is not None:
+            covariances = read_covariances(self.covariances, estimate.stamps)
         facts = {"estimate": self.estimate.name, "reference": self.reference.name}
         if self.output is None:
-            metrics = summarize(estimate, reference, None, facts, self.skip_s)
+            metrics = summarize(estimate, reference, None, facts, self.skip_s, covariances)
         else:
             with whole_folder(self.output, RESULT_FOLDER, self.overwrite) as folder:
-                metrics = write_report(folder, estimate, reference, None, facts, self.skip_s)
+                metrics = write_report(
+                    folder, estimate, reference, None, facts, self.skip_s, covariances
+                )
         say(evaluation_table(metrics))

@@ -69,7 +69,13 @@ class Localization:
             stamp = stamp if initial.stamp is None else initial.stamp
         reckoned = dead_reckoning(require_odometry(self.recording), begin, found.stamps, stamp)
         metrics = write_report(
-            folder, run.trajectory, self.reference, reckoned, self._facts(run), skip_s
+            folder,
+            run.trajectory,
+            self.reference,
+            reckoned,
+            self._facts(run),
+            skip_s,
+            run.covariances,
         )
         return Result(run, reckoned, metrics)
 

@@ -14,6 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fgsn_ros.evaluation.consistency import (
+    AXES,
+    Array,
+    Consistency,
+    PlanarErrors,
+    consistency,
+    planar_errors,
+    write_covariances,
+)
 from fgsn_ros.evaluation.trajectory_errors import THRESHOLDS, Score, compare, score
 from fgsn_ros.geometry.trajectory import Trajectory, write_tum
 from fgsn_ros.outputs import Layout
@@ -29,6 +38,8 @@ RESULT_FOLDER = Layout(
         "trajectory.tum",
         "trajectory.png",
         "errors.png",
+        "covariances.txt",
+        "consistency.png",
         "demo.png",
         *("bag/metadata.yaml", "bag/*.mcap"),
         *("map/meta.json", "map/*.npy"),
@@ -61,6 +72,7 @@ def summarize(
     dead_reckoning: Trajectory | None,
     facts: Mapping[str, object],
     skip_s: float = 0.0,
+    covariances: Array | None = None,
 ) -> Metrics:
     """Metrics of a run, ready for strict JSON: what is not finite is None.
 
@@ -70,10 +82,12 @@ def summarize(
         dead_reckoning: T_map_base from the same start by odometry alone, if at hand.
         facts: What else the reader must know, such as the odometry's origin, seeds and settings.
         skip_s: Seconds after the first pose that are left out of the errors.
+        covariances: (N, 6, 6) of the estimate, in the map's axes, if they are known.
 
     Raises:
         TrajectoryError: there is a reference but nothing to compare with it.
     """
+    told = _told(estimate, covariances, reference)
     metrics = {
         "poses": len(estimate),
         "duration_s": estimate.stamps[-1] - estimate.stamps[0],
@@ -82,6 +96,7 @@ def summarize(
         "thresholds_m_deg": THRESHOLDS,
         "localized": _scored(estimate, reference, skip_s),
         "dead_reckoning": _scored(dead_reckoning, reference, skip_s),
+        "consistency": None if told is None else _consistent(told, estimate, skip_s),
         "facts": dict(facts),
     }
     plain = _plain(metrics)
@@ -96,10 +111,12 @@ def write_report(
     dead_reckoning: Trajectory | None,
     facts: Mapping[str, object],
     skip_s: float = 0.0,
+    covariances: Array | None = None,
 ) -> Metrics:
     """Write trajectory.tum, metrics.json, trajectory.png and, with a reference, errors.png.
 
-    Without matplotlib there are no plots.
+    With covariances covariances.txt too, and with both consistency.png. Without matplotlib there
+    are no plots.
 
     Takes what `summarize` takes and returns its metrics. `folder` must exist; it is for the caller
     to make it appear whole (`outputs.whole_folder`).
@@ -108,7 +125,7 @@ def write_report(
         TrajectoryError: there is a reference but nothing to compare with it.
         OSError: a file cannot be written.
     """
-    metrics = summarize(estimate, reference, dead_reckoning, facts, skip_s)
+    metrics = summarize(estimate, reference, dead_reckoning, facts, skip_s, covariances)
     named = {
         "reference": reference,
         "dead reckoning": dead_reckoning,
@@ -116,6 +133,8 @@ def write_report(
     }
     present = {name: trajectory for name, trajectory in named.items() if trajectory is not None}
     write_tum(folder / "trajectory.tum", estimate)
+    if covariances is not None:
+        write_covariances(folder / "covariances.txt", estimate.stamps, covariances)
     text = json.dumps(metrics, indent=2, allow_nan=False)
     (folder / "metrics.json").write_text(text + "\n")
     if importlib.util.find_spec("matplotlib") is None:  # a robot needs no plots
@@ -125,6 +144,9 @@ def write_report(
     if reference is not None:
         present.pop("reference")
         plot_errors(folder / "errors.png", reference, present)
+    told = _told(estimate, covariances, reference)
+    if told is not None:
+        plot_consistency(folder / "consistency.png", told)
     return metrics
 
 
@@ -145,8 +167,35 @@ def evaluation_table(metrics: Metrics) -> str:
     lines.append(_line("frames", [str(run["frames"]) for run in runs.values()]))
     lines.append(_line("no reference", [str(run["left_out"]) for run in runs.values()]))
     lines.append(_line("lost", ["yes" if run["lost"] else "no" for run in runs.values()]))
+    lines += _consistency_lines(metrics["consistency"])
     bounds = " / ".join(f"{metres:g} m, {degrees:g} deg" for metres, degrees in THRESHOLDS)
     return "\n".join([*lines, f"* within {bounds}"])
+
+
+def _consistency_lines(found: Mapping[str, Any] | None) -> list[str]:
+    """What the covariances were worth, if they are known."""
+    if found is None:
+        return []
+    low, high = found["band"]
+    shares = ", ".join(f"{axis} {found['coverage_percent'][axis][-1]:.1f}" for axis in AXES)
+    return [
+        f"NEES {found['nees']:.2f} of x, y, heading; 3 if the covariance holds, by chance "
+        f"{low:.1f} to {high:.1f}",
+        f"within 3 sigma [%]: {shares}",
+    ]
+
+
+def _told(
+    estimate: Trajectory, covariances: Array | None, reference: Trajectory | None
+) -> PlanarErrors | None:
+    if covariances is None or reference is None:
+        return None
+    return planar_errors(estimate, covariances, reference)
+
+
+def _consistent(told: PlanarErrors, estimate: Trajectory, skip_s: float) -> Consistency | None:
+    kept = told.stamps >= estimate.stamps[0] + skip_s
+    return consistency([told[kept]]) if kept.any() else None
 
 
 def _numbers(summary: Mapping[str, float]) -> list[str]:
@@ -241,6 +290,29 @@ def plot_errors(path: Path, reference: Trajectory, trajectories: Mapping[str, Tr
     for axes, label in zip(rows, labels, strict=True):
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
+    rows[0].legend(loc="upper right")
+    rows[-1].set_xlabel("time [s]")
+    figure.savefig(path, dpi=_DPI)
+
+
+def plot_consistency(path: Path, told: PlanarErrors) -> None:
+    """Signed errors over time within the 1 and 3 sigma that were told with them."""
+    figure = _figure(9.0, 7.0)
+    rows = figure.subplots(3, 1, sharex=True)
+    seconds = told.stamps - told.stamps[0]
+    degrees = np.array([1.0, 1.0, np.degrees(1.0)])
+    series = zip(rows, (told.errors * degrees).T, (told.sigmas * degrees).T, strict=True)
+    for axes, errors, sigma in series:
+        for times, alpha in ((3.0, 0.15), (1.0, 0.3)):
+            band = -times * sigma, times * sigma
+            label = f"{times:g} sigma"
+            axes.fill_between(seconds, *band, color="tab:blue", alpha=alpha, lw=0, label=label)
+        axes.plot(seconds, errors, color="tab:red", linewidth=1.2, label="error")
+        limit = max(1.2 * float(np.abs(errors).max()), 4.0 * float(np.median(sigma)))
+        axes.set_ylim(-limit, limit)
+        axes.grid(alpha=0.3)
+    for axes, name in zip(rows, ("longitudinal [m]", "lateral [m]", "heading [deg]"), strict=True):
+        axes.set_ylabel(name)
     rows[0].legend(loc="upper right")
     rows[-1].set_xlabel("time [s]")
     figure.savefig(path, dpi=_DPI)

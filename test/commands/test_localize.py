@@ -32,6 +32,8 @@ def test_a_result_folder_holds_trajectory_metrics_plots_and_bag(
         "trajectory.tum",
         "metrics.json",
         "trajectory.png",
+        "consistency.png",
+        "covariances.txt",
         "errors.png",
         "bag",
     }

@@ -51,6 +51,25 @@ def test_a_report_holds_trajectory_metrics_and_plots(tmp_path):
         assert image.std() > 5
 
 
+def test_with_covariances_a_report_says_whether_they_hold(tmp_path):
+    covariances = np.tile(np.diag(np.square([0.1, 0.1, 1.0, 1.0, 1.0, 0.01])), (60, 1, 1))
+    metrics = write_report(
+        tmp_path, straight(0.2), straight(0.0), None, FACTS, 1.0, covariances=covariances
+    )
+    assert {"covariances.txt", "consistency.png"} < set(written(tmp_path))
+    told = metrics["consistency"]
+    assert told["frames"] == 50
+    assert told["nees"] == pytest.approx(4.0)
+    assert told["coverage_percent"]["lateral"] == [0.0, 100.0, 100.0]
+    assert told["coverage_percent"]["longitudinal"] == [100.0] * 3
+    image = cv2.imread(str(tmp_path / "consistency.png"))
+    assert image.std() > 5
+    lines = evaluation_table(metrics).splitlines()
+    assert "NEES 4.00 of x, y, heading" in lines[-3]
+    assert lines[-2] == "within 3 sigma [%]: longitudinal 100.0, lateral 100.0, heading 100.0"
+    assert max(map(len, lines)) <= 80
+
+
 def test_the_path_over_a_hole_of_the_reference_does_not_count(tmp_path):
     whole = straight(0.0)
     seconds = STAMPS - STAMPS[0]
