@@ -44,7 +44,7 @@ def open_recording(path: Path, settings: RecordingSettings = _DEFAULTS) -> Recor
         return open_robotcar(path, settings)
     if holds_images(path):
         raise RecordingError(
-            f"{path} holds images without camera.yaml: put the camera's calibration there, or "
+            f"{path} holds images without camera.yaml: put the calibration there, or "
             f"let `fgsn poses {path} --output poses` estimate it"
         )
     raise RecordingError(
