@@ -35,7 +35,6 @@ from fgsn_ros.localization.particle_filter import (
 )
 from fgsn_ros.localization.probing import Comparison, Probe, ProbeSettings, View
 from fgsn_ros.localization.sample_size import KldSettings, SampleSize
-from fgsn_ros.localization.shared_error import SharedError
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 
@@ -146,7 +145,6 @@ class Localizer:
         self.odometry = OdometryBuffer()
         """The last seconds of odometry."""
         self._history = History()
-        self._shared = SharedError()
         self._configure(settings or LocalizerSettings(), mounts)
         self._device = available(self._settings.device)
         self._seed()
@@ -226,9 +224,9 @@ class Localizer:
         return mean, self._reported(mean, covariance)
 
     def _reported(self, T_map_base: Array, covariance: Array) -> Array:
-        """The particles' covariance (6, 6), and that of what all frames have wrong alike."""
-        shared = self._shared.covariance(T_map_base, self._settings.measurement.shared_share)
-        return covariance + shared
+        """The particles' covariance (6, 6), and that of what they leave out."""
+        shared = self._settings.measurement.shared_covariance(T_map_base)
+        return covariance + shared + np.diag(self._motion.unmodelled_variance)
 
     @property
     def predicted(self) -> tuple[Array, Array]:
@@ -283,7 +281,6 @@ class Localizer:
         self._history.start(stamp, states)
         self.odometry.needed_since = stamp
         self._measurement.restart()
-        self._shared = SharedError()
 
     def _seed(self) -> None:
         """Begin the random numbers anew: of the host, and of where the particles are."""
@@ -418,9 +415,6 @@ class Localizer:
             if stamp < self._stamp:
                 at_labels, _ = mean_and_covariance(poses_at(current), current.weights)
             match = likelihood.match(at_labels)
-            if likelihood.power > 0.0:
-                T_odom_base, kind = self.odometry.at(stamp), current.states
-                self._shared.add(likelihood.alone, at_labels, T_odom_base, kind)
         with self._times.timed("probe"):
             if stamp >= self._stamp:  # one that came late has nothing new to say
                 self._view(stamp, camera, likelihood.pinhole, likelihood.grid)

@@ -43,10 +43,12 @@ class MeasurementSettings:
     """Frames closer than this tell the same again and share that evidence [m], >= 0."""
     independent_angle_rad: float = 0.3
     """The same for turning on the spot [rad], > 0."""
-    shared_share: float = 0.5
-    """Share of what one frame leaves open of the pose [variance] that all frames have wrong alike,
-    >= 0. Labels end too soon or too late at the same edges: no number of frames averages it away.
-    It is in every covariance that is reported, and in no weight."""
+    shared_longitudinal_m: float = 0.45
+    """Error that frames share, along the robot's x axis [m], >= 0. Labels end alike too soon or too
+    late in frame after frame: no number of them averages it away. It is in every covariance that
+    is reported, and in no weight."""
+    shared_lateral_m: float = 0.12
+    """The same along its y axis [m], >= 0."""
     threads: int = 0
     """CPU threads that weigh the particles, >= 0; 0: all cores. Fewer leave some to the network."""
     selection: SelectionSettings = field(default_factory=SelectionSettings)
@@ -59,8 +61,16 @@ class MeasurementSettings:
         require(0.0 <= self.size_share <= 1.0, "measurement: size_share must be in [0, 1]")
         require(self.independent_points > 0.0, "measurement: independent_points must be above 0")
         require(self.independent_distance_m >= 0.0, "measurement: independent_distance_m is < 0")
-        require(self.shared_share >= 0.0, "measurement: shared_share must be at least 0")
+        shared = min(self.shared_longitudinal_m, self.shared_lateral_m)
+        require(shared >= 0.0, "measurement: shared_longitudinal_m or shared_lateral_m is < 0")
         require(self.independent_angle_rad > 0.0, "measurement: independent_angle_rad must be > 0")
+
+    def shared_covariance(self, T_map_base: Array) -> Array:
+        """Covariance (6, 6) of what frames at a pose (4, 4) share, as `InitialPose.covariance`."""
+        covariance = np.zeros((6, 6))
+        axes = T_map_base[:3, :2] * [self.shared_longitudinal_m, self.shared_lateral_m]
+        covariance[:3, :3] = axes @ axes.T
+        return covariance
 
     def evidence_share(self, T_since: Array | None) -> float:
         """Share [0, 1] of a frame's evidence that is new after a motion since the last frame.
@@ -195,15 +205,10 @@ class FrameLikelihood:
         table: EvidenceTable,
         size_share: float,
         power: float,
-        new: float = 1.0,
         threads: int = 0,
     ) -> None:
-        """`power` (beta) scales the sum of a frame, of which a share is `new`.
-
-        `threads` as in `MeasurementSettings`.
-        """
-        self.power = power * new
-        self._frame_power = power
+        """`power` (beta) scales the sum; `threads` as in `MeasurementSettings`."""
+        self.power = power
         self.selected = selected
         self.pinhole = pinhole
         self._T_base_camera = T_base_camera
@@ -218,18 +223,11 @@ class FrameLikelihood:
 
     def __call__(self, T_map_base: Array) -> Array:
         """(N,) log-likelihoods of poses (N, 4, 4), up to a constant, beside the poses."""
-        return self.power * self._scores(T_map_base)
-
-    def alone(self, T_map_base: Array) -> Array:
-        """As called, as if there had been no frame before that says the same."""
-        return self._frame_power * self._scores(T_map_base)
-
-    def _scores(self, T_map_base: Array) -> Array:
         if on_gpu(T_map_base):
             scores = self.sent_to(T_map_base.device).scores(T_map_base)
         else:
             scores = self._evidence.scores(self._projections(host(T_map_base)))
-        return doubles(scores, T_map_base)
+        return self.power * doubles(scores, T_map_base)
 
     @cached_property
     def _evidence(self) -> kernel.Evidence:
@@ -337,7 +335,7 @@ class LabelMeasurement:
         point = SelectedPoints(np.ones((1, 3)), np.zeros(1, np.int32), one, one)
         s = self._settings
         likelihood = FrameLikelihood(
-            pinhole, np.eye(4), grid, point, self.table, s.size_share, 1.0, threads=s.threads
+            pinhole, np.eye(4), grid, point, self.table, s.size_share, 1.0, s.threads
         )
         likelihood(T_map_base)
         none = np.zeros(1, np.int64)
@@ -394,6 +392,7 @@ class LabelMeasurement:
         selected = self._selector.select(
             T_map_camera, covariance, pinhole.camera, self._settings.points, rng
         )
+        power = self._power(camera, T_odom_base, selected)
         return FrameLikelihood(
             pinhole,
             mount.T_base_camera,
@@ -401,29 +400,24 @@ class LabelMeasurement:
             selected,
             self.table,
             self._settings.size_share,
-            self._power(selected),
-            self._new_share(camera, T_odom_base, selected),
+            power,
             self._settings.threads,
         )
 
-    def _power(self, selected: SelectedPoints) -> float:
-        """Power [0, 1] of a frame's likelihood: dependent points do not count in full.
+    def _power(self, camera: str, T_odom_base: Array, selected: SelectedPoints) -> float:
+        """Power [0, 1] of the likelihood: dependent points and frames do not count in full.
 
-        Neighbouring cells err together: the plain product over points would be far too sure.
+        Neighbouring cells err together, and so do frames from almost the same place: the plain
+        product over points and frames would be far too sure.
         """
-        if len(selected) == 0:
-            return 0.0
-        total = max(float(selected.weights.sum()), 1e-9)
-        return min(1.0, self._settings.independent_points / total)
-
-    def _new_share(self, camera: str, T_odom_base: Array, selected: SelectedPoints) -> float:
-        """Share [0, 1] of a frame that is new: frames from almost the same place err together."""
         if len(selected) == 0:
             return 0.0
         before = self._used_at.get(camera)
         T_since = None if before is None else poses.compose(poses.invert(before), T_odom_base)
         self._used_at[camera] = T_odom_base
-        return self._settings.evidence_share(T_since)
+        total = max(float(selected.weights.sum()), 1e-9)
+        new = self._settings.evidence_share(T_since)
+        return new * min(1.0, self._settings.independent_points / total)
 
     def _grid(self, camera: Camera, stride: int) -> PinholeGrid:
         key = (camera, stride)

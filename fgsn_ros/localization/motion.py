@@ -44,12 +44,10 @@ class MotionSettings:
     """Height, spatial model only [m after 1 m]."""
     tilt_per_metre: float = 0.003
     """Roll and pitch, spatial model only [rad after 1 m]."""
-    ground_height: float = 0.01
-    """Height above the map's ground, planar model only [m]."""
-    ground_tilt: float = 0.006
-    """Roll and pitch against the map's ground, as of springs, planar model only [rad]."""
-    ground_metres: float = 2.0
-    """After so many metres these are others, planar model only [m]."""
+    ground_height: float = 0.05
+    """Height above the map's ground, planar model only: standard deviation reported [m]."""
+    ground_tilt: float = 0.01
+    """Roll and pitch against the map's ground, planar model only [rad]."""
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -85,6 +83,10 @@ class Random(Protocol):
 class MotionModel(Protocol):
     """What the filter asks of a motion model; states are (N, ...), of the kind that is drawn."""
 
+    @property
+    def unmodelled_variance(self) -> Array:
+        """Variances (6,) x y z roll pitch yaw of what the states leave out [m^2, rad^2]."""
+
     def sample(self, T_map_base: Array, covariance: Array, count: int, rng: Random) -> Array:
         """States around a pose; covariance (6, 6) x y z [m] roll pitch yaw [rad], map's axes."""
 
@@ -114,15 +116,10 @@ def motion_model(
 
 
 class PlanarMotion:
-    """States (N, 7): place, true metres per metre of odometry, and stand on the map's ground.
+    """States (N, 4): x, y [m] and yaw [rad] in the map, and true metres per metre of odometry.
 
-    These are x, y [m], yaw [rad]; the scale; and height [m], roll and pitch [rad] beside those of
-    the ground.
-
-    Wheels wear and tyres lose air: with a scale that is not estimated, the estimate lags by what
-    each frame leaves uncorrected. And the robot sways on its springs, as the one did that the map
-    is of: an image that is tilted by half a degree shows the road as from a metre further back. How
-    it stands on the ground is a process without memory of more than some metres (Gauss-Markov).
+    The ground gives the rest of the pose. Wheels wear and tyres lose air: with a scale that is not
+    estimated, the estimate lags by what each frame leaves uncorrected.
     """
 
     def __init__(self, settings: MotionSettings, ground: Ground | MapGround) -> None:
@@ -131,61 +128,54 @@ class PlanarMotion:
         self._placed: tuple[Array, Array] | None = None  # the last states and their poses
 
     @property
-    def _standing(self) -> Array:
-        """Standard deviations (3,) of height, roll and pitch against the ground."""
-        tilt = self._settings.ground_tilt
-        return np.array([self._settings.ground_height, tilt, tilt])
+    def unmodelled_variance(self) -> Array:
+        """Variances (6,) of height, roll and pitch, which the particles share."""
+        height, tilt = self._settings.ground_height, self._settings.ground_tilt
+        return np.square([0.0, 0.0, height, tilt, tilt, 0.0])
 
     def sample(self, T_map_base: Array, covariance: Array, count: int, rng: Random) -> Array:
-        """States (N, 7); only x, y and yaw of the pose and of the covariance matter."""
-        mean = np.array([*T_map_base[:2, 3], poses.to_rpy(T_map_base)[2], 1.0, 0.0, 0.0, 0.0])
-        spread = np.diag([0.0, 0.0, 0.0, self._settings.scale, *self._standing])
+        """States (N, 4); only x, y and yaw of the pose and of the covariance matter."""
+        mean = np.array([*T_map_base[:2, 3], poses.to_rpy(T_map_base)[2], 1.0])
+        spread = np.zeros((4, 4))
         spread[:3, :3] = square_root(covariance[np.ix_([0, 1, 5], [0, 1, 5])])
-        noise = rng.standard_normal((count, 7))
+        spread[3, 3] = self._settings.scale
+        noise = rng.standard_normal((count, 4))
         states: Array = like(mean, noise) + noise @ like(spread.T, noise)
         return states
 
     def propagate(self, states: Array, T_delta: Array, rng: Random) -> Array:
-        """States (N, 7) moved by x, y and yaw of the increment, with noise in the robot's axes."""
+        """States (N, 4) moved by x, y and yaw of the increment, with noise in the robot's axes."""
         metres = float(np.linalg.norm(T_delta[:3, 3]))
         scale = self._settings.scale_per_metre * np.sqrt(metres)
-        anew = np.sqrt(1.0 - self._kept(T_delta) ** 2) * self._standing
-        std = np.array([*self._settings.std(T_delta)[[0, 1, 5]], scale, *anew])
+        std = np.array([*self._settings.std(T_delta)[[0, 1, 5]], scale])
         noise = like(std, states) * rng.standard_normal(states.shape)
-        return _move_planar(states, _planar(T_delta), self._kept(T_delta), noise)
-
-    def _kept(self, T_delta: Array) -> float:
-        """Share of height, roll and pitch against the ground that outlasts an increment."""
-        if self._settings.ground_metres == 0.0:
-            return 0.0
-        metres = float(np.linalg.norm(T_delta[:3, 3]))
-        return math.exp(-metres / self._settings.ground_metres)
+        return _move_planar(states, _planar(T_delta), noise)
 
     def displace(self, states: Array, T_delta: Array) -> Array:
-        """States (N, 7) moved by x, y and yaw of the increment."""
-        return _move_planar(states, _planar(T_delta), self._kept(T_delta), zeros((1, 7), states))
+        """States (N, 4) moved by x, y and yaw of the increment."""
+        return _move_planar(states, _planar(T_delta), zeros((1, 4), states))
 
     def stray(self, states: Array, doubt: Doubt, rng: Random) -> Array:
-        """Every second state (N, 7) moved on along an arc."""
+        """Every second state (N, 4) moved on along an arc."""
         metres, turn = _straying(doubt, states, rng)
         xp = namespace(states)
         across = 0.5 * turn
-        moved = [metres * xp.cos(across), metres * xp.sin(across), turn, *[0.0 * turn] * 4]
-        return _move_planar(states, np.zeros(3), 1.0, xp.stack(moved, axis=1))
+        moved = [metres * xp.cos(across), metres * xp.sin(across), turn, 0.0 * turn]
+        return _move_planar(states, np.zeros(3), xp.stack(moved, axis=1))
 
     def poses(self, states: Array) -> Array:
         """T_map_base (N, 4, 4) standing on the ground; of the same states, the same array again."""
         if self._placed is None or self._placed[0] is not states:
-            T_map_base = _swayed(self._ground.poses(states[:, :3]), states[:, 4:])
+            T_map_base = self._ground.poses(states[:, :3])
             if isinstance(T_map_base, np.ndarray):
                 T_map_base.setflags(write=False)
             self._placed = states, T_map_base
         return self._placed[1]
 
     def jitter(self, states: Array, bandwidth: float, rng: Random) -> Array:
-        """States (N, 7) spread by a kernel that keeps their mean and covariance."""
+        """States (N, 4) spread by a kernel that keeps their mean and covariance."""
         # Headings are averaged around one of them, so that the wrap at pi does no harm.
-        reference = like([0.0, 0.0, float(states[0, 2]), *[0.0] * 4], states)
+        reference = like([0.0, 0.0, float(states[0, 2]), 0.0], states)
         offsets = states - reference
         offsets[:, 2] = poses.wrap_angle(offsets[:, 2])
         return reference + kernel_shrinkage(offsets, bandwidth, rng)
@@ -196,6 +186,11 @@ class SpatialMotion:
 
     def __init__(self, settings: MotionSettings) -> None:
         self._settings = settings
+
+    @property
+    def unmodelled_variance(self) -> Array:
+        """Zeros (6,): the states are whole poses."""
+        return np.zeros(6)
 
     def sample(self, T_map_base: Array, covariance: Array, count: int, rng: Random) -> Array:
         """States (N, 4, 4); the covariance is along and around the map's axes."""
@@ -277,29 +272,13 @@ def _planar(T_delta: Array) -> Array:
     return np.array([T_delta[0, 3], T_delta[1, 3], np.arctan2(T_delta[1, 0], T_delta[0, 0])])
 
 
-def _move_planar(states: Array, increment: Array, kept: float, noise: Array) -> Array:
-    """States (N, 7) moved by x, y, yaw (3,), scaled by each state's scale; noise (N or 1, 7).
-
-    Of how they stood on the ground a share is `kept`.
-    """
+def _move_planar(states: Array, increment: Array, noise: Array) -> Array:
+    """States (N, 4) moved by x, y, yaw (3,), scaled by each state's scale; noise (N or 1, 4)."""
     forward, left = (states[:, 3] * increment[k] + noise[:, k] for k in (0, 1))
     xp = namespace(states)
     cosine, sine = xp.cos(states[:, 2]), xp.sin(states[:, 2])
     x = states[:, 0] + cosine * forward - sine * left
     y = states[:, 1] + sine * forward + cosine * left
     yaw = poses.wrap_angle(states[:, 2] + increment[2] + noise[:, 2])
-    driven = xp.stack([x, y, yaw, states[:, 3] + noise[:, 3]], axis=1)
-    moved: Array = xp.concat([driven, kept * states[:, 4:] + noise[:, 4:]], axis=1)
+    moved: Array = xp.stack([x, y, yaw, states[:, 3] + noise[:, 3]], axis=1)
     return moved
-
-
-def _swayed(T_map_ground: Array, standing: Array) -> Array:
-    """Poses (N, 4, 4) raised by a height, then pitched and rolled, (N, 3) height, roll, pitch."""
-    xp = namespace(T_map_ground)
-    height, roll, pitch = (like(standing[:, k], T_map_ground)[:, None] for k in range(3))
-    x, y, z = (T_map_ground[:, :3, k] for k in range(3))
-    forward, up = xp.cos(pitch) * x - xp.sin(pitch) * z, xp.sin(pitch) * x + xp.cos(pitch) * z
-    left, upright = xp.cos(roll) * y + xp.sin(roll) * up, xp.cos(roll) * up - xp.sin(roll) * y
-    T_map_ground[:, :3, :3] = xp.stack([forward, left, upright], axis=-1)
-    T_map_ground[:, 2, 3] += height[:, 0]
-    return T_map_ground

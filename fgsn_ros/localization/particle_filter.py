@@ -30,7 +30,7 @@ class FilterSettings:
 
     resample_below: float = 0.5
     """Resample when the effective sample size falls below this share of the particles, (0, 1]."""
-    layer_share: float = 0.07
+    layer_share: float = 0.15
     """A layer takes as much of the likelihood as leaves this share of effective samples, (0, 1)."""
     layers: int = 6
     """Layers per frame at most, >= 1; what is left of the likelihood then is not used."""

@@ -74,7 +74,9 @@ def test_its_covariance_is_honest(drive):
 
     Here frames share no error: their labels end where those of the map do.
     """
-    shareless = dataclasses.replace(FAST.measurement, shared_share=0.0)
+    shareless = dataclasses.replace(
+        FAST.measurement, shared_longitudinal_m=0.0, shared_lateral_m=0.0
+    )
     estimates, _ = run(drive, settings=dataclasses.replace(FAST, measurement=shareless))
     kept = np.ix_([0, 1, 5], [0, 1, 5])
     normalised = []

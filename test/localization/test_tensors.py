@@ -158,7 +158,7 @@ def test_a_sharp_likelihood_is_taken_in_the_same_layers(model):
             offsets = motion.poses(particles.states)[:, :2, 3] - like_tensor(
                 START[:2, 3], particles
             )
-            return -200.0 * (offsets**2).sum(axis=1)
+            return -50.0 * (offsets**2).sum(axis=1)
 
         return update(particles, log_likelihood, motion, FilterSettings(), rng)
 
