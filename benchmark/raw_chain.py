@@ -20,15 +20,16 @@ from typing import Annotated
 
 import numpy as np
 import tyro
-from recording_poses import similarity
 from scoring import markdown_table, write_results
 
 from fgsn_ros.cli import main
 from fgsn_ros.commands.demo import PACKAGED_CHECKPOINT
 from fgsn_ros.config import require
 from fgsn_ros.correspondences.files import CorrespondenceFolder
+from fgsn_ros.geometry.similarity import fitted
 from fgsn_ros.geometry.trajectory import Trajectory, read_tum, write_tum
 from fgsn_ros.recordings.open import open_recording
+from fgsn_ros.recordings.recording import require_ground_truth
 
 START_FROM = PACKAGED_CHECKPOINT.with_name("town.safetensors")
 PACKAGED, TRAINED = "packaged", "trained"
@@ -56,7 +57,7 @@ class RawChain:
     def run(self) -> None:
         """Make what is missing, and print and write the table."""
         self.work.mkdir(parents=True, exist_ok=True)
-        truths = tuple(_truth(path) for path in self.recordings)
+        truths = tuple(require_ground_truth(open_recording(path)) for path in self.recordings)
         rows = []
         for chain in (self._made(truths), self._true(truths)):
             for network in (PACKAGED, TRAINED) if self.iterations else (PACKAGED,):
@@ -157,22 +158,12 @@ def _once(output: Path, *command: str) -> None:
         raise SystemExit(code)
 
 
-def _truth(path: Path) -> Trajectory:
-    truth = open_recording(path).ground_truth
-    require(truth is not None, f"{path} has no ground truth to judge by")
-    assert truth is not None
-    return truth
-
-
 def _moved(truths: tuple[Trajectory, ...], made: Trajectory) -> Trajectory:
     """True poses of the second drive in the frame, and at the scale, of the first's made ones."""
     at_stamps = truths[0].at(made.stamps[truths[0].covered(made.stamps)])
     own = made.poses[truths[0].covered(made.stamps), :3, 3]
-    scale, R, t = similarity(at_stamps[:, :3, 3], own)
-    T = truths[1].poses.copy()
-    T[:, :3, :3] = R @ T[:, :3, :3]
-    T[:, :3, 3] = scale * T[:, :3, 3] @ R.T + t
-    return truths[1].with_poses(T)
+    to_made = fitted(at_stamps[:, :3, 3], own)
+    return truths[1].with_poses(to_made.poses(truths[1].poses))
 
 
 if __name__ == "__main__":

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from numpy.typing import NDArray
 from scoring import markdown_table, write_results
 
 from fgsn_ros.commands.poses import posed_alone
 from fgsn_ros.config import require
+from fgsn_ros.geometry.similarity import fitted
 from fgsn_ros.geometry.trajectory import Trajectory, read_tum
 from fgsn_ros.mapping.sfm.image_poses import ImagePoseSettings, PosedImages
 from fgsn_ros.mapping.sfm.image_report import image_facts, image_text
@@ -134,9 +134,8 @@ def judged(
         own = trajectory.poses[covered, :3, 3]
         first = frame not in alignment
         if first:
-            alignment[frame] = similarity(own, true)
-        scale, R, t = alignment[frame]
-        error = np.linalg.norm(scale * own @ R.T + t - true, axis=1)
+            alignment[frame] = fitted(own, true)
+        error = np.linalg.norm(alignment[frame].points(own) - true, axis=1)
         judged_part = reference.between(
             trajectory.stamps[covered][0], trajectory.stamps[covered][-1]
         )
@@ -151,7 +150,7 @@ def judged(
                 "median, share of the way": f"{np.median(error) / way:.2%}",
                 "95 % [m]": f"{np.percentile(error, 95):.3f}",
                 "max [m]": f"{error.max():.3f}",
-                "scale": f"{1.0 / scale:.4f}",
+                "scale": f"{1.0 / alignment[frame].scale:.4f}",
             }
         )
     return rows
@@ -166,10 +165,10 @@ def judged_images(
     own = posed.trajectory.poses[covered, :3, 3]
     parts = [(first, first + _PART) for first in range(0, len(true) - _PART + 1, _PART)]
     rows = []
-    whole = similarity(own, true)[0]
+    whole = fitted(own, true).scale
     for first, last in [(0, len(true)), *parts]:
-        scale, R, t = similarity(own[first:last], true[first:last])
-        error = np.linalg.norm(scale * own[first:last] @ R.T + t - true[first:last], axis=1)
+        to_true = fitted(own[first:last], true[first:last])
+        error = np.linalg.norm(to_true.points(own[first:last]) - true[first:last], axis=1)
         way = float(np.linalg.norm(np.diff(true[first:last], axis=0), axis=1).sum())
         rows.append(
             {
@@ -178,7 +177,7 @@ def judged_images(
                 "median [m]": f"{np.median(error):.2f}",
                 "median, share of the way": f"{np.median(error) / way:.2%}",
                 "max [m]": f"{error.max():.2f}",
-                "scale against the whole": f"{scale / whole:.3f}",
+                "scale against the whole": f"{to_true.scale / whole:.3f}",
                 "focal length": f"{posed.model.camera.fx:.0f} px, "
                 f"{posed.model.camera.fx / focal_px - 1.0:+.1%}",
             }
@@ -192,18 +191,6 @@ _PART = 10
 def _focal_px(path: Path) -> float:
     found = re.search(r"^fx:\s*([0-9.]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
     return float(found[1]) if found else read_camera(path)[0].fx
-
-
-def similarity(
-    points: NDArray[np.float64], targets: NDArray[np.float64]
-) -> tuple[float, NDArray[np.float64], NDArray[np.float64]]:
-    """Scale, rotation (3, 3) and shift (3,) that take points (N, 3) to targets; Umeyama 1991."""
-    centre, goal = points.mean(axis=0), targets.mean(axis=0)
-    U, S, Vt = np.linalg.svd((targets - goal).T @ (points - centre))
-    signs = np.array([1.0, 1.0, np.sign(np.linalg.det(U @ Vt))])
-    R = U @ np.diag(signs) @ Vt
-    scale = float((S * signs).sum() / ((points - centre) ** 2).sum())
-    return scale, R, goal - scale * R @ centre
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ class TwoViews:
 
 
 def two_views(
-    first: KeyFrame, second: KeyFrame, settings: TwoViewSettings, kind: Kind = "sift"
+    first: KeyFrame, second: KeyFrame, settings: TwoViewSettings, kind: Kind
 ) -> TwoViews | None:
     """Verified matches of features of a kind, or None where there are too few."""
     a, b = mutual_matches(first.descriptors, second.descriptors, settings.ratio_of(kind))
