@@ -17,7 +17,8 @@ from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.localization.initial_pose import InitialPose, SavedPose
 from fgsn_ros.localization.localizer import STEP_S, Estimate, Localizer, LocalizerSettings
 from fgsn_ros.localization.odometry_buffer import Gap
-from fgsn_ros.localization.tracking import Tracking, TrackingSettings, TrackingStatus
+from fgsn_ros.localization.probing import Comparison
+from fgsn_ros.localization.tracking import NEARBY_M, Tracking, TrackingSettings, TrackingStatus
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap
 
@@ -377,6 +378,7 @@ class OnlineLocalizer:
             x, y = comparison.T_map_other[:2, 3]
             _log.info("at %.3f s the robot is found at (%.1f, %.1f) m", labels.stamp, x, y)
             self.initialize(InitialPose.around(comparison.T_map_other, *FOUND_STD, labels.stamp))
+            self.tracking.restart(found=True)
 
     def _count_uncovered(self, stamp: float) -> None:
         """Count a label map at whose stamp it is not known how the robot moved."""
@@ -406,19 +408,20 @@ class OnlineLocalizer:
         comparison = self._localizer.compare(everywhere)
         if not tracking.compare(estimate, comparison, settings) or comparison is None:
             return False
-        self._go_on_at(comparison.T_map_other, estimate)
+        self._go_on_at(comparison, estimate.stamp)
         return True
 
-    def _go_on_at(self, T_map_base: Array, estimate: Estimate) -> None:
+    def _go_on_at(self, comparison: Comparison, stamp: float) -> None:
         """Start where the labels say that the robot is."""
         self.counts["found elsewhere"] += 1
-        metres = float(np.linalg.norm((T_map_base - estimate.T_map_base)[:2, 3]))
         text = (
-            f"at {estimate.stamp:.3f} s the labels fit {metres:.1f} m from the pose far better: "
-            "localizing from there"
+            f"at {stamp:.3f} s the labels fit {comparison.distance_m:.1f} m from the pose far "
+            "better: localizing from there"
         )
         _log.warning("%s", text)
-        self.initialize(InitialPose.around(T_map_base, *FOUND_STD, estimate.stamp))
+        found = self.tracking.found or comparison.distance_m > NEARBY_M
+        self.initialize(InitialPose.around(comparison.T_map_other, *FOUND_STD, stamp))
+        self.tracking.restart(found)
 
     def _anchor(self, stamp: float, T_map_base: Array) -> None:
         self._T_map_odom = poses.compose(T_map_base, poses.invert(self.T_odom_base(stamp)))

@@ -75,6 +75,9 @@ class ProbeSettings:
     robot that stands has one."""
     lead: float = 25.0
     """A pose that labels prefer to all others by this log-likelihood [nat] is right, > 0."""
+    found_lead: float = 100.0
+    """So must one be preferred that the whole map was searched for: on any map, also one that the
+    robot is not on, some place fits best [nat], >= lead."""
     period_s: float = 2.0
     """A pose that is confirmed is compared again after this time [s], > 0."""
 
@@ -83,6 +86,7 @@ class ProbeSettings:
         require(self.view_spacing_m > 0.0, "probe: view_spacing_m must be above 0")
         require(1 <= self.least_views <= self.views, "probe: least_views must be in 1 to views")
         require(self.lead > 0.0, "probe: lead must be above 0")
+        require(self.found_lead >= self.lead, "probe: found_lead must be at least lead")
         require(self.period_s > 0.0, "probe: period_s must be above 0")
 
 
@@ -143,6 +147,11 @@ class Comparison:
             turn = poses.compose(poses.invert(self.T_map_own), self.T_map_other)
             offset[5] = np.arctan2(turn[1, 0], turn[0, 0])
         return offset
+
+    @property
+    def distance_m(self) -> float:
+        """From the pose to the best other one [m]; infinite if there is no pose."""
+        return np.inf if self.T_map_own is None else float(np.hypot(*self.offset[:2]))
 
     @property
     def other_lead(self) -> float:

@@ -19,6 +19,8 @@ _FADES_S = 3.0
 """A disagreement of the labels is forgotten with this time constant [s]."""
 _INFERIOR = 3
 """Comparisons in a row that end a confirmation, as others fitted better."""
+NEARBY_M = 30.0
+"""A pose that was given is hardly further off than this."""
 
 
 class TrackingStatus(str, Enum):
@@ -75,15 +77,20 @@ class Tracking:
     well as held-out correspondences promise. It tells that labels and map agree, not that the pose
     is right: on the next street they may agree as well. That is told by comparisons with other
     poses (see `probing`), which confirm a pose, or say where the robot is instead. The `quality` is
-    that of the match times the probability that the robot is not where another pose fits best.
+    that of the match times the probability that the robot is not where another pose fits best, and
+    below `lost_quality` until the pose is confirmed.
     """
 
     def __init__(self, settings: TrackingSettings) -> None:
         self.settings = settings
         self.restart()
 
-    def restart(self) -> None:
-        """Forget, as after an initial pose."""
+    def restart(self, found: bool = False) -> None:
+        """Forget, as after an initial pose, or after one that was `found` on the map.
+
+        What was found among all places needs more to be confirmed than what somebody gave.
+        """
+        self.found = found
         self.match_quality: float | None = None
         """How well the labels fit the pose, in [0, 1]; None before the first estimate."""
         self.lost = False
@@ -146,8 +153,11 @@ class Tracking:
 
     @property
     def quality(self) -> float | None:
-        """In [0, 1]; None before the first estimate."""
-        return None if self.match_quality is None else self.match_quality * (1.0 - self._elsewhere)
+        """In [0, 1], below `lost_quality` until it is confirmed; None before the first estimate."""
+        if self.match_quality is None:
+            return None
+        most = 1.0 if self.confirmed else self.settings.lost_quality
+        return most * self.match_quality * (1.0 - self._elsewhere)
 
     @property
     def astray_since(self) -> float | None:
@@ -180,10 +190,12 @@ class Tracking:
         if comparison.views < settings.least_views:
             self._judge_inferior(estimate, comparison.lead <= -0.5 * settings.lead)
             return False
-        self._won = self._won + 1 if comparison.lead >= settings.lead else 0
+        needed = settings.found_lead if self.found else settings.lead
+        self._won = self._won + 1 if comparison.lead >= needed else 0
         self._beaten = self._beaten + 1 if comparison.lead < 0.0 else 0
         self._judge_inferior(estimate, self._beaten > 0)
-        self._found = self._found + 1 if comparison.other_lead >= settings.lead else 0
+        needed = needed if comparison.distance_m <= NEARBY_M else settings.found_lead
+        self._found = self._found + 1 if comparison.other_lead >= needed else 0
         if self._won >= _WON:
             self.confirmed |= self._is_good(estimate)
         found = self._found >= (_FOUND_CONFIRMED if self.confirmed else _FOUND)
@@ -208,7 +220,9 @@ class Tracking:
         if comparison is None or not comparison.complete:
             return False
         enough = comparison.views >= settings.least_views
-        self._found = self._found + 1 if enough and comparison.other_lead >= settings.lead else 0
+        self._found = (
+            self._found + 1 if enough and comparison.other_lead >= settings.found_lead else 0
+        )
         return self._found >= _FOUND
 
     def _judge_inferior(self, estimate: Estimate, inferior: bool) -> None:

@@ -6,7 +6,7 @@ import pytest
 from fgsn_ros.errors import SettingsError
 from fgsn_ros.geometry import poses
 from fgsn_ros.localization.probing import Comparison, ProbeSettings
-from fgsn_ros.localization.tracking import Tracking, TrackingSettings
+from fgsn_ros.localization.tracking import NEARBY_M, Tracking, TrackingSettings
 
 TRACKING = TrackingSettings(quality_time_s=1.0, lost_quality=0.5, lost_std_m=3.0, lost_after_s=2.0)
 
@@ -25,9 +25,19 @@ def test_the_quality_follows_with_its_time_constant():
     tracking = Tracking(TRACKING)
     assert tracking.quality is None
     tracking.add(estimate(0.0, 1.2))
-    assert tracking.quality == 1.0
+    assert tracking.match_quality == 1.0
     tracking.add(estimate(1.0, 0.0))
-    assert tracking.quality == pytest.approx(np.exp(-1.0))
+    assert tracking.match_quality == pytest.approx(np.exp(-1.0))
+
+
+def test_the_quality_is_that_of_a_wrong_pose_until_the_pose_is_confirmed():
+    tracking = Tracking(TRACKING)
+    follow(tracking, 0.0, 10.0, 1.0)
+    assert tracking.quality == pytest.approx(TRACKING.lost_quality)
+    confirmed = confirmed_tracking()
+    assert confirmed.quality == pytest.approx(confirmed.match_quality)
+    confirmed.doubt()
+    assert confirmed.quality < TRACKING.lost_quality
 
 
 def test_a_pose_is_lost_after_a_while_without_agreement_and_found_again():
@@ -117,7 +127,7 @@ def test_the_quality_falls_with_the_probability_of_another_pose():
     tracking = Tracking(TRACKING)
     tracking.add(estimate(0.0, 0.8))
     tracking.compare(estimate(0.0, 0.8), comparison(0.0), ProbeSettings())
-    assert tracking.quality == pytest.approx(0.4)
+    assert tracking.quality == pytest.approx(TRACKING.lost_quality * 0.4)
     tracking.compare(estimate(0.0, 0.8), comparison(-50.0), ProbeSettings())
     assert tracking.quality == pytest.approx(0.0, abs=1e-9)
 
@@ -142,11 +152,35 @@ def test_the_covariance_spreads_to_the_other_pose_and_that_fades():
 
 
 def test_the_robot_is_found_where_two_comparisons_in_a_row_prefer_one_place():
-    settings = ProbeSettings(least_views=3, lead=25.0)
+    settings = ProbeSettings(least_views=3, lead=5.0, found_lead=25.0)
     nowhere = [Comparison(-np.inf, 100.0, np.eye(4), third, 3) for third in (90.0, 70.0, 60.0)]
     tracking = Tracking(TRACKING)
     found = [tracking.search(nowhere[k], settings) for k in (1, 0, 1, 2)]
     assert found == [False, False, False, True]
+
+
+def test_a_pose_that_was_found_needs_more_to_be_confirmed_than_one_that_was_given():
+    settings = ProbeSettings(lead=25.0, found_lead=100.0)
+    for found, confirmed in ((False, True), (True, False)):
+        tracking = Tracking(TRACKING)
+        tracking.restart(found)
+        follow(tracking, 0.0, 5.0, 0.85)
+        for _ in range(5):
+            tracking.compare(estimate(5.0, 0.85), comparison(60.0), settings)
+        assert tracking.confirmed == confirmed
+    for _ in range(2):
+        tracking.compare(estimate(5.0, 0.85), comparison(110.0), settings)
+    assert tracking.confirmed
+
+
+@pytest.mark.parametrize(("offset_m", "found"), [(NEARBY_M - 1.0, True), (NEARBY_M + 1.0, False)])
+def test_a_robot_is_found_near_its_pose_by_less_than_far_off(offset_m, found):
+    settings = ProbeSettings(lead=25.0, found_lead=100.0)
+    tracking = Tracking(TRACKING)
+    tracking.add(estimate(0.0, 0.85))
+    times = [tracking.compare(estimate(0.0, 0.85), comparison(-60.0, offset_m), settings)]
+    times += [tracking.compare(estimate(0.0, 0.85), comparison(-60.0, offset_m), settings)]
+    assert times == [False, found]
 
 
 def test_few_views_find_nothing():
