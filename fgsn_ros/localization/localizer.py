@@ -465,10 +465,12 @@ class Localizer:
         )
         self.views += self._probe.add(view, self._settings.probe)
 
-    def compare(self, everywhere: bool = False) -> Comparison | None:
+    def compare(self, everywhere: bool = False, since: float | None = None) -> Comparison | None:
         """The pose at `stamp` beside others on the map's roads; None if there are none.
 
-        `everywhere`: on all of them, else within reach.
+        Args:
+            everywhere: On all of them, else within reach.
+            since: By label maps from this stamp on [s], if the robot may have been carried then.
         """
         with self._times.timed("probe"):
             T_map_base, covariance = self.pose
@@ -476,7 +478,7 @@ class Localizer:
             apart = max(APART_M, APART_SIGMAS * sigma)
             T_odom_base = self.odometry.at(self._stamp)
             reach = np.inf if everywhere else self._settings.reach_m
-            return self._probe.compare(T_map_base, T_odom_base, apart, reach)
+            return self._probe.compare(T_map_base, T_odom_base, apart, reach, since)
 
     def search(self, stamp: float) -> Comparison | None:
         """Poses on all the map's roads beside each other, at a stamp within `odometry`."""

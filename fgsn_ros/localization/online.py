@@ -400,12 +400,13 @@ class OnlineLocalizer:
         settings, tracking = self.settings.probe, self.tracking
         if tracking.astray_since is not None:
             self._localizer.forget_views(tracking.astray_since)
+        sure = tracking.settled and tracking.suspect_since is None
         passed = estimate.stamp - self._compared_at
-        if not self._is_new_view() or (tracking.settled and passed < settings.period_s):
+        if not self._is_new_view() or (sure and passed < settings.period_s):
             return False
         self._compared_at, self._compared_views = estimate.stamp, self._localizer.views
-        everywhere = self.online_settings.recover and not tracking.settled
-        comparison = self._localizer.compare(everywhere)
+        everywhere = self.online_settings.recover and not sure
+        comparison = self._localizer.compare(everywhere, tracking.suspect_since)
         if not tracking.compare(estimate, comparison, settings) or comparison is None:
             return False
         self._go_on_at(comparison, estimate.stamp)

@@ -107,6 +107,17 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
+class _Used:
+    """A view that poses of now are compared by."""
+
+    view: View
+    evidence: npt.NDArray[np.float32]
+    """(K + 1, K) see `_beyond_chance`."""
+    T_now_then: Array
+    """(4, 4) base_link at the view's time in that of now."""
+
+
+@dataclass(frozen=True, eq=False)
 class Comparison:
     """A pose beside the others on the map's roads; scores are log-likelihoods [nat]."""
 
@@ -205,7 +216,12 @@ class Probe:
         return True
 
     def compare(
-        self, T_map_base: Array | None, T_odom_base: Array, apart_m: float, reach_m: float
+        self,
+        T_map_base: Array | None,
+        T_odom_base: Array,
+        apart_m: float,
+        reach_m: float,
+        since: float | None = None,
     ) -> Comparison | None:
         """A pose beside others up to `reach_m` [m] from it; None if nothing can be compared.
 
@@ -214,23 +230,26 @@ class Probe:
             T_odom_base: (4, 4) odometry at its time.
             apart_m: Poses that are nearer to it are no others [m].
             reach_m: How far to look [m]; infinite: on the whole map.
+            since: By the views from this stamp on [s]; None: by all that are kept.
         """
-        if not self._views:
+        used = [
+            _Used(view, evidence, poses.compose(poses.invert(T_odom_base), view.T_odom_base))
+            for view, evidence in zip(self._views, self._evidence, strict=True)
+            if since is None or view.stamp >= since
+        ]
+        if not used:
             return None
         around = poses.identity() if T_map_base is None else T_map_base
-        T_now_then = [
-            poses.compose(poses.invert(T_odom_base), view.T_odom_base) for view in self._views
-        ]
-        near, complete = self._places.choose(around, reach_m, self._views)
+        near, complete = self._places.choose(around, reach_m, [each.view for each in used])
         if len(near) == 0:
             return None
         if not complete:
-            return Comparison(0.0, 0.0, around, 0.0, len(self._views), complete=False)
-        others, scores = self._closely(near, T_now_then)
+            return Comparison(0.0, 0.0, around, 0.0, len(used), complete=False)
+        others, scores = self._closely(near, used)
         own, elsewhere = -np.inf, np.ones(len(others), bool)
         if T_map_base is not None:
             # As closely as the best of the others, or it would be at a disadvantage.
-            own = float(self._closely(T_map_base[None], T_now_then)[1].max())
+            own = float(self._closely(T_map_base[None], used)[1].max())
             elsewhere = _apart(others, T_map_base, apart_m)
         if not elsewhere.any():
             return None
@@ -238,29 +257,37 @@ class Probe:
         rest = elsewhere & _apart(others, others[first], _APART_M)
         third = float(scores[rest].max()) if rest.any() else -np.inf
         other = float(scores[first])
-        return Comparison(own, other, others[first], third, len(self._views), T_map_base)
+        return Comparison(own, other, others[first], third, len(used), T_map_base)
 
-    def _closely(self, T: Array, T_now_then: list[Array]) -> tuple[Array, Array]:
+    def _closely(self, T: Array, used: list[_Used]) -> tuple[Array, Array]:
         """Poses (N, 4, 4) and others around the best of them, with their log-likelihoods."""
-        scores = self._scores(T, T_now_then)
+        scores = self._scores(T, used)
         for count, closer in zip(_BEST, _CLOSER, strict=True):
             best = T[np.argsort(-scores, kind="stable")[:count]]
             around = poses.compose(best[:, None], closer[None]).reshape(-1, 4, 4)
             T = np.concatenate([T, around])
-            scores = np.append(scores, self._scores(around, T_now_then))
+            scores = np.append(scores, self._scores(around, used))
         return T, scores
 
-    def _scores(self, T_map_base: Array, T_now_then: list[Array]) -> Array:
-        """Log-likelihoods (N,) of poses (N, 4, 4) by all views."""
+    def _scores(self, T_map_base: Array, used: list[_Used]) -> Array:
+        """Log-likelihoods (N,) of poses (N, 4, 4) by views."""
         total = np.zeros(len(T_map_base))
-        for view, evidence, T in zip(self._views, self._evidence, T_now_then, strict=True):
-            seen_from = poses.compose(T_map_base, T)
+        for each in used:
+            view = each.view
+            seen_from = poses.compose(T_map_base, each.T_now_then)
             seen = self._places.seen_by(view)
             first, last = seen.of_nearest(seen_from)
             T_map_camera = poses.compose(seen_from, view.mount.T_base_camera)
             matrices = view.pinhole.projections(T_map_camera, seen.origin)
             sums = kernel.score_places(
-                matrices, first, last, seen.points, seen.labels, seen.weights, evidence, view.grid
+                matrices,
+                first,
+                last,
+                seen.points,
+                seen.labels,
+                seen.weights,
+                each.evidence,
+                view.grid,
             )
             total += view.independent_points / _COVERED * sums
         return total

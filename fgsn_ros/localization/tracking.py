@@ -104,6 +104,8 @@ class Tracking:
         self._stamp = self._good_at = self._compared_at = -np.inf
         self._low_since: float | None = None
         self._dropped_at: float | None = None
+        self.suspect_since: float | None = None
+        """Since when the labels fit worse than usual, by half a drop [s]; None: they do not."""
         self.doubt()
 
     def doubt(self) -> None:
@@ -139,11 +141,9 @@ class Tracking:
     def _drop(self, stamp: float, now: float, kept: float) -> float | None:
         """Doubt a pose whose labels fit much worse than usual; since when they do [s]."""
         assert self.match_quality is not None  # an estimate was added
-        low = self._usual - self.settings.drop
-        if now >= low:
-            self._low_since = None
-        elif self._low_since is None:
-            self._low_since = stamp
+        low, lower = self._usual - self.settings.drop, self._usual - 0.5 * self.settings.drop
+        self._low_since = _since(stamp, self._low_since, now < low)
+        self.suspect_since = _since(stamp, self.suspect_since, now < lower)
         if self.match_quality >= low:
             self._usual = kept * self._usual + (1.0 - kept) * now
             return None
@@ -188,12 +188,13 @@ class Tracking:
             return False
         self._disagree(estimate.stamp, comparison, settings.lead if self.confirmed else 0.0)
         if comparison.views < settings.least_views:
-            self._judge_inferior(estimate, comparison.lead <= -0.5 * settings.lead)
+            inferior = comparison.lead <= -0.5 * settings.lead
+            self._inferior_since = _since(estimate.stamp, self._inferior_since, inferior)
             return False
         needed = settings.found_lead if self.found else settings.lead
         self._won = self._won + 1 if comparison.lead >= needed else 0
         self._beaten = self._beaten + 1 if comparison.lead < 0.0 else 0
-        self._judge_inferior(estimate, self._beaten > 0)
+        self._inferior_since = _since(estimate.stamp, self._inferior_since, self._beaten > 0)
         needed = needed if comparison.distance_m <= NEARBY_M else settings.found_lead
         self._found = self._found + 1 if comparison.other_lead >= needed else 0
         if self._won >= _WON:
@@ -225,13 +226,6 @@ class Tracking:
         )
         return self._found >= _FOUND
 
-    def _judge_inferior(self, estimate: Estimate, inferior: bool) -> None:
-        """Keep since when others fit better."""
-        if not inferior:
-            self._inferior_since = None
-        elif self._inferior_since is None:
-            self._inferior_since = estimate.stamp
-
     def _is_good(self, estimate: Estimate) -> bool:
         assert self.match_quality is not None  # an estimate was added
         spread = float(np.sqrt(estimate.covariance[0, 0] + estimate.covariance[1, 1]))
@@ -246,3 +240,10 @@ class Tracking:
         if self.lost:
             return TrackingStatus.LOST
         return TrackingStatus.TRACKING if self.confirmed else TrackingStatus.CONVERGING
+
+
+def _since(stamp: float, before: float | None, holds: bool) -> float | None:
+    """Since when something holds [s], if it still does."""
+    if not holds:
+        return None
+    return stamp if before is None else before
