@@ -14,6 +14,8 @@ from fgsn_ros.commands.view import View, check_view
 from fgsn_ros.evaluation.report import RESULT_FOLDER, evaluation_table
 from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.pipeline import LocalizationRun
+from fgsn_ros.locating.feature_poses import FeaturePoses, FeaturePoseSettings
+from fgsn_ros.mapping.local_features import load_local_features
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.outputs import check_folder, whole_folder
 from fgsn_ros.recordings.open import open_recording, read_reference
@@ -43,12 +45,17 @@ class Localize:
     """seconds after the first pose that are left out of the errors, >= 0"""
     view: View | None = None
     """show the run in Rerun: --view opens a window, --view run.rrd writes a file"""
+    features: bool = False
+    """weigh the map's local features beside the labels: a sharper pose where looks have not
+    changed, for the time that it takes to find and match them in each image"""
     overwrite: bool = False
     """replace the output folder"""
     start: Start = field(default_factory=Start)
     recording: RecordingSettings = field(default_factory=RecordingSettings)
     segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
     localizer: LocalizerSettings = field(default_factory=LocalizerSettings)
+    feature_poses: FeaturePoseSettings = field(default_factory=FeaturePoseSettings)
+    """what --features measures"""
 
     def run(self) -> None:
         """Localize, write the result folder, and print the table of errors."""
@@ -62,12 +69,23 @@ class Localize:
     def _result(self) -> Result:
         semantic_map = load_map(self.map)
         segmenter = Segmenter(load_checkpoint(self.checkpoint), self.segmenter)
+        finder = None
+        if self.features:
+            local = load_local_features(self.map, semantic_map)
+            finder = FeaturePoses(local, self.feature_poses)
         recording = open_recording(self.recording_path, self.recording)
         reference = recording.ground_truth
         if self.reference is not None:
             reference = read_reference(self.reference, recording, self.recording.max_pose_gap_s)
         localization = Localization(
-            recording, reference, semantic_map, segmenter, self.start, self.localizer, self.view
+            recording,
+            reference,
+            semantic_map,
+            segmenter,
+            self.start,
+            self.localizer,
+            self.view,
+            finder,
         )
         with whole_folder(self.output, RESULT_FOLDER, self.overwrite) as folder:
             return localization.write(folder, self.bag, self.skip_s)

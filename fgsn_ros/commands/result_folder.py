@@ -14,6 +14,7 @@ from fgsn_ros.evaluation.trajectory_errors import dead_reckoning
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.localization.localizer import LocalizerSettings
+from fgsn_ros.localization.measured_pose import PoseFinder
 from fgsn_ros.localization.pipeline import LocalizationRun, localize, require_log_ratio
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.recordings.recording import Recording, require_odometry
@@ -44,6 +45,8 @@ class Localization:
     settings: LocalizerSettings
     view: View | None = None
     """where the run is shown while it goes on, if anywhere"""
+    finder: PoseFinder | None = None
+    """measures poses by local features, beside the labels"""
 
     def write(self, folder: Path, bag: bool = True, skip_s: float = 0.0) -> Result:
         """Localize, and write trajectory, metrics, plots and, on request, the run's bag.
@@ -99,6 +102,7 @@ class Localization:
                 initial,
                 self.settings,
                 lambda frame: self.segmenter.segment(frame.image),
+                self.finder,
                 on_labels=[observer.add_labels for observer in observers],
                 on_estimate=[observer.add_estimate for observer in observers],
             )

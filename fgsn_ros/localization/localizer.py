@@ -16,6 +16,7 @@ from fgsn_ros.geometry.arrays import Array, host
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.localization.device import DeviceName, StepTimes, available, random_numbers, wait
 from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.measured_pose import MeasuredPose, PoseFinder
 from fgsn_ros.localization.measurement import (
     Grid,
     LabelMeasurement,
@@ -35,11 +36,14 @@ from fgsn_ros.localization.particle_filter import (
 )
 from fgsn_ros.localization.probing import Comparison, Probe, ProbeSettings, View
 from fgsn_ros.localization.sample_size import KldSettings, SampleSize
+from fgsn_ros.mapping.descriptors import ImageFeatures
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 
 APART_M, APART_SIGMAS = 2.5, 3.0
 """A pose so far from the estimate [m], and so many of its standard deviations, is another one."""
+LABELS_ALONE_M = 10.0
+"""After so long a way by labels alone, a pose that local features made sharp is theirs [m]."""
 STEP_S = 1.0
 """Without labels, particles move in steps of this [s]: noise follows the way, not the chord."""
 
@@ -134,14 +138,18 @@ class Localizer:
         log_ratio: npt.NDArray[np.floating],
         mounts: Mapping[str, CameraMount],
         settings: LocalizerSettings | None = None,
+        finder: PoseFinder | None = None,
     ) -> None:
         """Prepare for a map, label statistics (K, K) [observed, map] and cameras by name.
+
+        The `finder` measures poses by the local features that come with labels.
 
         Raises:
             LocalizationError: the statistics do not fit the map, or there is no such device.
         """
         self._map = semantic_map
         self._log_ratio = log_ratio
+        self._finder = finder
         self.odometry = OdometryBuffer()
         """The last seconds of odometry."""
         self._history = History()
@@ -150,6 +158,7 @@ class Localizer:
         self._seed()
         self._particles: ParticleSet | None = None
         self._stamp = float("-inf")
+        self._sharp_at: Array | None = None
         self.skipped: Counter[str] = Counter()
         """Label maps that were not weighed, by reason."""
         self.views = 0
@@ -221,11 +230,17 @@ class Localizer:
             LocalizationError: no initial pose was given.
         """
         mean, covariance = mean_and_covariance(*self._placed())
-        return mean, self._reported(mean, covariance)
+        return mean, self._reported(mean, covariance, self._stamp)
 
-    def _reported(self, T_map_base: Array, covariance: Array) -> Array:
-        """The particles' covariance (6, 6), and that of what they leave out."""
+    def _reported(self, T_map_base: Array, covariance: Array, stamp: float) -> Array:
+        """The particles' covariance (6, 6), and that of what they leave out.
+
+        The error that labels share returns over the way that the robot goes by them alone.
+        """
         shared = self._settings.measurement.shared_covariance(T_map_base)
+        if self._sharp_at is not None and self.odometry.unknown_since(stamp) is None:
+            moved = (self.odometry.at(stamp) - self._sharp_at)[:3, 3]
+            shared *= min(1.0, float(np.linalg.norm(moved)) / LABELS_ALONE_M) ** 2
         return covariance + shared + np.diag(self._motion.unmodelled_variance)
 
     @property
@@ -251,7 +266,7 @@ class Localizer:
         mean, covariance = mean_and_covariance(self._motion.poses(states), current.weights)
         off = np.zeros(6)
         off[:3] = mean[:3, 3] - T_map_base[:3, 3]
-        return T_map_base, self._reported(T_map_base, covariance + np.outer(off, off))
+        return T_map_base, self._reported(T_map_base, covariance + np.outer(off, off), stamp)
 
     def set_mount(self, camera: str, mount: CameraMount) -> None:
         """Mount a camera, or say where it is at the next label map."""
@@ -277,7 +292,7 @@ class Localizer:
         # Each is drawn independently of the others: the first ones are a smaller sample.
         states = states[: self._size.needed(self._motion.poses(states), drawn.weights)]
         self._particles = ParticleSet.uniform(states)
-        self._stamp = stamp
+        self._stamp, self._sharp_at = stamp, None
         self._history.start(stamp, states)
         self.odometry.needed_since = stamp
         self._measurement.restart()
@@ -331,8 +346,16 @@ class Localizer:
                 self._step(end, doubt)
         return gap
 
-    def add_labels(self, stamp: float, camera: str, label_map: LabelMap) -> Estimate | None:
+    def add_labels(
+        self,
+        stamp: float,
+        camera: str,
+        label_map: LabelMap,
+        features: ImageFeatures | None = None,
+    ) -> Estimate | None:
         """Weigh the particles with a label map; None where it cannot be used (see `skipped`).
+
+        Local features of the same image are weighed too, where there is a finder.
 
         Raises:
             LocalizationError: the camera is unknown, or the label map does not fit it or the map.
@@ -344,7 +367,7 @@ class Localizer:
             return None
         with self._times.timed("propagate"):
             self._propagate(stamp)
-        return self._weigh(stamp, camera, label_map)
+        return self._weigh(stamp, camera, label_map, features)
 
     def _unusable(self, stamp: float) -> str | None:
         if self._particles is None:
@@ -371,6 +394,7 @@ class Localizer:
         if doubt is not None:
             self._measurement.restart()
             self._probe.forget()
+            self._sharp_at = None
         states = self._motion.propagate(current.states, moved, self._draws)
         if doubt is not None:
             states = self._motion.stray(states, doubt, self._draws)
@@ -389,7 +413,9 @@ class Localizer:
             self._motion.poses(particles.states), T_now_then[particles.ancestors]
         )
 
-    def _weigh(self, stamp: float, camera: str, label_map: LabelMap) -> Estimate:
+    def _weigh(
+        self, stamp: float, camera: str, label_map: LabelMap, features: ImageFeatures | None
+    ) -> Estimate:
         current = self._require_particles()
         current = current.begun(current.states)
         poses_at = self._poses_at(stamp)
@@ -398,12 +424,17 @@ class Localizer:
             likelihood = self._measurement.likelihood(
                 camera, label_map, prediction, self.odometry.at(stamp), self._rng
             )
+        with self._times.timed("match"):
+            measured = self._measured(camera, label_map, features, prediction[0])
         with self._times.timed("weigh"):
             layers = 0
-            if likelihood.power > 0.0:
+            if likelihood.power > 0.0 or measured is not None:
 
                 def weigh(particles: ParticleSet) -> Array:
-                    return likelihood(poses_at(particles))
+                    T = poses_at(particles)
+                    if measured is None:
+                        return likelihood(T)
+                    return likelihood(T) + likelihood.new * measured.log_likelihood(T)
 
                 filtering = self._settings.filter
                 current, layers = update(current, weigh, self._motion, filtering, self._draws)
@@ -415,6 +446,8 @@ class Localizer:
             if stamp < self._stamp:
                 at_labels, _ = mean_and_covariance(poses_at(current), current.weights)
             match = likelihood.match(at_labels)
+        if measured is not None and measured.agrees(T_map_base, covariance):
+            self._sharp_at = self.odometry.at(stamp)
         with self._times.timed("probe"):
             if stamp >= self._stamp:  # one that came late has nothing new to say
                 self._view(stamp, camera, likelihood.pinhole, likelihood.grid)
@@ -428,7 +461,7 @@ class Localizer:
             labels_stamp=stamp,
             camera=camera,
             T_map_base=T_map_base,
-            covariance=self._reported(T_map_base, covariance),
+            covariance=self._reported(T_map_base, covariance, self._stamp),
             effective_sample_size=effective_sample_size(current.log_weights),
             layers=layers,
             selected_points=len(likelihood.selected),
@@ -437,6 +470,19 @@ class Localizer:
             match_quality=match.quality,
             unlabelled_share=float((label_map.labels == UNLABELLED).mean()),
         )
+
+    def _measured(
+        self,
+        camera: str,
+        label_map: LabelMap,
+        features: ImageFeatures | None,
+        T_map_base: Array,
+    ) -> MeasuredPose | None:
+        """What an image's local features say near a predicted pose (4, 4), if anything."""
+        if self._finder is None or features is None:
+            return None
+        mount = self._measurement.mounts[camera]
+        return self._finder.near(features, label_map, mount, T_map_base)
 
     def add_view(self, stamp: float, camera: str, label_map: LabelMap) -> bool:
         """Take a label map to search by, without a pose; whether it can be used (see `skipped`).
@@ -479,6 +525,10 @@ class Localizer:
             T_odom_base = self.odometry.at(self._stamp)
             reach = np.inf if everywhere else self._settings.reach_m
             return self._probe.compare(T_map_base, T_odom_base, apart, reach, since)
+
+    def views_since(self, stamp: float) -> int:
+        """Kept label maps from a stamp on [s] that poses can be compared by."""
+        return self._probe.views_since(stamp)
 
     def search(self, stamp: float) -> Comparison | None:
         """Poses on all the map's roads beside each other, at a stamp within `odometry`."""

@@ -206,9 +206,12 @@ class FrameLikelihood:
         size_share: float,
         power: float,
         threads: int = 0,
+        new: float = 1.0,
     ) -> None:
         """`power` (beta) scales the sum; `threads` as in `MeasurementSettings`."""
         self.power = power
+        self.new = new
+        """Share of the frame's evidence that earlier frames did not give."""
         self.selected = selected
         self.pinhole = pinhole
         self._T_base_camera = T_base_camera
@@ -392,7 +395,9 @@ class LabelMeasurement:
         selected = self._selector.select(
             T_map_camera, covariance, pinhole.camera, self._settings.points, rng
         )
-        power = self._power(camera, T_odom_base, selected)
+        new = self._new_share(camera, T_odom_base)
+        total = max(float(selected.weights.sum()), 1e-9)
+        power = new * min(1.0, self._settings.independent_points / total)
         return FrameLikelihood(
             pinhole,
             mount.T_base_camera,
@@ -400,24 +405,21 @@ class LabelMeasurement:
             selected,
             self.table,
             self._settings.size_share,
-            power,
+            power if len(selected) else 0.0,
             self._settings.threads,
+            new,
         )
 
-    def _power(self, camera: str, T_odom_base: Array, selected: SelectedPoints) -> float:
-        """Power [0, 1] of the likelihood: dependent points and frames do not count in full.
+    def _new_share(self, camera: str, T_odom_base: Array) -> float:
+        """Share [0, 1] of a frame's evidence that the frames before did not give.
 
-        Neighbouring cells err together, and so do frames from almost the same place: the plain
-        product over points and frames would be far too sure.
+        Frames from almost the same place err together, as neighbouring cells do: the plain product
+        over frames and points would be far too sure.
         """
-        if len(selected) == 0:
-            return 0.0
         before = self._used_at.get(camera)
         T_since = None if before is None else poses.compose(poses.invert(before), T_odom_base)
         self._used_at[camera] = T_odom_base
-        total = max(float(selected.weights.sum()), 1e-9)
-        new = self._settings.evidence_share(T_since)
-        return new * min(1.0, self._settings.independent_points / total)
+        return self._settings.evidence_share(T_since)
 
     def _grid(self, camera: Camera, stride: int) -> PinholeGrid:
         key = (camera, stride)

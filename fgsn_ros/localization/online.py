@@ -16,9 +16,11 @@ from fgsn_ros.geometry.arrays import Array
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.localization.initial_pose import InitialPose, SavedPose
 from fgsn_ros.localization.localizer import STEP_S, Estimate, Localizer, LocalizerSettings
+from fgsn_ros.localization.measured_pose import PoseFinder
 from fgsn_ros.localization.odometry_buffer import Gap
 from fgsn_ros.localization.probing import Comparison
 from fgsn_ros.localization.tracking import NEARBY_M, Tracking, TrackingSettings, TrackingStatus
+from fgsn_ros.mapping.descriptors import ImageFeatures
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap
 
@@ -58,6 +60,7 @@ class _Waiting:
     stamp: float
     camera: str
     label_map: LabelMap
+    features: ImageFeatures | None
 
 
 def _logged(error: LocalizationError) -> None:
@@ -81,6 +84,7 @@ class OnlineLocalizer:
         online: OnlineSettings | None = None,
         tracking: TrackingSettings | None = None,
         refuse: Refusal = _logged,
+        finder: PoseFinder | None = None,
     ) -> None:
         """Prepare for a map and a checkpoint's label statistics.
 
@@ -93,13 +97,14 @@ class OnlineLocalizer:
             tracking: When the pose counts as lost.
             refuse: Told why a message cannot be used, which is also counted; default: logged. What
                 it raises comes out of the call that brought the message.
+            finder: Measures poses by the local features that come with labels.
 
         Raises:
             LocalizationError: the statistics do not fit the map, or there is no such device.
         """
         fixed = mounts if isinstance(mounts, Mapping) else {}
         self._mounting = None if isinstance(mounts, Mapping) else mounts
-        self._localizer = Localizer(semantic_map, log_ratio, fixed, settings)
+        self._localizer = Localizer(semantic_map, log_ratio, fixed, settings, finder)
         self.online_settings = online or OnlineSettings()
         """Of the waiting for messages; may be changed."""
         self.tracking = Tracking(tracking or TrackingSettings())
@@ -306,13 +311,19 @@ class OnlineLocalizer:
             self.tracking.doubt()
             self._anchor(gap.end, self._localizer.predicted[0])
 
-    def add_labels(self, stamp: float, camera: str, label_map: LabelMap) -> list[Estimate]:
-        """Add a label map; estimates that it, or one that waited, gave."""
+    def add_labels(
+        self,
+        stamp: float,
+        camera: str,
+        label_map: LabelMap,
+        features: ImageFeatures | None = None,
+    ) -> list[Estimate]:
+        """Add a label map, and its image's local features; estimates that came of it or another."""
         if not self.initialized and self._initial is None and not self._searching:
             self.counts["labels without an initial pose"] += 1
             return []
         self._newest_labels = max(self._newest_labels, stamp)
-        self._waiting.append(_Waiting(stamp, camera, label_map))
+        self._waiting.append(_Waiting(stamp, camera, label_map, features))
         estimates = self._weigh_ready()
         if len(self._waiting) > MAX_WAITING:
             self.counts["labels ahead of odometry"] += 1
@@ -348,7 +359,9 @@ class OnlineLocalizer:
             if self._searching:
                 self._look(labels)
                 return []
-            estimate = self._localizer.add_labels(labels.stamp, labels.camera, labels.label_map)
+            estimate = self._localizer.add_labels(
+                labels.stamp, labels.camera, labels.label_map, labels.features
+            )
         except LocalizationError as error:
             self._refuse(error)
             return []
@@ -400,13 +413,16 @@ class OnlineLocalizer:
         settings, tracking = self.settings.probe, self.tracking
         if tracking.astray_since is not None:
             self._localizer.forget_views(tracking.astray_since)
-        sure = tracking.settled and tracking.suspect_since is None
+        suspect = tracking.suspect_since
+        if suspect is not None and self._localizer.views_since(suspect) < settings.least_views:
+            suspect = None
+        sure = tracking.settled and suspect is None
         passed = estimate.stamp - self._compared_at
         if not self._is_new_view() or (sure and passed < settings.period_s):
             return False
         self._compared_at, self._compared_views = estimate.stamp, self._localizer.views
         everywhere = self.online_settings.recover and not sure
-        comparison = self._localizer.compare(everywhere, tracking.suspect_since)
+        comparison = self._localizer.compare(everywhere, suspect)
         if not tracking.compare(estimate, comparison, settings) or comparison is None:
             return False
         self._go_on_at(comparison, estimate.stamp)

@@ -21,9 +21,11 @@ from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.device import StepTimes
 from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.localization.localizer import Estimate, LocalizerSettings
+from fgsn_ros.localization.measured_pose import PoseFinder
 from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.localization.tracking import TrackingStatus
 from fgsn_ros.lookahead import read_ahead
+from fgsn_ros.mapping.descriptors import ImageFeatures
 from fgsn_ros.mapping.semantic_map import SemanticMap, check_fingerprint
 from fgsn_ros.recordings.recording import Frame, Recording, require_odometry
 from fgsn_ros.segmentation.labels import LabelMap
@@ -97,6 +99,7 @@ def localize(
     initial: InitialPose | None,
     settings: LocalizerSettings | None = None,
     labels: Labels | None = None,
+    finder: PoseFinder | None = None,
     on_labels: Sequence[OnLabels] = (),
     on_estimate: Sequence[OnEstimate] = (),
     snapshot_every: int = 10,
@@ -113,6 +116,7 @@ def localize(
         settings: Of the localizer.
         labels: Label map of a frame; default: the checkpoint's network. Lets runs share labels.
             Called in a thread of its own.
+        finder: Measures poses by local features, beside the labels; see `FeaturePoses`.
         on_labels: Observers called in turn with each frame and its label map before it is weighed,
             e.g. to record or to show them. What they take counts as the step `observe`.
         on_estimate: Observers called in turn after each estimate, with the localizer that it came
@@ -130,10 +134,14 @@ def localize(
     log_ratio = require_log_ratio(checkpoint)
     warn_of_mounts(recording.cameras)
     started = time.perf_counter()
-    online = OnlineLocalizer(semantic_map, log_ratio, recording.cameras, settings, refuse=_end)
+    online = OnlineLocalizer(
+        semantic_map, log_ratio, recording.cameras, settings, refuse=_end, finder=finder
+    )
     by_stamp: dict[float, Estimate] = {}
     snapshots = []
-    replay = _Replay(recording, online, labels or segmented(checkpoint), on_labels, progress)
+    replay = _Replay(
+        recording, online, labels or segmented(checkpoint), finder, on_labels, progress
+    )
     for estimate in replay.estimates(initial):
         if estimate.stamp not in by_stamp and len(by_stamp) % snapshot_every == 0:
             snapshots.append(_snapshot(online))
@@ -174,6 +182,7 @@ class _Replay:
         recording: Recording,
         online: OnlineLocalizer,
         labels: Labels,
+        finder: PoseFinder | None,
         on_labels: Sequence[OnLabels],
         progress: bool,
     ) -> None:
@@ -181,6 +190,7 @@ class _Replay:
         self._recording = recording
         self._online = online
         self._labels = labels
+        self._finder = finder
         self._on_labels = on_labels
         self._progress = progress
         self._odometry = require_odometry(recording)
@@ -198,17 +208,21 @@ class _Replay:
         try:
             read = read_ahead(_counted(self._frames(), bars[0]), _IMAGES_AHEAD)
             labelled = read_ahead(_counted(self._labelled(read, first), bars[1]), _LABELS_AHEAD)
-            for frame, label_map in _counted(labelled, bars[2]):
-                if label_map is None:
+            for frame, seen in _counted(labelled, bars[2]):
+                if seen is None:
                     self._skipped["before the initial pose"] += 1
                 else:
-                    yield from self._weighed(frame, label_map, initial)
+                    yield from self._weighed(frame, *seen, initial)
         finally:
             for bar in bars:
                 bar.close()
 
     def _weighed(
-        self, frame: Frame, label_map: LabelMap, initial: InitialPose | None
+        self,
+        frame: Frame,
+        label_map: LabelMap,
+        features: ImageFeatures | None,
+        initial: InitialPose | None,
     ) -> Iterator[Estimate]:
         self._feed(frame.stamp)
         with self.times.timed("observe"):
@@ -221,19 +235,23 @@ class _Replay:
             stamp = frame.stamp if initial.stamp is None else initial.stamp
             self._online.initialize(dataclasses.replace(initial, stamp=stamp))
         self._skipped[SEARCHED] += self._online.status == TrackingStatus.SEARCHING
-        yield from self._online.add_labels(frame.stamp, frame.camera, label_map)
+        yield from self._online.add_labels(frame.stamp, frame.camera, label_map, features)
 
     def _labelled(
         self, frames: Iterable[Frame], first: float | None
-    ) -> Iterator[tuple[Frame, LabelMap | None]]:
-        """Frames with their label maps; without one before a stamp."""
+    ) -> Iterator[tuple[Frame, tuple[LabelMap, ImageFeatures | None] | None]]:
+        """Frames with their label maps and local features; with neither before a stamp."""
         for frame in frames:
             if first is not None and frame.stamp < first:
                 yield frame, None
                 continue
             with self.times.timed("labels"):
                 label_map = self._labels(frame)
-            yield frame, label_map
+            features = None
+            if self._finder is not None:
+                with self.times.timed("features"):
+                    features = self._finder.extract(frame.image)
+            yield frame, (label_map, features)
 
     def _frames(self) -> Iterator[Frame]:
         frames = iter(self._recording.frames())

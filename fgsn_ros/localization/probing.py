@@ -192,6 +192,10 @@ class Probe:
         """Drop the views before a stamp [s], as when the robot may have been carried since."""
         self._keep([k for k, view in enumerate(self._views) if view.stamp >= stamp])
 
+    def views_since(self, stamp: float) -> int:
+        """How many views there are from a stamp on [s]."""
+        return sum(view.stamp >= stamp for view in self._views)
+
     def _keep(self, kept: list[int]) -> None:
         self._views = [self._views[k] for k in kept]
         self._evidence = [self._evidence[k] for k in kept]

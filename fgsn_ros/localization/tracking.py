@@ -104,8 +104,7 @@ class Tracking:
         self._stamp = self._good_at = self._compared_at = -np.inf
         self._low_since: float | None = None
         self._dropped_at: float | None = None
-        self.suspect_since: float | None = None
-        """Since when the labels fit worse than usual, by half a drop [s]; None: they do not."""
+        self._lower_since: float | None = None
         self.doubt()
 
     def doubt(self) -> None:
@@ -143,7 +142,7 @@ class Tracking:
         assert self.match_quality is not None  # an estimate was added
         low, lower = self._usual - self.settings.drop, self._usual - 0.5 * self.settings.drop
         self._low_since = _since(stamp, self._low_since, now < low)
-        self.suspect_since = _since(stamp, self.suspect_since, now < lower)
+        self._lower_since = _since(stamp, self._lower_since, now < lower)
         if self.match_quality >= low:
             self._usual = kept * self._usual + (1.0 - kept) * now
             return None
@@ -165,6 +164,16 @@ class Tracking:
         if self._stamp - self._good_at > self.settings.lost_after_s:
             return self._good_at
         return self._dropped_at
+
+    @property
+    def suspect_since(self) -> float | None:
+        """Since when the labels fit worse than usual, by half a drop [s]; None: they do not."""
+        if (
+            self.match_quality is None
+            or self.match_quality >= self._usual - 0.5 * self.settings.drop
+        ):
+            return None
+        return self._lower_since
 
     @property
     def settled(self) -> bool:

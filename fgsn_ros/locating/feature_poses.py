@@ -1,0 +1,71 @@
+"""Poses by local features around a predicted pose: what sharpens the tracker where looks last."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fgsn_ros.config import require
+from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.cameras import CameraMount
+from fgsn_ros.localization.measured_pose import MeasuredPose
+from fgsn_ros.locating.camera_pose import PoseSettings, camera_pose
+from fgsn_ros.locating.matching import Matcher, MatchSettings, Seen
+from fgsn_ros.mapping.descriptors import FeatureSettings, ImageFeatures, feature_extractor
+from fgsn_ros.mapping.local_features import LocalFeatures
+from fgsn_ros.segmentation.labels import LabelMap
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class FeaturePoseSettings:
+    """How poses are measured around the predicted one, and how far they are believed."""
+
+    least_std_m: float = 0.03
+    """A measured position is known no better: points of the map err together [m], > 0."""
+    least_std_deg: float = 0.1
+    """Nor its heading [deg], > 0."""
+    inflation: float = 2.0
+    """What least squares say of the variance is multiplied by this, >= 1."""
+    features: FeatureSettings = field(default_factory=FeatureSettings)
+    matching: MatchSettings = field(
+        default_factory=lambda: MatchSettings(ratio=0.8, away_m=2.0, view_angle_deg=45.0)
+    )
+    pose: PoseSettings = field(default_factory=PoseSettings)
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        require(min(self.least_std_m, self.least_std_deg) > 0.0, "least_std must be above 0")
+        require(self.inflation >= 1.0, "inflation must be at least 1")
+
+
+class FeaturePoses:
+    """Measures poses of images by the local features of one map."""
+
+    def __init__(self, local: LocalFeatures, settings: FeaturePoseSettings | None = None) -> None:
+        s = self._settings = settings or FeaturePoseSettings()
+        self.extract = feature_extractor(local.kind, s.features)
+        """local features of an image; not from two threads at once"""
+        self._matcher = Matcher(local, s.matching)
+
+    def near(
+        self,
+        features: ImageFeatures,
+        label_map: LabelMap,
+        mount: CameraMount,
+        T_map_base: FloatArray,
+    ) -> MeasuredPose | None:
+        """Where an image was taken, near a predicted pose (4, 4); None with too few inliers."""
+        s = self._settings
+        seen = Seen.of(features, mount.camera, label_map)
+        predicted = poses.compose(T_map_base, mount.T_base_camera)
+        sightings = self._matcher.matches(seen, predicted, mount.camera).sightings
+        # The samples must be the same for the same image: they are drawn anew each time.
+        rng = np.random.default_rng(0)
+        found = camera_pose(sightings, np.ones(len(sightings)), s.pose, rng)
+        if found is None:
+            return None
+        T, covariance = found.of_base(mount)
+        least = np.repeat([s.least_std_m, np.radians(s.least_std_deg)], 3)
+        return MeasuredPose(T, s.inflation * covariance + np.diag(least**2))
