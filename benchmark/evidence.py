@@ -30,7 +30,7 @@ from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.measured_pose import MeasuredPose
-from fgsn_ros.localization.pipeline import LocalizationRun, localize
+from fgsn_ros.localization.pipeline import LocalizationRun, localize, require_log_ratio
 from fgsn_ros.locating.feature_poses import FeaturePoses, FeaturePoseSettings
 from fgsn_ros.mapping.descriptors import ImageFeatures
 from fgsn_ros.mapping.local_features import load_local_features
@@ -96,9 +96,9 @@ class Evidence:
     ) -> Iterator[tuple[str, list[Result], dict[str, Any], dict[str, float]]]:
         segmenter = Segmenter(load_checkpoint(self.checkpoint))
         semantic_map = load_map(self.map)
-        finder = _Once(
-            FeaturePoses(load_local_features(self.map, semantic_map), self.feature_poses)
-        )
+        local = load_local_features(self.map, semantic_map)
+        log_ratio = require_log_ratio(segmenter.checkpoint)
+        finder = _Once(FeaturePoses(semantic_map, local, log_ratio, self.feature_poses))
         measurement = dataclasses.replace(self.localizer.measurement, independent_points=NO_LABELS)
         without = dataclasses.replace(self.localizer, measurement=measurement)
         recordings = [self._opened(seed) for seed in range(self.seeds)]
@@ -169,6 +169,11 @@ class _Once:
         T_map_base: NDArray[np.float64],
     ) -> MeasuredPose | None:
         return self._finder.near(features, label_map, mount, T_map_base)
+
+    def anywhere(
+        self, features: ImageFeatures, label_map: LabelMap, mount: CameraMount
+    ) -> MeasuredPose | None:
+        return self._finder.anywhere(features, label_map, mount)
 
 
 def _honesty(runs: list[PlanarErrors], copies: int) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from fgsn_ros.commands.start import Start
 from fgsn_ros.commands.view import View, check_view
 from fgsn_ros.evaluation.report import RESULT_FOLDER, evaluation_table
 from fgsn_ros.localization.localizer import LocalizerSettings
-from fgsn_ros.localization.pipeline import LocalizationRun
+from fgsn_ros.localization.pipeline import LocalizationRun, require_log_ratio
 from fgsn_ros.locating.feature_poses import FeaturePoses, FeaturePoseSettings
 from fgsn_ros.mapping.local_features import load_local_features
 from fgsn_ros.mapping.map_files import load_map
@@ -72,7 +72,8 @@ class Localize:
         finder = None
         if self.features:
             local = load_local_features(self.map, semantic_map)
-            finder = FeaturePoses(local, self.feature_poses)
+            log_ratio = require_log_ratio(segmenter.checkpoint)
+            finder = FeaturePoses(semantic_map, local, log_ratio, self.feature_poses)
         recording = open_recording(self.recording_path, self.recording)
         reference = recording.ground_truth
         if self.reference is not None:

@@ -484,6 +484,16 @@ class Localizer:
         mount = self._measurement.mounts[camera]
         return self._finder.near(features, label_map, mount, T_map_base)
 
+    def located(
+        self, camera: str, label_map: LabelMap, features: ImageFeatures | None
+    ) -> MeasuredPose | None:
+        """Where on the whole map an image was taken, if its local features tell."""
+        if self._finder is None or features is None:
+            return None
+        with self._times.timed("locate"):
+            mount = self._measurement.mounts[camera]
+            return self._finder.anywhere(features, label_map, mount)
+
     def add_view(self, stamp: float, camera: str, label_map: LabelMap) -> bool:
         """Take a label map to search by, without a pose; whether it can be used (see `skipped`).
 

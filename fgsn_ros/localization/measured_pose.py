@@ -72,3 +72,8 @@ class PoseFinder(Protocol):
         T_map_base: Array,
     ) -> MeasuredPose | None:
         """Where an image was taken, near a predicted pose (4, 4); None where it is not clear."""
+
+    def anywhere(
+        self, features: ImageFeatures, label_map: LabelMap, mount: CameraMount
+    ) -> MeasuredPose | None:
+        """Where on the map an image was taken; None where it is not clear."""

@@ -14,8 +14,9 @@ from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.arrays import Array
 from fgsn_ros.geometry.cameras import CameraMount
+from fgsn_ros.localization.hypotheses import Hypotheses
 from fgsn_ros.localization.initial_pose import InitialPose, SavedPose
-from fgsn_ros.localization.localizer import STEP_S, Estimate, Localizer, LocalizerSettings
+from fgsn_ros.localization.localizer import APART_M, STEP_S, Estimate, Localizer, LocalizerSettings
 from fgsn_ros.localization.measured_pose import PoseFinder
 from fgsn_ros.localization.odometry_buffer import Gap
 from fgsn_ros.localization.probing import Comparison
@@ -34,6 +35,8 @@ MAX_WAITING = 20
 
 FOUND_STD = 0.8, 0.06
 """A pose found by comparison is known so well: x and y [m], heading [rad]."""
+RECOGNIZED_VARIANCE = np.diag(np.square([0.2, 0.2, 0.0, 0.0, 0.0, 0.02]))
+"""A pose that local features found is looked for so far around it [m, rad]."""
 
 _log = logging.getLogger(__name__)
 
@@ -119,6 +122,7 @@ class OnlineLocalizer:
         self._anchored_at = self._newest_labels = -np.inf
         self._compared_at, self._compared_views = -np.inf, 0
         self._searching = False
+        self._hypotheses = Hypotheses()
         self._waiting: list[_Waiting] = []
         self._T_map_odom: Array | None = None
 
@@ -257,6 +261,7 @@ class OnlineLocalizer:
         self._saved = self._initial = self._T_map_odom = None
         self._localizer.forget_pose()
         self.tracking.restart()
+        self._hypotheses.forget()
         self._searching = True
 
     def initialize(self, initial: InitialPose) -> None:
@@ -300,6 +305,7 @@ class OnlineLocalizer:
 
     def _bridge(self, gap: Gap) -> None:
         """Count and say a gap in odometry; the pose goes on from where it was."""
+        self._hypotheses.forget()
         self.counts["odometry resets" if gap.reset else "odometry gaps"] += 1
         what = "was reset" if gap.reset else f"paused for {gap.end - gap.start:.1f} s"
         text = (
@@ -372,7 +378,7 @@ class OnlineLocalizer:
             self.counts["late labels"] += 1
         self.tracking.add(estimate)
         self._anchor(estimate.stamp, estimate.T_map_base)
-        if self._judge(estimate):
+        if self._judge(estimate, labels):
             return []
         covariance = estimate.covariance + self.tracking.spread
         return [dataclasses.replace(estimate, covariance=covariance)]
@@ -385,6 +391,8 @@ class OnlineLocalizer:
         if not self._is_new_view():
             return
         self._compared_at, self._compared_views = labels.stamp, self._localizer.views
+        if self._recognized(labels):
+            return
         comparison = self._localizer.search(labels.stamp)
         if self.tracking.search(comparison, self.settings.probe) and comparison is not None:
             self.counts["found on the map"] += 1
@@ -392,6 +400,25 @@ class OnlineLocalizer:
             _log.info("at %.3f s the robot is found at (%.1f, %.1f) m", labels.stamp, x, y)
             self.initialize(InitialPose.around(comparison.T_map_other, *FOUND_STD, labels.stamp))
             self.tracking.restart(found=True)
+
+    def _recognized(self, labels: _Waiting, T_map_base: Array | None = None) -> bool:
+        """Start where the local features of two images say that the robot is; whether they do.
+
+        `T_map_base`: the pose (4, 4) that it has; near it there is nothing to start.
+        """
+        measured = self._localizer.located(labels.camera, labels.label_map, labels.features)
+        if measured is None:
+            return False
+        agree = self._hypotheses.add(self.T_odom_base(labels.stamp), measured)
+        x, y = measured.T_map_base[:2, 3]
+        near = T_map_base is not None and np.hypot(*(T_map_base[:2, 3] - [x, y])) <= APART_M
+        if near or not agree:
+            return False
+        self.counts["recognized by local features"] += 1
+        _log.info("at %.3f s two images are recognized at (%.1f, %.1f) m", labels.stamp, x, y)
+        covariance = measured.covariance + RECOGNIZED_VARIANCE
+        self.initialize(InitialPose(measured.T_map_base, covariance, labels.stamp))
+        return True
 
     def _count_uncovered(self, stamp: float) -> None:
         """Count a label map at whose stamp it is not known how the robot moved."""
@@ -405,7 +432,7 @@ class OnlineLocalizer:
         incomplete = comparison is not None and not comparison.complete
         return self._localizer.views > self._compared_views or incomplete
 
-    def _judge(self, estimate: Estimate) -> bool:
+    def _judge(self, estimate: Estimate, labels: _Waiting) -> bool:
         """Compare the pose with others, at each new view until it is confirmed, then at times.
 
         Whether the robot is elsewhere: then the estimate is of no use.
@@ -422,6 +449,8 @@ class OnlineLocalizer:
             return False
         self._compared_at, self._compared_views = estimate.stamp, self._localizer.views
         everywhere = self.online_settings.recover and not sure
+        if everywhere and self._recognized(labels, estimate.T_map_base):
+            return True
         comparison = self._localizer.compare(everywhere, suspect)
         if not tracking.compare(estimate, comparison, settings) or comparison is None:
             return False
@@ -451,6 +480,7 @@ class OnlineLocalizer:
     def _start_anew(self, last: float, stamp: float) -> None:
         self._localizer.reset()
         self.tracking.restart()
+        self._hypotheses.forget()
         self._waiting = []
         self._T_map_odom = None
         self._anchored_at = self._newest_labels = -np.inf

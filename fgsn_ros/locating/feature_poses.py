@@ -1,4 +1,4 @@
-"""Poses by local features around a predicted pose: what sharpens the tracker where looks last."""
+"""Poses by local features, for the tracker: around its prediction, and where there is none."""
 
 from dataclasses import dataclass, field
 
@@ -9,10 +9,12 @@ from fgsn_ros.config import require
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.localization.measured_pose import MeasuredPose
-from fgsn_ros.locating.camera_pose import PoseSettings, camera_pose
+from fgsn_ros.locating.camera_pose import CameraPose, PoseSettings, camera_pose
+from fgsn_ros.locating.locator import Locator, LocatorSettings
 from fgsn_ros.locating.matching import Matcher, MatchSettings, Seen
-from fgsn_ros.mapping.descriptors import FeatureSettings, ImageFeatures, feature_extractor
+from fgsn_ros.mapping.descriptors import FeatureSettings, ImageFeatures
 from fgsn_ros.mapping.local_features import LocalFeatures
+from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap
 
 FloatArray = NDArray[np.float64]
@@ -28,6 +30,8 @@ class FeaturePoseSettings:
     """Nor its heading [deg], > 0."""
     inflation: float = 2.0
     """What least squares say of the variance is multiplied by this, >= 1."""
+    found_inliers: int = 30
+    """An image that is looked for on the whole map is found by so many matches, >= 4."""
     features: FeatureSettings = field(default_factory=FeatureSettings)
     matching: MatchSettings = field(
         default_factory=lambda: MatchSettings(ratio=0.8, away_m=2.0, view_angle_deg=45.0)
@@ -38,16 +42,31 @@ class FeaturePoseSettings:
         """Check the ranges."""
         require(min(self.least_std_m, self.least_std_deg) > 0.0, "least_std must be above 0")
         require(self.inflation >= 1.0, "inflation must be at least 1")
+        require(self.found_inliers >= 4, "found_inliers must be at least 4")
 
 
 class FeaturePoses:
     """Measures poses of images by the local features of one map."""
 
-    def __init__(self, local: LocalFeatures, settings: FeaturePoseSettings | None = None) -> None:
+    def __init__(
+        self,
+        semantic_map: SemanticMap,
+        local: LocalFeatures,
+        log_ratio: NDArray[np.floating],
+        settings: FeaturePoseSettings | None = None,
+    ) -> None:
+        """For a map, its local features, and the label statistics (K, K) of its checkpoint.
+
+        Raises:
+            MapError: the map is damaged.
+            LocalizationError: the statistics are unusable.
+        """
         s = self._settings = settings or FeaturePoseSettings()
-        self.extract = feature_extractor(local.kind, s.features)
-        """local features of an image; not from two threads at once"""
         self._matcher = Matcher(local, s.matching)
+        whole = LocatorSettings(features=s.features, pose=s.pose)
+        self._locator = Locator(semantic_map, local, log_ratio, whole)
+        self.extract = self._locator.extract
+        """local features of an image; not from two threads at once"""
 
     def near(
         self,
@@ -64,8 +83,19 @@ class FeaturePoses:
         # The samples must be the same for the same image: they are drawn anew each time.
         rng = np.random.default_rng(0)
         found = camera_pose(sightings, np.ones(len(sightings)), s.pose, rng)
-        if found is None:
+        return None if found is None else self._measured(found, mount)
+
+    def anywhere(
+        self, features: ImageFeatures, label_map: LabelMap, mount: CameraMount
+    ) -> MeasuredPose | None:
+        """Where on the map an image was taken; None where too few matches agree."""
+        found = self._locator.locate(features, label_map, mount).hypotheses
+        if not found or found[0].inliers < self._settings.found_inliers:
             return None
+        return self._measured(found[0].pose, mount)
+
+    def _measured(self, found: CameraPose, mount: CameraMount) -> MeasuredPose:
+        s = self._settings
         T, covariance = found.of_base(mount)
         least = np.repeat([s.least_std_m, np.radians(s.least_std_deg)], 3)
         return MeasuredPose(T, s.inflation * covariance + np.diag(least**2))

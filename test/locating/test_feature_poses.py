@@ -7,19 +7,24 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.locating.feature_poses import FeaturePoses, FeaturePoseSettings
 
 
-def near(corridor, image, T_map_base, **settings):
-    recording, _, local = corridor
-    finder = FeaturePoses(local, FeaturePoseSettings(**settings))
+def shown(corridor, log_ratio, image, **settings):
+    """A finder, and what it is told of an image."""
+    recording, semantic_map, local = corridor
+    finder = FeaturePoses(semantic_map, local, log_ratio, FeaturePoseSettings(**settings))
     mount = recording.cameras["camera"]
-    labels = TintSegmenter().segment(image)
-    return finder.near(finder.extract(image), labels, mount, T_map_base)
+    return finder, (finder.extract(image), TintSegmenter().segment(image), mount)
 
 
-def test_an_image_is_placed_near_a_rough_prediction(corridor):
+def near(corridor, log_ratio, image, T_map_base, **settings):
+    finder, seen = shown(corridor, log_ratio, image, **settings)
+    return finder.near(*seen, T_map_base)
+
+
+def test_an_image_is_placed_near_a_rough_prediction(corridor, log_ratio):
     recording = corridor[0]
     T = recording.ground_truth.poses[5] @ poses.from_xyz_rpy([0.2, 0.1, 0.0], [0.0, 0.0, 0.05])
     predicted = T @ poses.from_xyz_rpy([-0.5, 0.4, 0.0], [0.0, 0.0, -0.06])
-    found = near(corridor, recording.render(T)[0], predicted)
+    found = near(corridor, log_ratio, recording.render(T)[0], predicted)
     error = poses.log(poses.compose(poses.invert(T), found.T_map_base))
     assert np.linalg.norm(error[:3]) < 0.05
     assert np.degrees(np.linalg.norm(error[3:])) < 0.3
@@ -29,30 +34,45 @@ def test_an_image_is_placed_near_a_rough_prediction(corridor):
     assert (np.abs(error) < 4.0 * sigma).all()
 
 
-def test_the_variance_is_that_of_least_squares_inflated_and_never_less_than_the_maps(corridor):
+def test_the_variance_is_that_of_least_squares_inflated_and_never_less_than_the_maps(
+    corridor, log_ratio
+):
     recording = corridor[0]
     T = recording.ground_truth.poses[5]
     image = recording.render(T)[0]
-    plain = near(corridor, image, T, least_std_m=1e-6, least_std_deg=1e-6, inflation=1.0)
-    twice = near(corridor, image, T, least_std_m=0.1, least_std_deg=1.0, inflation=2.0)
+    plain = near(corridor, log_ratio, image, T, least_std_m=1e-6, least_std_deg=1e-6, inflation=1.0)
+    twice = near(corridor, log_ratio, image, T, least_std_m=0.1, least_std_deg=1.0, inflation=2.0)
     least = np.diag(np.repeat([0.1, np.radians(1.0)], 3) ** 2)
     np.testing.assert_allclose(twice.covariance, 2.0 * plain.covariance + least, rtol=1e-3)
 
 
-def test_an_image_without_texture_is_not_placed(corridor):
+def test_an_image_without_texture_is_not_placed(corridor, log_ratio):
     recording = corridor[0]
     T = recording.ground_truth.poses[5]
-    assert near(corridor, np.zeros_like(recording.render(T)[0]), T) is None
+    assert near(corridor, log_ratio, np.zeros_like(recording.render(T)[0]), T) is None
 
 
-def test_an_image_is_not_placed_where_the_prediction_looks_the_other_way(corridor):
+def test_an_image_is_not_placed_where_the_prediction_looks_the_other_way(corridor, log_ratio):
     recording = corridor[0]
     T = recording.ground_truth.poses[5]
     behind = T @ poses.from_planar(0.0, 0.0, np.pi)
-    assert near(corridor, recording.render(T)[0], behind) is None
+    assert near(corridor, log_ratio, recording.render(T)[0], behind) is None
 
 
-@pytest.mark.parametrize("name", ["least_std_m", "least_std_deg", "inflation"])
+def test_an_image_is_found_on_the_whole_map_by_enough_matches(corridor, log_ratio):
+    recording = corridor[0]
+    T = recording.ground_truth.poses[5] @ poses.from_xyz_rpy([0.2, 0.1, 0.0], [0.0, 0.0, 0.05])
+    image = recording.render(T)[0]
+    finder, seen = shown(corridor, log_ratio, image)
+    found = finder.anywhere(*seen)
+    assert np.linalg.norm(found.T_map_base[:3, 3] - T[:3, 3]) < 0.05
+    many, seen = shown(corridor, log_ratio, image, found_inliers=100_000)
+    assert many.anywhere(*seen) is None
+    dark, seen = shown(corridor, log_ratio, np.zeros_like(image))
+    assert dark.anywhere(*seen) is None
+
+
+@pytest.mark.parametrize("name", ["least_std_m", "least_std_deg", "inflation", "found_inliers"])
 def test_settings_out_of_range_are_refused(name):
     with pytest.raises(SettingsError, match=name[:9]):
         FeaturePoseSettings(**{name: 0.0})
