@@ -44,6 +44,8 @@ APART_M, APART_SIGMAS = 2.5, 3.0
 """A pose so far from the estimate [m], and so many of its standard deviations, is another one."""
 LABELS_ALONE_M = 10.0
 """After so long a way by labels alone, a pose that local features made sharp is theirs [m]."""
+_UNMATCHED = 3
+"""Images in a row whose local features do not agree with the pose, after some that did."""
 STEP_S = 1.0
 """Without labels, particles move in steps of this [s]: noise follows the way, not the chord."""
 
@@ -159,6 +161,7 @@ class Localizer:
         self._particles: ParticleSet | None = None
         self._stamp = float("-inf")
         self._sharp_at: Array | None = None
+        self._unmatched = 0
         self.skipped: Counter[str] = Counter()
         """Label maps that were not weighed, by reason."""
         self.views = 0
@@ -447,7 +450,9 @@ class Localizer:
                 at_labels, _ = mean_and_covariance(poses_at(current), current.weights)
             match = likelihood.match(at_labels)
         if measured is not None and measured.agrees(T_map_base, covariance):
-            self._sharp_at = self.odometry.at(stamp)
+            self._sharp_at, self._unmatched = self.odometry.at(stamp), 0
+        elif features is not None:
+            self._unmatched += 1
         with self._times.timed("probe"):
             if stamp >= self._stamp:  # one that came late has nothing new to say
                 self._view(stamp, camera, likelihood.pinhole, likelihood.grid)
@@ -535,6 +540,14 @@ class Localizer:
             T_odom_base = self.odometry.at(self._stamp)
             reach = np.inf if everywhere else self._settings.reach_m
             return self._probe.compare(T_map_base, T_odom_base, apart, reach, since)
+
+    @property
+    def features_ceased(self) -> bool:
+        """Whether local features that agreed with the pose have just ceased to."""
+        if self._sharp_at is None or self._unmatched < _UNMATCHED:
+            return False
+        moved = (self.odometry.at(self._stamp) - self._sharp_at)[:3, 3]
+        return float(np.linalg.norm(moved)) < 2.0 * LABELS_ALONE_M
 
     def views_since(self, stamp: float) -> int:
         """Kept label maps from a stamp on [s] that poses can be compared by."""

@@ -443,7 +443,7 @@ class OnlineLocalizer:
         suspect = tracking.suspect_since
         if suspect is not None and self._localizer.views_since(suspect) < settings.least_views:
             suspect = None
-        sure = tracking.settled and suspect is None
+        sure = tracking.settled and suspect is None and not self._localizer.features_ceased
         passed = estimate.stamp - self._compared_at
         if not self._is_new_view() or (sure and passed < settings.period_s):
             return False

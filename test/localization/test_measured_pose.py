@@ -158,3 +158,19 @@ def test_a_label_map_that_comes_late_is_measured_at_its_own_time(drive):
         stamp = drive.stamps[k]
         estimate = localizer.add_labels(stamp, "camera", drive.label_maps[k], NONE)
     assert position_errors(drive, [estimate]) < 0.1
+
+
+def test_features_that_cease_to_agree_are_noticed_and_then_not_missed(drive):
+    finder = Finder(drive, frames=range(20))
+    localizer = Localizer(drive.semantic_map, drive.log_ratio, drive.mounts, SETTINGS, finder)
+    T = drive.truth.at(drive.stamps[0])
+    localizer.initialize(InitialPose.around(T, 0.3, 0.02, drive.stamps[0]))
+    add_all_odometry(localizer, drive)
+    ceased = []
+    for stamp, labels in zip(drive.stamps, drive.label_maps, strict=True):
+        localizer.add_labels(stamp, "camera", labels, NONE)
+        ceased.append(localizer.features_ceased)
+    metres = 8.0 * (drive.stamps - drive.stamps[19])
+    expected = (np.arange(len(ceased)) >= 22) & (metres < 2.0 * LABELS_ALONE_M)
+    assert 10 < expected.sum() < 35
+    assert np.abs(np.flatnonzero(ceased)[[0, -1]] - np.flatnonzero(expected)[[0, -1]]).max() <= 1
