@@ -18,9 +18,9 @@ from fgsn_ros.geometry.arrays import (
     like,
     namespace,
     numbered,
-    product,
 )
 from fgsn_ros.localization.motion import MotionModel, Random
+from fgsn_ros.localization.particle_poses import mean_rotation
 from fgsn_ros.localization.sample_size import SampleSize
 
 
@@ -139,17 +139,13 @@ def mean_and_covariance(T: Array, weights: Array) -> tuple[Array, Array]:
     geometry_msgs/PoseWithCovariance). The position is the mean of positions: in SE(3) as a whole,
     a spread in heading would pull it sideways. Both are NumPy's, wherever the poses are.
     """
-    mean = poses.mean_rotation(T, weights)
-    turned = poses.from_rotation_translation(product(T[:, :3, :3], mean[:3, :3].T), np.zeros(3))
-    around = poses.rotation_vector(turned)
+    R, around = mean_rotation(T, weights)
     positions = like(T[:, :3, 3], weights)
     centre = weights @ positions
     offsets = [positions - centre, like(around, weights)]
     deviations = namespace(weights).concat(offsets, axis=1)
     covariance = (deviations * weights[:, None]).T @ deviations
-    mean = host(mean)
-    mean[:3, 3] = host(centre)
-    return mean, host(covariance)
+    return poses.from_rotation_translation(host(R), host(centre)), host(covariance)
 
 
 def tempered_share(log_weights: Array, log_likelihood: Array, least_samples: float) -> float:
