@@ -338,6 +338,7 @@ class LabelMeasurement:
             pinhole, np.eye(4), grid, point, self.table, s.size_share, 1.0, s.threads
         )
         likelihood(T_map_base)
+        self._selector.warm_up(pinhole.camera)
         none = np.zeros(1, np.int64)
         kernel.score_places(
             np.zeros((1, 3, 4)),
