@@ -93,6 +93,29 @@ def project_to_cells(
     return row * shape[1] + column, inside
 
 
+@kernel(nogil=True)
+def projections(T_map_base: Array, base_to_grid: Array, origin: Array) -> Array:
+    """(N, 3, 4) from points relative to `origin` (3,) in the map to homogeneous grid pixels.
+
+    Args:
+        T_map_base: (N, 4, 4).
+        base_to_grid: (3, 4) from the frame of these poses to homogeneous grid pixels.
+        origin: (3,) in the map.
+    """
+    matrices = np.empty((len(T_map_base), 3, 4))
+    for n in range(len(T_map_base)):
+        T = T_map_base[n]
+        offset = origin[0] - T[0, 3], origin[1] - T[1, 3], origin[2] - T[2, 3]
+        for i in range(3):
+            x, y, z = base_to_grid[i, 0], base_to_grid[i, 1], base_to_grid[i, 2]
+            total = base_to_grid[i, 3]
+            for j in range(3):
+                matrices[n, i, j] = x * T[j, 0] + y * T[j, 1] + z * T[j, 2]
+                total += matrices[n, i, j] * offset[j]
+            matrices[n, i, 3] = total
+    return matrices
+
+
 class Evidence:
     """One frame's labels and chosen points, laid out for the compiled kernel."""
 

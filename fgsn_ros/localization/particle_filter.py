@@ -1,5 +1,6 @@
 """The particles, the steps of their filter, and where they were before."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,9 +20,13 @@ from fgsn_ros.geometry.arrays import (
     namespace,
     numbered,
 )
+from fgsn_ros.kernel_cache import kernel
 from fgsn_ros.localization.motion import MotionModel, Random
 from fgsn_ros.localization.particle_poses import mean_rotation
 from fgsn_ros.localization.sample_size import SampleSize
+
+_LEAST_SHARE = 1e-6
+"""A layer takes no less of the likelihood."""
 
 
 @dataclass(frozen=True)
@@ -156,13 +161,33 @@ def tempered_share(log_weights: Array, log_likelihood: Array, least_samples: flo
     """
     if effective_sample_size(log_weights + log_likelihood) >= least_samples:
         return 1.0
+    if not is_tensor(log_weights):
+        return _tempered_share(log_weights, log_likelihood, least_samples)
     xp = namespace(log_weights)
     low, high = full(1, 0.0, log_weights), full(1, 1.0, log_weights)
     for _ in range(20):  # without a look at the numbers, which a GPU would have to wait for
         middle = 0.5 * (low + high)
         enough = _effective_samples(log_weights + middle * log_likelihood) >= least_samples
         low, high = xp.where(enough, middle, low), xp.where(enough, high, middle)
-    return max(float(low[0]), 1e-6)
+    return max(float(low[0]), _LEAST_SHARE)
+
+
+@kernel(nogil=True, error_model="numpy")
+def _tempered_share(log_weights: Array, log_likelihood: Array, least_samples: float) -> float:
+    """As `tempered_share`, where the whole likelihood leaves too few."""
+    low, high = 0.0, 1.0
+    for _ in range(20):
+        middle, total, squares = 0.5 * (low + high), 0.0, 0.0
+        largest = (log_weights + middle * log_likelihood).max()
+        for n in range(len(log_weights)):
+            weight = math.exp(log_weights[n] + middle * log_likelihood[n] - largest)
+            total += weight
+            squares += weight * weight
+        if total * total >= least_samples * squares:
+            low = middle
+        else:
+            high = middle
+    return max(low, _LEAST_SHARE)
 
 
 def update(

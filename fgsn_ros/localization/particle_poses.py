@@ -58,6 +58,15 @@ def mean_rotation(T: Array, weights: Array) -> tuple[Array, Array]:
 
 
 @_compiled
+def interpolated(T_0: Array, T_1: Array, alpha: float) -> Array:
+    """`poses.interpolate` of two poses (4, 4), at a fraction of the way from one to the other."""
+    step = _relative(T_0[None], T_1[None])[0]
+    rho, phi = _log(_quaternion(step), (step[0, 3], step[1, 3], step[2, 3]))
+    twist = np.array([[alpha * value for value in rho + phi]])
+    return _moved(T_0[None], twist)[0]
+
+
+@_compiled
 def _relative(T_a: Array, T_b: Array) -> Array:
     T = np.zeros(T_a.shape)
     for n in range(len(T)):

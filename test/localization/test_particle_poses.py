@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from fgsn_ros.geometry import poses
 from fgsn_ros.localization.particle_filter import mean_and_covariance
-from fgsn_ros.localization.particle_poses import mean_rotation, moved, relative, tangent
+from fgsn_ros.localization.particle_poses import (
+    interpolated,
+    mean_rotation,
+    moved,
+    relative,
+    tangent,
+)
 
 seeds = st.integers(0, 2**32 - 1)
 spreads = st.sampled_from([0.0, 1e-9, 1e-3, 0.1, 1.0])
@@ -55,6 +61,14 @@ def test_mean_and_covariance_are_those_of_the_plain_formulas(seed, spread):
     np.testing.assert_allclose(mean, poses.from_rotation_translation(R, centre), atol=1e-10)
     expected = (deviations * weights[:, None]).T @ deviations
     np.testing.assert_allclose(covariance, expected, atol=1e-9)
+
+
+@settings(deadline=None)
+@given(seeds, st.floats(0.0, 1.0))
+def test_a_pose_between_two_is_that_of_the_plain_formula(seed, alpha):
+    T, _ = around_a_pose(seed, 0.5, count=2)
+    expected = poses.interpolate(T[0], T[1], alpha)
+    np.testing.assert_allclose(interpolated(T[0], T[1], alpha), expected, atol=1e-11)
 
 
 def test_half_a_turn_apart_is_no_angle_lost():
