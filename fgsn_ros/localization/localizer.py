@@ -31,10 +31,10 @@ from fgsn_ros.localization.particle_filter import (
     effective_sample_size,
     mean_and_covariance,
     renewed,
-    tempered_share,
     update,
+    warm_up,
 )
-from fgsn_ros.localization.particle_poses import interpolated, relative
+from fgsn_ros.localization.particle_poses import relative
 from fgsn_ros.localization.probing import Comparison, Probe, ProbeSettings, View
 from fgsn_ros.localization.sample_size import KldSettings, SampleSize
 from fgsn_ros.mapping.semantic_map import SemanticMap
@@ -307,13 +307,8 @@ class Localizer:
     def warm_up(self) -> None:
         """Compile what moves and weighs the particles: the first labels need not wait for it."""
         draws = random_numbers(self._device, np.random.default_rng(0))
-        states = self._motion.sample(np.eye(4), np.eye(6), 2, draws)
-        states = self._motion.jitter(self._motion.propagate(states, np.eye(4), draws), 0.4, draws)
-        T_map_base, weights = self._motion.poses(states), ParticleSet.uniform(states).weights
-        relative(T_map_base, T_map_base)
-        interpolated(np.eye(4), np.eye(4), 0.5)
-        tempered_share(weights, 1e3 * weights * [0.0, 1.0], 1.5)
-        for T in (T_map_base, copy(T_map_base)):  # that may be written, and that may not
+        T_map_base, weights = warm_up(self._motion, draws)
+        for T in (T_map_base, copy(T_map_base)):  # that may not be written, and that may
             mean_and_covariance(T, weights)
             self._measurement.warm_up(T)
         self._size.needed(T_map_base, weights)

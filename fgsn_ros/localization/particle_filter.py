@@ -22,7 +22,7 @@ from fgsn_ros.geometry.arrays import (
 )
 from fgsn_ros.kernel_cache import kernel
 from fgsn_ros.localization.motion import MotionModel, Random
-from fgsn_ros.localization.particle_poses import mean_rotation
+from fgsn_ros.localization.particle_poses import interpolated, mean_rotation, relative
 from fgsn_ros.localization.sample_size import SampleSize
 
 _LEAST_SHARE = 1e-6
@@ -239,6 +239,17 @@ def renewed(
     if uneven or not size.lasting(count, needed):
         return particles.resampled(rng, needed)
     return particles
+
+
+def warm_up(motion: MotionModel, rng: Random) -> tuple[Array, Array]:
+    """Compile what moves and draws particles; poses (2, 4, 4) and weights (2,) of two."""
+    states = motion.sample(np.eye(4), np.eye(6), 2, rng)
+    states = motion.jitter(motion.propagate(states, np.eye(4), rng), 0.4, rng)
+    T_map_base, weights = motion.poses(states), ParticleSet.uniform(states).weights
+    tempered_share(weights, like([0.0, -1e3], weights), 1.5)
+    relative(T_map_base, T_map_base)
+    interpolated(np.eye(4), np.eye(4), 0.5)
+    return T_map_base, weights
 
 
 class History:
