@@ -47,6 +47,11 @@ SECTIONS = (
         "Time and memory of a frame in the filter, and the error that is left.",
     ),
     Section(
+        "frame_steps",
+        "The steps of a frame",
+        "What each step of the filter takes, beside arrays alone and beside what it cannot save.",
+    ),
+    Section(
         "measurement_kernel",
         "The measurement kernel",
         "Map points projected into the image for each particle, their labels looked up.",

@@ -216,8 +216,10 @@ def from_planar(x: ArrayLike, y: ArrayLike, yaw: ArrayLike) -> Array:
 
 def rotation_angle(T: ArrayLike) -> Array:
     """Angle (...) [rad] in [0, pi] of a pose's rotation."""
-    _, q_xyzw = to_quaternion(T)
-    return 2.0 * _arctan2(np.linalg.norm(q_xyzw[..., :3], axis=-1), q_xyzw[..., 3])
+    R = np.asarray(T, np.float64)[..., :3, :3]
+    x, y, z = (R[..., i, j] - R[..., j, i] for i, j in ((2, 1), (0, 2), (1, 0)))  # 2 sin angle axis
+    trace = R[..., 0, 0] + R[..., 1, 1] + R[..., 2, 2]  # 1 + 2 cos angle
+    return _arctan2(np.sqrt(x * x + y * y + z * z), trace - 1.0)
 
 
 def wrap_angle(a: ArrayLike) -> Array:

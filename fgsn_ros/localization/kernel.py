@@ -93,6 +93,29 @@ def project_to_cells(
     return row * shape[1] + column, inside
 
 
+@kernel(nogil=True)
+def projections(T_map_base: Array, base_to_grid: Array, origin: Array) -> Array:
+    """(N, 3, 4) from points relative to `origin` (3,) in the map to homogeneous grid pixels.
+
+    Args:
+        T_map_base: (N, 4, 4).
+        base_to_grid: (3, 4) from the frame of these poses to homogeneous grid pixels.
+        origin: (3,) in the map.
+    """
+    matrices = np.empty((len(T_map_base), 3, 4))
+    for n in range(len(T_map_base)):
+        T = T_map_base[n]
+        offset = origin[0] - T[0, 3], origin[1] - T[1, 3], origin[2] - T[2, 3]
+        for i in range(3):
+            x, y, z = base_to_grid[i, 0], base_to_grid[i, 1], base_to_grid[i, 2]
+            total = base_to_grid[i, 3]
+            for j in range(3):
+                matrices[n, i, j] = x * T[j, 0] + y * T[j, 1] + z * T[j, 2]
+                total += matrices[n, i, j] * offset[j]
+            matrices[n, i, 3] = total
+    return matrices
+
+
 class Evidence:
     """One frame's labels and chosen points, laid out for the compiled kernel."""
 
@@ -125,14 +148,8 @@ class Evidence:
 
         A particle's sum is taken in a fixed order: the number of threads changes no bit of it.
         """
-        count = len(projections)
-        blocks = -(-count // BLOCK)
-        matrices = np.zeros((blocks * BLOCK, 3, 4), np.float32)
-        matrices[:count] = projections
-        # Truncating u + 1.5 is rounding u, one cell further for the border.
-        matrices[:count, :2] += np.float32(1.5) * matrices[:count, 2:]
-        lanes = np.ascontiguousarray(matrices.reshape(blocks, BLOCK, 12).transpose(0, 2, 1))
-        scores: Float32 = np.empty((blocks, BLOCK), np.float32)
+        lanes = _lanes(projections)
+        scores: Float32 = np.empty((len(lanes), BLOCK), np.float32)
         height, width = self._shape
         numba.set_num_threads(self._threads)  # of the calling thread
         _score_blocks(
@@ -146,7 +163,7 @@ class Evidence:
             np.array([width, width - 1, height - 1], np.uint32),
             scores,
         )
-        return scores.ravel()[:count]
+        return scores.ravel()[: len(projections)]
 
 
 def score_places(
@@ -210,6 +227,23 @@ def _whole_groups(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The array with zeros (points of weight 0) appended up to whole groups."""
     missing = -len(values) % GROUP
     return np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)])
+
+
+@kernel(nogil=True)
+def _lanes(projections: Array) -> Float32:
+    """Projections (N, 3, 4) as whole blocks (B, 12, BLOCK), the particles of a block side by side.
+
+    Truncating u + 1.5 is rounding u, one cell further for the border.
+    """
+    lanes = np.zeros((-(-len(projections) // BLOCK), 12, BLOCK), np.float32)
+    for n in range(len(projections)):
+        lane, p = lanes[n // BLOCK], n % BLOCK
+        for i in range(2, -1, -1):
+            for j in range(4):
+                lane[4 * i + j, p] = projections[n, i, j]
+                if i < 2:
+                    lane[4 * i + j, p] += np.float32(1.5) * lane[8 + j, p]
+    return lanes
 
 
 @kernel(fastmath=True, error_model="numpy")

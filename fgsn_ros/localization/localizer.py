@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fgsn_ros.config import require
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
-from fgsn_ros.geometry.arrays import Array, host
+from fgsn_ros.geometry.arrays import Array, copy, host
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.localization.device import DeviceName, StepTimes, available, random_numbers, wait
 from fgsn_ros.localization.initial_pose import InitialPose
@@ -33,7 +33,9 @@ from fgsn_ros.localization.particle_filter import (
     mean_and_covariance,
     renewed,
     update,
+    warm_up,
 )
+from fgsn_ros.localization.particle_poses import relative
 from fgsn_ros.localization.probing import Comparison, Probe, ProbeSettings, View
 from fgsn_ros.localization.sample_size import KldSettings, SampleSize
 from fgsn_ros.mapping.descriptors import ImageFeatures
@@ -321,11 +323,13 @@ class Localizer:
         self._probe.forget_before(before)
 
     def warm_up(self) -> None:
-        """Compile what weighs the particles, so that the first labels need not wait for it."""
+        """Compile what moves and weighs the particles: the first labels need not wait for it."""
         draws = random_numbers(self._device, np.random.default_rng(0))
-        T_map_base = self._motion.poses(self._motion.sample(np.eye(4), np.eye(6), 2, draws))
-        self._measurement.warm_up(T_map_base)
-        self._size.needed(T_map_base, np.full(2, 0.5))
+        T_map_base, weights = warm_up(self._motion, draws)
+        for T in (T_map_base, copy(T_map_base)):  # that may not be written, and that may
+            mean_and_covariance(T, weights)
+            self._measurement.warm_up(T)
+        self._size.needed(T_map_base, weights)
 
     def request_update(self) -> None:
         """Let the next label map count in full, even if the robot has not moved."""
@@ -402,7 +406,7 @@ class Localizer:
         if doubt is not None:
             states = self._motion.stray(states, doubt, self._draws)
         before = self._motion.poses(current.states)
-        self._history.add(stamp, poses.compose(poses.invert(before), self._motion.poses(states)))
+        self._history.add(stamp, relative(before, self._motion.poses(states)))
         self._history.forget(stamp - self._settings.odometry_memory_s)
         self._particles = current.begun(states)
         self._stamp = self.odometry.needed_since = stamp

@@ -109,7 +109,18 @@ class EvidenceTable:
             np.vstack([robust, np.zeros((1, self.label_count))]), np.float32
         )
         """(K + 1, K) [observed, map]; the last row, for unlabelled cells, is 0."""
+        ratios, likely = self.values[:-1].astype(np.float64), np.exp(table)
+        self._range_sums = np.stack([ratios, likely, likely * ratios])
         self._sent: Any = None
+
+    def range_of(self, occurs: npt.NDArray[np.int64]) -> tuple[Array, Array]:
+        """Log-ratios (K,) that points of each map label have by chance, and if the pose is right.
+
+        By chance a point of map label m meets the labels o of an image as often as they occur in
+        it, h(o) (K,); else as often as h(o) exp(log_ratio(o, m)), normalised.
+        """
+        chances, likely, rights = occurs @ self._range_sums
+        return chances / occurs.sum(), rights / likely
 
     def on(self, device: Any) -> Any:
         """The values (K, K + 1) [map, observed] as a tensor on a device, where they stay."""
@@ -144,6 +155,7 @@ class PinholeGrid:
     def __init__(self, camera: Camera, stride: int) -> None:
         self.distorted = camera.at_stride(stride)
         self.camera: Camera = self.distorted.undistorted()
+        self._camera_to_grid = np.hstack([self.camera.matrix, np.zeros((3, 1))])
         self._source = self._source_cells() if self.distorted.is_distorted else None
 
     def labels(self, label_map: LabelMap, label_count: int) -> Grid:
@@ -165,9 +177,7 @@ class PinholeGrid:
 
     def projections(self, T_map_camera: Array, origin: Array) -> Array:
         """(N, 3, 4) from points relative to `origin` (3,) in the map to homogeneous grid pixels."""
-        T_camera_map = poses.invert(T_map_camera)
-        T_camera_map[:, :3, 3] += T_camera_map[:, :3, :3] @ origin
-        return self.camera.matrix @ T_camera_map[:, :3]
+        return kernel.projections(T_map_camera, self._camera_to_grid, origin)
 
     def _source_cells(self) -> npt.NDArray[np.int64]:
         """Flat cell of the distorted grid under each pinhole cell; one past the end for none."""
@@ -214,7 +224,7 @@ class FrameLikelihood:
         """Share of the frame's evidence that earlier frames did not give."""
         self.selected = selected
         self.pinhole = pinhole
-        self._T_base_camera = T_base_camera
+        self._base_to_grid = pinhole.camera.matrix @ poses.invert(T_base_camera)[:3]
         self.grid = grid
         self._table = table
         self._size_share = size_share
@@ -244,15 +254,13 @@ class FrameLikelihood:
         if self._sent is None:
             from fgsn_ros.localization.gpu_kernel import DeviceEvidence  # where there is a GPU
 
-            T_camera_base = poses.invert(self._T_base_camera)
-            base_to_grid = self.pinhole.camera.matrix @ T_camera_base[:3]
             self._sent = DeviceEvidence(
                 self.selected,
                 self._origin,
                 self._size_share,
                 self._table,
                 self.grid,
-                base_to_grid,
+                self._base_to_grid,
                 device,
             )
         return self._sent
@@ -273,24 +281,14 @@ class FrameLikelihood:
         return Match(int(seen.sum()), score, quality)
 
     def _projections(self, T_map_base: Array) -> Array:
-        T_map_camera = poses.compose(T_map_base, self._T_base_camera)
-        return self.pinhole.projections(T_map_camera, self._origin)
+        return kernel.projections(T_map_base, self._base_to_grid, self._origin)
 
     def _score_range(self, labels: npt.NDArray[np.int32]) -> tuple[float, float]:
-        """Mean log-ratio of points (M,) expected by chance, and if the pose is right.
-
-        By chance a point of map label m meets the labels o of this image as often as they occur in
-        it, h(o); else as often as h(o) exp(log_ratio(o, m)), normalised.
-        """
+        """Mean log-ratio of points (M,) expected by chance, and if the pose is right."""
         label_count = self._table.label_count
         occurs = np.bincount(self.grid.ravel(), minlength=label_count + 1)[:label_count]
-        points = np.bincount(labels, minlength=label_count)
-        present = np.flatnonzero(points)
-        ratios = self._table.values[:-1, present].astype(np.float64)
-        chances = occurs / occurs.sum() @ ratios
-        likely = occurs[:, None] * np.exp(self._table.log_ratio[:, present].astype(np.float64))
-        rights = (likely * ratios).sum(axis=0) / likely.sum(axis=0)
-        share = points[present] / len(labels)
+        share = np.bincount(labels, minlength=label_count) / len(labels)
+        chances, rights = self._table.range_of(occurs)
         return float(share @ chances), float(share @ rights)
 
 
@@ -341,6 +339,7 @@ class LabelMeasurement:
             pinhole, np.eye(4), grid, point, self.table, s.size_share, 1.0, s.threads
         )
         likelihood(T_map_base)
+        self._selector.warm_up(pinhole.camera)
         none = np.zeros(1, np.int64)
         kernel.score_places(
             np.zeros((1, 3, 4)),

@@ -15,6 +15,7 @@ import numpy as np
 from fgsn_ros.config import require
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.arrays import Array, host, is_tensor, like, namespace, product, zeros
+from fgsn_ros.localization import particle_poses
 from fgsn_ros.localization.odometry_buffer import Doubt
 from fgsn_ros.mapping.ground import Ground, MapGround
 from fgsn_ros.mapping.semantic_map import SemanticMap
@@ -206,7 +207,7 @@ class SpatialMotion:
     def propagate(self, states: Array, T_delta: Array, rng: Random) -> Array:
         """States (N, 4, 4) moved by the increment, then by a random twist in the robot's axes."""
         noise = like(self._settings.std(T_delta), states) * rng.standard_normal((len(states), 6))
-        return poses.compose(poses.compose(states, T_delta), poses.exp(noise))
+        return particle_poses.moved(poses.compose(states, T_delta), noise)
 
     def displace(self, states: Array, T_delta: Array) -> Array:
         """States (N, 4, 4) moved by the increment."""
@@ -217,7 +218,7 @@ class SpatialMotion:
         metres, turn = _straying(doubt, states, rng)
         still = 0.0 * turn
         twists = namespace(states).stack([metres, still, still, still, still, turn], axis=1)
-        return poses.compose(states, poses.exp(twists))
+        return particle_poses.moved(states, twists)
 
     def poses(self, states: Array) -> Array:
         """The states themselves."""
@@ -225,9 +226,8 @@ class SpatialMotion:
 
     def jitter(self, states: Array, bandwidth: float, rng: Random) -> Array:
         """States (N, 4, 4) spread, in the tangent space at their mean, by a kernel."""
-        mean = poses.weighted_mean(states, zeros((len(states),), states) + 1.0)
-        twists = poses.log(poses.compose(poses.invert(mean), states))
-        return poses.compose(mean, poses.exp(kernel_shrinkage(twists, bandwidth, rng)))
+        mean, twists = particle_poses.tangent(states, zeros((len(states),), states) + 1.0)
+        return particle_poses.moved(mean[None], kernel_shrinkage(twists, bandwidth, rng))
 
 
 def kernel_shrinkage(values: Array, bandwidth: float, rng: Random) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.arrays import Array
+from fgsn_ros.localization.particle_poses import interpolated
 
 _TURN_LIMIT_RAD_S = 20.0
 """A faster turn is a reset [rad/s]."""
@@ -95,7 +96,7 @@ class OdometryBuffer:
         Raises:
             LocalizationError: a value is not finite, or time goes backwards.
         """
-        T_odom_base = np.asarray(T_odom_base, np.float64)
+        T_odom_base = np.array(T_odom_base, np.float64, order="C")
         if not (np.isfinite(stamp) and np.isfinite(T_odom_base).all()):
             raise LocalizationError(
                 f"odometry at {stamp:.3f} s holds NaN; check the odometry source"
@@ -146,7 +147,7 @@ class OdometryBuffer:
             return self._poses[after]
         start, end = self._stamps[after - 1], self._stamps[after]
         alpha = (stamp - start) / (end - start)
-        return poses.interpolate(self._poses[after - 1], self._poses[after], alpha)
+        return interpolated(self._poses[after - 1], self._poses[after], alpha)
 
     def gap_at(self, stamp: float) -> Gap | None:
         """The gap that a stamp lies within."""

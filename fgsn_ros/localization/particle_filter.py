@@ -1,5 +1,6 @@
 """The particles, the steps of their filter, and where they were before."""
 
+import math
 from bisect import bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +19,14 @@ from fgsn_ros.geometry.arrays import (
     like,
     namespace,
     numbered,
-    product,
 )
+from fgsn_ros.kernel_cache import kernel
 from fgsn_ros.localization.motion import MotionModel, Random
+from fgsn_ros.localization.particle_poses import interpolated, mean_rotation, relative
 from fgsn_ros.localization.sample_size import SampleSize
+
+_LEAST_SHARE = 1e-6
+"""A layer takes no less of the likelihood."""
 
 
 @dataclass(frozen=True)
@@ -139,17 +144,13 @@ def mean_and_covariance(T: Array, weights: Array) -> tuple[Array, Array]:
     geometry_msgs/PoseWithCovariance). The position is the mean of positions: in SE(3) as a whole,
     a spread in heading would pull it sideways. Both are NumPy's, wherever the poses are.
     """
-    mean = poses.mean_rotation(T, weights)
-    turned = poses.from_rotation_translation(product(T[:, :3, :3], mean[:3, :3].T), np.zeros(3))
-    around = poses.rotation_vector(turned)
+    R, around = mean_rotation(T, weights)
     positions = like(T[:, :3, 3], weights)
     centre = weights @ positions
     offsets = [positions - centre, like(around, weights)]
     deviations = namespace(weights).concat(offsets, axis=1)
     covariance = (deviations * weights[:, None]).T @ deviations
-    mean = host(mean)
-    mean[:3, 3] = host(centre)
-    return mean, host(covariance)
+    return poses.from_rotation_translation(host(R), host(centre)), host(covariance)
 
 
 def tempered_share(log_weights: Array, log_likelihood: Array, least_samples: float) -> float:
@@ -160,13 +161,33 @@ def tempered_share(log_weights: Array, log_likelihood: Array, least_samples: flo
     """
     if effective_sample_size(log_weights + log_likelihood) >= least_samples:
         return 1.0
+    if not is_tensor(log_weights):
+        return _tempered_share(log_weights, log_likelihood, least_samples)
     xp = namespace(log_weights)
     low, high = full(1, 0.0, log_weights), full(1, 1.0, log_weights)
     for _ in range(20):  # without a look at the numbers, which a GPU would have to wait for
         middle = 0.5 * (low + high)
         enough = _effective_samples(log_weights + middle * log_likelihood) >= least_samples
         low, high = xp.where(enough, middle, low), xp.where(enough, high, middle)
-    return max(float(low[0]), 1e-6)
+    return max(float(low[0]), _LEAST_SHARE)
+
+
+@kernel(nogil=True, error_model="numpy")
+def _tempered_share(log_weights: Array, log_likelihood: Array, least_samples: float) -> float:
+    """As `tempered_share`, where the whole likelihood leaves too few."""
+    low, high = 0.0, 1.0
+    for _ in range(20):
+        middle, total, squares = 0.5 * (low + high), 0.0, 0.0
+        largest = (log_weights + middle * log_likelihood).max()
+        for n in range(len(log_weights)):
+            weight = math.exp(log_weights[n] + middle * log_likelihood[n] - largest)
+            total += weight
+            squares += weight * weight
+        if total * total >= least_samples * squares:
+            low = middle
+        else:
+            high = middle
+    return max(low, _LEAST_SHARE)
 
 
 def update(
@@ -218,6 +239,17 @@ def renewed(
     if uneven or not size.lasting(count, needed):
         return particles.resampled(rng, needed)
     return particles
+
+
+def warm_up(motion: MotionModel, rng: Random) -> tuple[Array, Array]:
+    """Compile what moves and draws particles; poses (2, 4, 4) and weights (2,) of two."""
+    states = motion.sample(np.eye(4), np.eye(6), 2, rng)
+    states = motion.jitter(motion.propagate(states, np.eye(4), rng), 0.4, rng)
+    T_map_base, weights = motion.poses(states), ParticleSet.uniform(states).weights
+    tempered_share(weights, like([0.0, -1e3], weights), 1.5)
+    relative(T_map_base, T_map_base)
+    interpolated(np.eye(4), np.eye(4), 0.5)
+    return T_map_base, weights
 
 
 class History:

@@ -1,19 +1,21 @@
 """Choice of the map points that a frame is weighed with."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from fgsn_ros.config import require
-from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.kernel_cache import kernel
 from fgsn_ros.mapping.semantic_map import SemanticMap
 
 Array = npt.NDArray[np.float64]
+Float32 = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 
-_REQUERY_M = 5.0
+_REQUERY_M = 10.0
 """The neighbourhood read from the map serves until the camera is this far from its centre."""
 
 
@@ -71,12 +73,12 @@ class _Neighbourhood:
     """Copies of the map's arrays around a centre, so that a frame touches no file."""
 
     centre: Array
-    points: npt.NDArray[np.float32]
+    points: Float32
     labels: npt.NDArray[np.int32]
-    confidence: npt.NDArray[np.float32]
-    directions: npt.NDArray[np.float32]
-    nearest: npt.NDArray[np.float32]
-    farthest: npt.NDArray[np.float32]
+    confidence: Float32
+    directions: Float32
+    ranges: Float32
+    """(N, 2) from where to where a point is used [m]."""
 
 
 class PointSelector:
@@ -106,12 +108,43 @@ class PointSelector:
             rng: Draws within the buckets.
         """
         near = self._near(T_map_camera[:3, 3])
-        visible, uv, distance = self._visible(near, T_map_camera, camera)
-        margin = self._margin(distance, covariance, camera)
+        return self._chosen(near, T_map_camera, covariance, camera, count, rng)
+
+    def warm_up(self, camera: Camera) -> None:
+        """Compile what chooses points, with two in the middle of a camera's image."""
+        ahead = np.array([[0.0, 0.0, 1.0]] * 2, np.float32)
+        ranges = np.array([[0.0, 2.0]] * 2, np.float32)
+        labels, confidence = np.zeros(2, np.int32), np.ones(2, np.float32)
+        two = _Neighbourhood(np.zeros(3), ahead, labels, confidence, ahead, ranges)
+        self._chosen(two, np.eye(4), np.zeros((6, 6)), camera, 1, np.random.default_rng(0))
+
+    def _chosen(
+        self,
+        near: _Neighbourhood,
+        T_map_camera: Array,
+        covariance: Array,
+        camera: Camera,
+        count: int,
+        rng: np.random.Generator,
+    ) -> SelectedPoints:
+        """As `select`, of a neighbourhood."""
+        view = np.array([camera.fx, camera.skew, camera.cx, camera.fy, camera.cy])
         size = np.array([camera.width, camera.height])
-        inside = ((uv > margin[:, None] - 0.5) & (uv < size - 0.5 - margin[:, None])).all(axis=1)
-        chosen = spread_over_image(uv[inside], size, self._settings.buckets, count, rng)
-        kept = visible[inside][chosen]
+        view_angle = math.radians(self._settings.view_angle_deg)
+        margin = self._margin(covariance, camera)
+        visible, uv = _visible(
+            near.points,
+            near.directions,
+            near.ranges,
+            T_map_camera,
+            T_map_camera[:3, 3].astype(np.float32),
+            (float(self._settings.radius_m), math.cos(view_angle)),
+            view,
+            size,
+            margin,
+        )
+        chosen = spread_over_image(uv, size, self._settings.buckets, count, rng)
+        kept = visible[chosen]
         points = near.points[kept].astype(np.float64)
         return SelectedPoints(
             points,
@@ -141,34 +174,68 @@ class PointSelector:
             near.labels[kept].astype(np.int32),
             near.confidence[kept],
             near.directions[kept],
-            nearest[kept],
-            farthest[kept],
+            np.stack([nearest[kept], farthest[kept]], axis=1),
         )
 
-    def _visible(
-        self, near: _Neighbourhood, T_map_camera: Array, camera: Camera
-    ) -> tuple[Indices, Array, Array]:
-        """Indices, grid pixels (M, 2) and distances (M,) of the points expected in the image."""
-        rays = near.points - T_map_camera[:3, 3].astype(np.float32)
-        distance = np.sqrt(np.einsum("ij,ij->i", rays, rays))
-        aligned = np.einsum("ij,ij->i", rays, near.directions)
-        least = np.cos(np.deg2rad(self._settings.view_angle_deg)) * distance
-        expected = (distance >= near.nearest) & (distance <= near.farthest) & (aligned >= least)
-        visible = np.flatnonzero(expected & (distance <= self._settings.radius_m))
-        in_camera = poses.transform(poses.invert(T_map_camera), near.points[visible])
-        uv, valid = camera.project(in_camera)
-        return visible[valid], uv[valid], distance[visible][valid].astype(np.float64)
+    def _margin(self, covariance: Array, camera: Camera) -> tuple[float, float, float]:
+        """Cells that a point may move for the prediction's spread: by m off 1/m, plus, at most.
 
-    def _margin(self, distance: Array, covariance: Array, camera: Camera) -> Array:
-        """Cells that a point may move for the prediction's spread, a tenth of the image at most.
-
-        With more, a wide spread would leave only points far ahead, which say little of position.
+        With more than a tenth of the image a wide spread would leave only points far ahead, which
+        say little of position.
         """
-        position = np.sqrt(np.trace(covariance[:3, :3]) / 2.0)
-        heading = np.sqrt(covariance[5, 5])
-        cells = self._settings.spread_margin * camera.fx * (position / distance + heading)
-        margin: Array = np.minimum(cells, 0.1 * min(camera.width, camera.height))
-        return margin
+        cells = self._settings.spread_margin * camera.fx
+        position = cells * float(np.sqrt(np.trace(covariance[:3, :3]) / 2.0))
+        heading = cells * float(np.sqrt(covariance[5, 5]))
+        return position, heading, 0.1 * min(camera.width, camera.height)
+
+
+@kernel(nogil=True, error_model="numpy")
+def _visible(
+    points: Float32,
+    directions: Float32,
+    ranges: Float32,
+    T_map_camera: Array,
+    position: Float32,
+    limits: tuple[float, float],
+    view: Array,
+    size: Indices,
+    margins: tuple[float, float, float],
+) -> tuple[Indices, Array]:
+    """Indices (M,) and grid pixels (M, 2) of the points expected in the image, off its border.
+
+    Args:
+        points: (N, 3) in the map.
+        directions: (N, 3) that they were mapped from.
+        ranges: (N, 2) from where to where they are used.
+        T_map_camera: (4, 4).
+        position: (3,) of it, in the precision of the points.
+        limits: Range, and cosine of the angle to the direction.
+        view: fx, skew, cx, fy, cy of the grid's pinhole camera.
+        size: Its width and height.
+        margins: Cells at the border: those of a point 1 m off, those of any, those of all at most.
+    """
+    indices, uv, found = np.empty(len(points), np.int64), np.empty((len(points), 2)), 0
+    R, t = T_map_camera[:3, :3], T_map_camera[:3, 3]
+    for i in range(len(points)):
+        x, y, z = points[i, 0] - position[0], points[i, 1] - position[1], points[i, 2] - position[2]
+        distance = math.sqrt(x * x + y * y + z * z)
+        if not (ranges[i, 0] <= distance <= ranges[i, 1] and distance <= limits[0]):
+            continue
+        aligned = x * directions[i, 0] + y * directions[i, 1] + z * directions[i, 2]
+        if aligned < limits[1] * distance:
+            continue
+        a, b, c = points[i, 0] - t[0], points[i, 1] - t[1], points[i, 2] - t[2]
+        depth = R[0, 2] * a + R[1, 2] * b + R[2, 2] * c
+        if depth <= 0.0:
+            continue
+        right = (R[0, 0] * a + R[1, 0] * b + R[2, 0] * c) / depth
+        down = (R[0, 1] * a + R[1, 1] * b + R[2, 1] * c) / depth
+        u, v = view[0] * right + view[1] * down + view[2], view[3] * down + view[4]
+        border = min(margins[0] / distance + margins[1], margins[2]) - 0.5
+        if border < u < size[0] - 1.0 - border and border < v < size[1] - 1.0 - border:
+            indices[found], uv[found, 0], uv[found, 1] = i, u, v
+            found += 1
+    return indices[:found], uv[:found]
 
 
 def spread_over_image(
@@ -180,18 +247,35 @@ def spread_over_image(
     """
     if len(uv) <= count:
         return np.arange(len(uv))
-    cells = np.clip((uv + 0.5) / size * buckets, 0, buckets - 1).astype(np.int64)
-    narrow = np.min_scalar_type(buckets * buckets)  # 16 bits: a radix sort
-    bucket = (cells[:, 1] * buckets + cells[:, 0]).astype(narrow)
-    shuffled = rng.permutation(len(uv))
-    by_bucket = shuffled[np.argsort(bucket[shuffled], kind="stable")]
-    in_bucket = np.bincount(bucket, minlength=buckets * buckets)
-    rounds = np.arange(len(uv)) - np.repeat(np.cumsum(in_bucket) - in_bucket, in_bucket)
+    by_bucket, rounds = _dealt(uv, size, buckets, rng.permutation(len(uv)))
     whole, last = _rounds_within(rounds, count)
     # Ties within the last round go to random buckets.
     tied = np.flatnonzero(rounds == last)
     drawn = tied[np.argsort(rng.random(len(uv))[tied])[: count - len(whole)]]
     return np.sort(by_bucket[np.concatenate([whole, drawn])])
+
+
+@kernel(nogil=True)
+def _dealt(
+    uv: Array, size: npt.NDArray[np.int64], buckets: int, shuffled: Indices
+) -> tuple[Indices, Indices]:
+    """Pixels (M,) by index, sorted by bucket and shuffled within, and the round (M,) of each."""
+    bucket = np.empty(len(uv), np.int64)
+    first = np.zeros(buckets * buckets + 1, np.int64)
+    for i in range(len(uv)):
+        column = int((uv[i, 0] + 0.5) / size[0] * buckets)
+        row = int((uv[i, 1] + 0.5) / size[1] * buckets)
+        column, row = min(max(column, 0), buckets - 1), min(max(row, 0), buckets - 1)
+        bucket[i] = row * buckets + column
+        first[bucket[i] + 1] += 1
+    first = np.cumsum(first)
+    taken = np.zeros(buckets * buckets, np.int64)
+    by_bucket, rounds = np.empty_like(shuffled), np.empty_like(shuffled)
+    for i in shuffled:
+        place = first[bucket[i]] + taken[bucket[i]]
+        by_bucket[place], rounds[place] = i, taken[bucket[i]]
+        taken[bucket[i]] += 1
+    return by_bucket, rounds
 
 
 def _rounds_within(rounds: Indices, count: int) -> tuple[Indices, int]:

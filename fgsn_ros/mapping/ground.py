@@ -1,12 +1,14 @@
 """Height, roll and pitch of planar poses from the ground that the key frames drove on."""
 
+import math
 from typing import Any
 
 import numpy as np
 from scipy.spatial import cKDTree
 
 from fgsn_ros.errors import MapError
-from fgsn_ros.geometry.arrays import Array, host, is_tensor, like, namespace, zeros
+from fgsn_ros.geometry.arrays import Array, Indices, host, is_tensor, like, namespace, zeros
+from fgsn_ros.kernel_cache import kernel
 from fgsn_ros.mapping.semantic_map import SemanticMap
 
 _NEIGHBOURS = 3
@@ -16,6 +18,8 @@ _FIRST_CHECKED = 100
 _MIN_UPWARD = 0.2
 """Least z component of a key frame's up axis: steeper is a frame that is not a base frame."""
 
+_FEW = 64
+"""Up to so many key frames around are compared one by one faster than a tree is searched."""
 _DEVICE_DISTANCES = 1 << 24
 """Distances that are held at once on a GPU: 128 MiB."""
 
@@ -56,9 +60,12 @@ class Ground:
 
     def poses_and_reach(self, planar: Array) -> tuple[Array, Array]:
         """The poses, and how far (N,) [m] each looked for key frames."""
+        if not is_tensor(planar):
+            nearest, count = self._nearest_indices(planar), self._neighbours
+            return _standing(planar, nearest, count, self._positions, self._up)
         xp = namespace(planar)
         whole = xp.asarray(planar, dtype=xp.float64)
-        distances, positions, normals = self._nearest(whole[:, :2])
+        distances, positions, normals = self._nearest_on_device(whole[:, :2])
         weights = _weights(distances, self._neighbours)
         up = xp.einsum("nk,nkj->nj", weights, normals)
         up /= xp.linalg.vector_norm(up, axis=1, keepdims=True)
@@ -69,42 +76,50 @@ class Ground:
         poses[:, :3, :3] = _rotations(up, whole[:, 2])
         return poses, distances[:, -1]
 
-    def _nearest(self, xy: Array) -> tuple[Array, Array, Array]:
+    @property
+    def _queried(self) -> int:
+        """Key frames that a place asks for: its neighbours, and the next one if there is one."""
+        return min(self._neighbours + 1, len(self._positions))
+
+    def _around(self, low: Array, high: Array) -> Indices:
+        """Key frames among which are the nearest of every place in a box (2,) to (2,)."""
+        centre, reach = 0.5 * (low + high), 0.5 * float(np.linalg.norm(high - low))
+        off = np.hypot(*(self._positions[:, :2] - centre).T)
+        # The q-th nearest of a place within reach is at most the reach further than the centre's.
+        beyond = np.partition(off, self._queried - 1)[self._queried - 1]
+        return np.flatnonzero(off <= 2.0 * reach + beyond + 1e-6)
+
+    def _nearest_indices(self, planar: Array) -> Indices:
+        """Key frames (N, q) that are nearest to each planar pose, in order of distance.
+
+        Particles that are together are near few key frames, and need no tree.
+        """
+        around = self._around(*_box(planar))
+        if len(around) <= _FEW:
+            return _nearest_of(planar, self._positions, around, self._queried)
+        indices: Indices = self._tree.query(planar[:, :2], k=np.arange(1, self._queried + 1))[1]
+        return indices
+
+    def _nearest_on_device(self, xy: Any) -> tuple[Any, Any, Any]:
         """Distances (N, k + 1) to the nearest key frames; positions, up axes (N, k, 3) of k.
 
-        Without a key frame beyond the k neighbours, the distances are (N, k).
-        """
-        queried = min(self._neighbours + 1, len(self._positions))
-        if is_tensor(xy):
-            distances, indices, positions, up = self._nearest_on_device(xy, queried)
-        else:
-            distances, indices = self._tree.query(xy, k=np.arange(1, queried + 1))
-            positions, up = self._positions, self._up
-        nearest = indices[:, : self._neighbours]
-        return distances, positions[nearest], up[nearest]
-
-    def _nearest_on_device(self, xy: Any, queried: int) -> tuple[Any, Any, Any, Any]:
-        """Distances and indices (N, q) into the positions and up axes, which are near all of xy.
-
-        A tree is of no use there: every particle is compared with the few key frames around.
+        Without a key frame beyond the k neighbours, the distances are (N, k). A tree is of no use
+        there: every particle is compared with the few key frames around.
         """
         import torch
 
-        low, high = host(xy.amin(dim=0)), host(xy.amax(dim=0))
-        centre, reach = 0.5 * (low + high), 0.5 * float(np.linalg.norm(high - low))
-        # The q-th nearest of a place within reach is at most the reach further than the centre's.
-        beyond = float(self._tree.query(centre, k=[queried])[0][0])
-        around = self._tree.query_ball_point(centre, 2.0 * reach + beyond + 1e-6)
+        around = self._around(*_box(xy))
         positions: Any = like(self._positions[around], xy)
         up = like(self._up[around], xy)
         distances, indices = [], []
         for part in xy.split(max(_DEVICE_DISTANCES // len(around), 1)):
             # not torch.cdist, which on a GPU takes a block of threads for each distance
             offsets = part[:, :1] - positions[:, 0], part[:, 1:] - positions[:, 1]
-            nearest = torch.hypot(*offsets).topk(queried, largest=False)
+            nearest = torch.hypot(*offsets).topk(self._queried, largest=False)
             distances.append(nearest.values)
             indices.append(nearest.indices)
-        return torch.cat(distances), torch.cat(indices), positions, up
+        nearest = torch.cat(indices)[:, : self._neighbours]
+        return torch.cat(distances), positions[nearest], up[nearest]
 
 
 class MapGround:
@@ -127,34 +142,94 @@ class MapGround:
         Raises:
             MapError: key frames that are read are damaged.
         """
-        xy, margin = planar[:, :2], _MARGIN_M
-        if not bool((self._room(xy) > 0.0).all()):
-            self._read(xy, margin)
+        box, margin = _box(planar), _MARGIN_M
+        if not self._room(*box) > 0.0:
+            self._read(*box, margin)
         poses, reach = self._ground.poses_and_reach(planar)
         # A key frame that was not read may be nearer than one that was found further off.
-        while not (self._whole or bool((reach <= self._room(xy)).all())):
-            self._read(xy, margin)
+        while not (self._whole or float(reach.max()) <= self._room(*box)):
+            self._read(*box, margin)
             margin *= 4.0
             poses, reach = self._ground.poses_and_reach(planar)
         return poses
 
-    def _room(self, xy: Array) -> Array:
-        """Distance (N,) of positions from the border of what was read, below 0 beyond it [m]."""
-        xp, low, high = namespace(xy), like(self._low, xy), like(self._high, xy)
-        room: Array = xp.min(xp.minimum(xy - low, high - xy), axis=1)
-        return room
+    def _room(self, low: Array, high: Array) -> float:
+        """Distance of a box, (2,) to (2,), from the border of what was read; beyond it < 0 [m]."""
+        return float(np.minimum(low - self._low, self._high - high).min())
 
-    def _read(self, xy: Array, margin: float) -> None:
-        xp = namespace(xy)
-        low, high = host(xp.min(xy, axis=0)) - margin, host(xp.max(xy, axis=0)) + margin
-        near = self._map.keyframes_within(low, high)
+    def _read(self, low: Array, high: Array, margin: float) -> None:
+        near = self._map.keyframes_within(low - margin, high + margin)
         self._whole = len(near) == len(self._map.keyframes)
         if len(near) <= _NEIGHBOURS and not self._whole:
-            self._read(xy, 4.0 * margin)
+            self._read(low, high, 4.0 * margin)
         else:
-            self._ground, self._low, self._high = Ground(near), low, high
+            self._ground, self._low, self._high = Ground(near), low - margin, high + margin
         if self._whole:
             self._low, self._high = np.full(2, -np.inf), np.full(2, np.inf)
+
+
+def _box(planar: Array) -> tuple[Array, Array]:
+    """Lowest and highest x and y (2,) of planar poses (N, 2 or 3), on the host."""
+    if is_tensor(planar):
+        xp = namespace(planar)
+        return host(xp.min(planar[:, :2], axis=0)), host(xp.max(planar[:, :2], axis=0))
+    x, y = planar[:, 0], planar[:, 1]  # each by itself: NumPy is slow along a short axis
+    return np.array([x.min(), y.min()]), np.array([x.max(), y.max()])
+
+
+@kernel(nogil=True, error_model="numpy")
+def _nearest_of(planar: Array, positions: Array, around: Indices, queried: int) -> Indices:
+    """Of key frames by index, those (N, q) nearest to planar poses (N, 3), in order of distance."""
+    nearest = np.empty((len(planar), queried), np.int64)
+    squares = np.empty(queried)
+    for n in range(len(planar)):
+        x, y = planar[n, 0], planar[n, 1]
+        squares[:] = np.inf
+        for index in around:
+            square = (x - positions[index, 0]) ** 2 + (y - positions[index, 1]) ** 2
+            if square >= squares[-1]:
+                continue
+            place = queried - 1
+            while place > 0 and square < squares[place - 1]:
+                squares[place], nearest[n, place] = squares[place - 1], nearest[n, place - 1]
+                place -= 1
+            squares[place], nearest[n, place] = square, index
+    return nearest
+
+
+@kernel(nogil=True, error_model="numpy")
+def _standing(
+    planar: Array, nearest: Indices, neighbours: int, positions: Array, normals: Array
+) -> tuple[Array, Array]:
+    """As `poses_and_reach`, of each place's nearest key frames (N, q): the formulas below."""
+    T, reach = np.zeros((len(planar), 4, 4)), np.empty(len(planar))
+    for n in range(len(planar)):
+        x, y, yaw = planar[n, 0], planar[n, 1], planar[n, 2]
+        last = nearest[n, -1]
+        reach[n] = math.sqrt((x - positions[last, 0]) ** 2 + (y - positions[last, 1]) ** 2)
+        beyond = max(reach[n], 1e-6) if nearest.shape[1] > neighbours else np.inf
+        total, height, a, b, c = 0.0, 0.0, 0.0, 0.0, 0.0
+        for k in nearest[n, :neighbours]:
+            east, north = x - positions[k, 0], y - positions[k, 1]
+            near = min(max(math.sqrt(east**2 + north**2), 1e-6), beyond * (1.0 - 1e-9))
+            weight = (1.0 / near - 1.0 / beyond) ** 2
+            rise = -(east * normals[k, 0] + north * normals[k, 1]) / normals[k, 2]
+            total += weight
+            height += weight * (positions[k, 2] + rise)
+            a += weight * normals[k, 0]
+            b += weight * normals[k, 1]
+            c += weight * normals[k, 2]
+        length = math.sqrt(a * a + b * b + c * c)
+        a, b, c = a / length, b / length, c / length
+        cosine, sine = math.cos(yaw), math.sin(yaw)
+        slope = -(a * cosine + b * sine) / c
+        length = math.sqrt(1.0 + slope * slope)
+        d, e, f = cosine / length, sine / length, slope / length
+        T[n, 0, 0], T[n, 0, 1], T[n, 0, 2], T[n, 0, 3] = d, b * f - c * e, a, x
+        T[n, 1, 0], T[n, 1, 1], T[n, 1, 2], T[n, 1, 3] = e, c * d - a * f, b, y
+        T[n, 2, 0], T[n, 2, 1], T[n, 2, 2], T[n, 2, 3] = f, a * e - b * d, c, height / total
+        T[n, 3, 3] = 1.0
+    return T, reach
 
 
 def _weights(distances: Array, neighbours: int) -> Array:

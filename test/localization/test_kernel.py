@@ -2,7 +2,8 @@ import numba
 import numpy as np
 import pytest
 
-from fgsn_ros.localization.kernel import Evidence, score_particles_numpy
+from fgsn_ros.geometry import poses
+from fgsn_ros.localization.kernel import Evidence, projections, score_particles_numpy
 from fgsn_ros.localization.selection import SelectedPoints
 
 
@@ -55,6 +56,19 @@ def test_compiled_and_numpy_scores_agree(label_count, height, width, particles, 
     assert compiled.dtype == np.float32
     assert np.abs(plain).max() > 1.0
     np.testing.assert_allclose(compiled, plain, rtol=1e-5, atol=1e-4)
+
+
+def test_projections_take_points_near_an_origin_to_the_grid_of_each_pose():
+    rng = np.random.default_rng(6)
+    T_map_base = poses.exp(rng.normal(0.0, 1.0, (20, 6)))
+    T_map_base[:, :3, 3] += 1000.0
+    origin, points = np.full(3, 1010.0), rng.normal(0.0, 5.0, (7, 3))
+    base_to_grid = rng.normal(size=(3, 4))
+    found = projections(T_map_base, base_to_grid, origin)
+    for matrix, T in zip(found, T_map_base, strict=True):
+        in_base = poses.transform(poses.invert(T), origin + points)
+        expected = in_base @ base_to_grid[:, :3].T + base_to_grid[:, 3]
+        np.testing.assert_allclose(points @ matrix[:, :3].T + matrix[:, 3], expected, atol=1e-9)
 
 
 def test_a_point_on_each_side_of_each_image_border_counts_as_its_cell_or_not_at_all():

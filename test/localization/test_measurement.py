@@ -23,6 +23,17 @@ def test_outliers_bound_what_a_point_can_cost_and_barely_change_what_it_gains():
     np.testing.assert_allclose(EvidenceTable(table, 0.0).values[:2], table)
 
 
+def test_the_range_of_scores_is_the_mean_over_the_labels_that_a_point_meets():
+    rng = np.random.default_rng(0)
+    log_ratio, occurs = rng.normal(size=(5, 5)), np.array([7, 0, 3, 1, 9])
+    table = EvidenceTable(log_ratio, 0.2)
+    chances, rights = table.range_of(occurs)
+    for m in range(5):
+        by_chance = np.average(table.values[:5, m], weights=occurs)
+        right = np.average(table.values[:5, m], weights=occurs * np.exp(log_ratio[:, m]))
+        np.testing.assert_allclose((chances[m], rights[m]), (by_chance, right), rtol=1e-6)
+
+
 @pytest.mark.parametrize("table", [np.zeros((3, 4)), np.full((3, 3), np.nan)])
 def test_label_statistics_that_are_no_square_finite_table_are_refused(table):
     with pytest.raises(LocalizationError, match="label statistics"):

@@ -67,6 +67,19 @@ def test_tempered_share_leaves_the_asked_effective_sample_size():
     assert tempered_share(flat, 1e-3 * log_likelihood, 100.0) == 1.0
 
 
+@given(st.integers(0, 2**32 - 1), st.floats(1.5, 90.0), st.floats(0.1, 1e4))
+def test_no_larger_share_leaves_as_many_samples(seed, least, sharpness):
+    rng = np.random.default_rng(seed)
+    log_weights = normalize(rng.normal(0.0, 0.1, 100))
+    log_likelihood = sharpness * rng.normal(size=100)
+    share = tempered_share(log_weights, log_likelihood, least)
+    left = effective_sample_size(log_weights + share * log_likelihood)
+    assert left >= least - 1e-6 or share == 1e-6
+    if share < 1.0:
+        more = share + 2.0**-19
+        assert effective_sample_size(log_weights + more * log_likelihood) <= least + 1e-6
+
+
 @pytest.mark.parametrize("layers", [1, 6])
 def test_layers_find_a_gaussian_posterior_that_one_importance_step_cannot(layers):
     """Prior N(0, 2^2) on x and y; likelihood N(3, 0.1^2), N(-2, 0.1^2): few samples see it."""

@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera
@@ -82,3 +83,57 @@ def test_the_same_generator_state_gives_the_same_points():
         spread_over_image(uv, size, 5, 100, np.random.default_rng(3)) for _ in range(2)
     )
     np.testing.assert_array_equal(first, second)
+
+
+def plainly_visible(m, T_map_camera, covariance, camera, settings):
+    """Map points (M,) by index and their pixels (M, 2): the definition, in NumPy."""
+    points = m.all_points()
+    rays = points.points - T_map_camera[:3, 3].astype(np.float32)
+    distance = np.sqrt((rays**2).sum(axis=1))
+    aligned = (rays * points.directions).sum(axis=1)
+    slack, angle = settings.range_slack, np.deg2rad(settings.view_angle_deg)
+    expected = (distance >= points.min_range / slack) & (distance <= points.max_range * slack)
+    expected &= (aligned >= np.cos(angle) * distance) & (distance <= settings.radius_m)
+    visible = np.flatnonzero(expected)
+    in_camera = poses.transform(poses.invert(T_map_camera), points.points[visible])
+    uv, valid = camera.project(in_camera)
+    sigma = np.sqrt(np.trace(covariance[:3, :3]) / 2.0), np.sqrt(covariance[5, 5])
+    cells = settings.spread_margin * camera.fx * (sigma[0] / distance[visible] + sigma[1])
+    margin = np.minimum(cells, 0.1 * min(camera.width, camera.height))[:, None]
+    size = np.array([camera.width, camera.height])
+    with np.errstate(invalid="ignore"):
+        inside = valid & ((uv > margin - 0.5) & (uv < size - 0.5 - margin)).all(axis=1)
+    return points.points[visible[inside]], uv[inside]
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.2, 5.0])
+def test_the_chosen_are_all_that_are_visible_by_definition(spread):
+    rng = np.random.default_rng(4)
+    directions = rng.normal(size=(4000, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    m = map_of(rng.uniform(-40.0, 40.0, (4000, 3)), directions)
+    camera = Camera(40, 30, 20.0, 25.0, 18.0, 15.5, skew=1.5)
+    covariance = np.diag(np.square([spread, spread, 0.0, 0.0, 0.0, 0.1 * spread]))
+    settings = SelectionSettings(radius_m=35.0, view_angle_deg=70.0)
+    selector = PointSelector(m, settings)
+    seen = 0
+    for x in (0.0, 4.0, 9.0, -20.0):
+        T = poses.from_xyz_rpy([x, 1.0, -2.0], [0.1, -0.2, x]) @ T_BASE_OPTICAL
+        chosen = selector.select(T, covariance, camera, 4000, rng)
+        expected, _ = plainly_visible(m, T, covariance, camera, settings)
+        np.testing.assert_array_equal(chosen.points, expected)
+        seen += len(expected)
+    assert seen > 50
+
+
+@pytest.mark.parametrize("count", [1, 60, 299])
+def test_buckets_are_drawn_from_in_turn(count):
+    """Round by round: no bucket gives a second pixel while another has not given its first."""
+    rng = np.random.default_rng(5)
+    uv = rng.uniform(-0.5, [39.5, 19.5], (300, 2))
+    chosen = spread_over_image(uv, np.array([40, 20]), 8, count, rng)
+    bucket = np.floor((uv + 0.5) / [5.0, 2.5]).astype(int) @ [1, 8]
+    given = np.bincount(bucket[chosen], minlength=64)
+    left = np.bincount(bucket, minlength=64) - given
+    assert len(chosen) == len(np.unique(chosen)) == count
+    assert given[left > 0].min() >= given.max() - 1

@@ -218,3 +218,10 @@ def test_a_localizer_that_draws_tensors_of_single_precision_tracks(drive, model,
     assert np.median(errors[5:]) < 0.3  # six seeds: 0.08 to 0.20 m
     again = run(drive, range(2), model)
     np.testing.assert_array_equal(np.stack([e.T_map_base for e in again]), found[:2])
+
+
+@models
+def test_a_localizer_of_tensors_can_be_warmed_up(drive, model, monkeypatch):
+    monkeypatch.setattr(localizer, "random_numbers", lambda *_: TensorRandom("cpu", seed=0))
+    settings = LocalizerSettings(model=model)
+    localizer.Localizer(drive.semantic_map, drive.log_ratio, drive.mounts, settings).warm_up()

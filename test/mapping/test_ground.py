@@ -120,3 +120,24 @@ def test_key_frames_far_away_are_not_read(monkeypatch):
 def test_a_map_of_key_frames_on_their_side_is_refused_at_once():
     with pytest.raises(MapError, match="point up"):
         MapGround(map_of(poses.from_xyz_rpy(np.zeros((1, 3)), [[np.pi / 2, 0.0, 0.0]])))
+
+
+@pytest.mark.parametrize("count", [1, 3, 4, 200])
+@pytest.mark.parametrize("spread_m", [0.0, 0.5, 60.0])
+def test_particles_stand_where_the_plain_formulas_put_them(count, spread_m):
+    """One by one in NumPy; together and apart, on few key frames and on many."""
+    keyframes = long_drive()[np.argsort(long_drive()[:, 0, 3])][:count]
+    rng = np.random.default_rng(0)
+    planar = rng.normal((*keyframes[count // 2, :2, 3], 0.3), (spread_m, spread_m, 1.0), (40, 3))
+    for T, (x, y, yaw) in zip(Ground(keyframes).poses(planar), planar, strict=True):
+        distances = np.hypot(*(keyframes[:, :2, 3] - (x, y)).T)
+        nearest = np.argsort(distances)[:4]
+        beyond = distances[nearest[3]] if count > 3 else np.inf
+        weights = (1.0 / np.maximum(distances[nearest[:3]], 1e-6) - 1.0 / beyond) ** 2
+        weights /= weights.sum()
+        normals, positions = keyframes[nearest[:3], :3, 2], keyframes[nearest[:3], :3, 3]
+        normal = weights @ normals
+        normal /= np.linalg.norm(normal)
+        rises = -np.sum(((x, y) - positions[:, :2]) * normals[:, :2], axis=1) / normals[:, 2]
+        position = x, y, weights @ (positions[:, 2] + rises)
+        np.testing.assert_allclose(T, on_plane(normal, position, yaw), atol=1e-9)
