@@ -27,8 +27,9 @@ from fgsn_ros.commands.start import Start
 from fgsn_ros.evaluation.trajectory_errors import compare
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.initial_pose import InitialPose
-from fgsn_ros.localization.localizer import Estimate, LocalizerSettings
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.localization.pipeline import Labels, localize
 from fgsn_ros.localization.tracking import TrackingStatus

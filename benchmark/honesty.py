@@ -24,8 +24,9 @@ from fgsn_ros.evaluation.consistency import Consistency, PlanarErrors, consisten
 from fgsn_ros.evaluation.trajectory_errors import recall_percent
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.initial_pose import InitialPose
-from fgsn_ros.localization.localizer import Estimate, LocalizerSettings
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.localization.tracking import TrackingStatus
 from fgsn_ros.segmentation.labels import LabelMap

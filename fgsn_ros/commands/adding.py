@@ -9,8 +9,8 @@ import numpy as np
 
 from fgsn_ros.commands.start import Start
 from fgsn_ros.errors import MapError
+from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.initial_pose import InitialPose
-from fgsn_ros.localization.localizer import Estimate
 from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.localization.pipeline import Labels, localize
 from fgsn_ros.localization.tracking import TrackingStatus

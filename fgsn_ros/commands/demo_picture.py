@@ -15,7 +15,7 @@ from fgsn_ros.evaluation.match_picture import draw_match
 from fgsn_ros.evaluation.trajectory_errors import compare
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
-from fgsn_ros.localization.localizer import Estimate
+from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap, overlay, palette
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
-from fgsn_ros.localization.localizer import Estimate
+from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.mapping.semantic_map import SemanticMap, ShownPoints
 from fgsn_ros.messages.clouds import make_particle_cloud, make_point_cloud

@@ -16,7 +16,7 @@ from fgsn_ros.evaluation.trajectory_errors import compare
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
-from fgsn_ros.localization.localizer import Estimate
+from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.mapping.semantic_map import SemanticMap, ShownPoints
 from fgsn_ros.outputs import check_apart, check_file, whole_file

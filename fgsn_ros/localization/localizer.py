@@ -15,15 +15,16 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.arrays import Array, copy, host
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.localization.device import DeviceName, StepTimes, available, random_numbers, wait
+from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.initial_pose import InitialPose
-from fgsn_ros.localization.measured_pose import MeasuredPose, PoseFinder
+from fgsn_ros.localization.measured_pose import FeatureEvidence, MeasuredPose, PoseFinder
 from fgsn_ros.localization.measurement import (
     Grid,
     LabelMeasurement,
     MeasurementSettings,
     PinholeGrid,
 )
-from fgsn_ros.localization.motion import MotionSettings, motion_model
+from fgsn_ros.localization.motion import MotionSettings, carried_on, motion_model
 from fgsn_ros.localization.odometry_buffer import Doubt, Gap, OdometryBuffer
 from fgsn_ros.localization.particle_filter import (
     FilterSettings,
@@ -44,10 +45,6 @@ from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 
 APART_M, APART_SIGMAS = 2.5, 3.0
 """A pose so far from the estimate [m], and so many of its standard deviations, is another one."""
-LABELS_ALONE_M = 10.0
-"""After so long a way by labels alone, a pose that local features made sharp is theirs [m]."""
-_UNMATCHED = 3
-"""Images in a row whose local features do not agree with the pose, after some that did."""
 STEP_S = 1.0
 """Without labels, particles move in steps of this [s]: noise follows the way, not the chord."""
 
@@ -98,36 +95,6 @@ class LocalizerSettings:
         require(self.random_seed >= 0, "random_seed must be at least 0")
 
 
-@dataclass(frozen=True, eq=False)
-class Estimate:
-    """Pose after a label map, with what is needed to judge it."""
-
-    stamp: float
-    """Time of the pose [s]: the capture time of the newest label map so far."""
-    labels_stamp: float
-    """Capture time of this label map [s]: before `stamp` if it came late."""
-    camera: str
-    """Camera that it came from."""
-    T_map_base: Array
-    """(4, 4) mean of the particles."""
-    covariance: Array
-    """(6, 6) x y z roll pitch yaw in the map's axes [m, rad]."""
-    effective_sample_size: float
-    """Of the weights after the update, 1 to the number of particles."""
-    layers: int
-    """Layers that the likelihood was taken in: 1 while tracking, 0 where nothing was weighed."""
-    selected_points: int
-    """Map points that were expected in view."""
-    visible_points: int
-    """Of them, those on labelled cells at the estimate."""
-    match_score: float
-    """Their mean log-ratio [nat]: above 0 the labels speak for the estimate."""
-    match_quality: float
-    """The score from 0, as by chance, to 1, as expected of a right pose; see `Match.quality`."""
-    unlabelled_share: float
-    """Share of the label map's cells without a label."""
-
-
 class Localizer:
     """Particle-filter localization on a semantic map.
 
@@ -144,16 +111,15 @@ class Localizer:
         settings: LocalizerSettings | None = None,
         finder: PoseFinder | None = None,
     ) -> None:
-        """Prepare for a map, label statistics (K, K) [observed, map] and cameras by name.
-
-        The `finder` measures poses by the local features that come with labels.
+        """Prepare for a map, label statistics (K, K) [observed, map], cameras by name, a finder.
 
         Raises:
             LocalizationError: the statistics do not fit the map, or there is no such device.
         """
         self._map = semantic_map
         self._log_ratio = log_ratio
-        self._finder = finder
+        self.features = FeatureEvidence(finder)
+        """What local features say of the pose."""
         self.odometry = OdometryBuffer()
         """The last seconds of odometry."""
         self._history = History()
@@ -162,8 +128,6 @@ class Localizer:
         self._seed()
         self._particles: ParticleSet | None = None
         self._stamp = float("-inf")
-        self._sharp_at: Array | None = None
-        self._unmatched = 0
         self.skipped: Counter[str] = Counter()
         """Label maps that were not weighed, by reason."""
         self.views = 0
@@ -243,9 +207,8 @@ class Localizer:
         The error that labels share returns over the way that the robot goes by them alone.
         """
         shared = self._settings.measurement.shared_covariance(T_map_base)
-        if self._sharp_at is not None and self.odometry.unknown_since(stamp) is None:
-            moved = (self.odometry.at(stamp) - self._sharp_at)[:3, 3]
-            shared *= min(1.0, float(np.linalg.norm(moved)) / LABELS_ALONE_M) ** 2
+        if self.odometry.unknown_since(stamp) is None:
+            shared *= self.features.alone(self.odometry.at(stamp)) ** 2
         return covariance + shared + np.diag(self._motion.unmodelled_variance)
 
     @property
@@ -257,20 +220,14 @@ class Localizer:
         Raises:
             LocalizationError: no initial pose was given.
         """
-        current, stamp = self._require_particles(), self._stamp
+        current = self._require_particles()
         draws = random_numbers(self._device, np.random.default_rng([self._settings.random_seed, 1]))
-        certain = states = current.states
-        for end, doubt in self.odometry.steps(stamp, self.odometry.last, STEP_S):
-            moved = self.odometry.motion(stamp, end)
-            certain = self._motion.displace(certain, moved)
-            states = self._motion.propagate(states, moved, draws)
-            if doubt is not None:
-                states = self._motion.stray(states, doubt, draws)
-            stamp = end
+        moved = self._motion, current.states, self._stamp, self.odometry, STEP_S
+        certain, states = carried_on(*moved, draws)
         T_map_base, _ = mean_and_covariance(self._motion.poses(certain), current.weights)
         mean, covariance = mean_and_covariance(self._motion.poses(states), current.weights)
-        off = np.zeros(6)
-        off[:3] = mean[:3, 3] - T_map_base[:3, 3]
+        off = np.append(mean[:3, 3] - T_map_base[:3, 3], np.zeros(3))
+        stamp = max(self._stamp, self.odometry.last)
         return T_map_base, self._reported(T_map_base, covariance + np.outer(off, off), stamp)
 
     def set_mount(self, camera: str, mount: CameraMount) -> None:
@@ -297,7 +254,8 @@ class Localizer:
         # Each is drawn independently of the others: the first ones are a smaller sample.
         states = states[: self._size.needed(self._motion.poses(states), drawn.weights)]
         self._particles = ParticleSet.uniform(states)
-        self._stamp, self._sharp_at = stamp, None
+        self._stamp = stamp
+        self.features.restart()
         self._history.start(stamp, states)
         self.odometry.needed_since = stamp
         self._measurement.restart()
@@ -373,21 +331,15 @@ class Localizer:
             self.skipped[reason] += 1
             return None
         with self._times.timed("propagate"):
-            self._propagate(stamp)
+            for end, doubt in self.odometry.steps(self._stamp, stamp, STEP_S):
+                self._step(end, doubt)
         return self._weigh(stamp, camera, label_map, features)
 
     def _unusable(self, stamp: float) -> str | None:
         if self._particles is None:
             return "no initial pose"
-        reason = self.odometry.unknown_since(stamp)
-        if reason is None and not self._history.reaches(stamp):
-            return "before the initial pose"
-        return reason
-
-    def _propagate(self, stamp: float) -> None:
-        """Move the particles to a stamp, if it is newer than theirs."""
-        for end, doubt in self.odometry.steps(self._stamp, stamp, STEP_S):
-            self._step(end, doubt)
+        unknown = self.odometry.unknown_since(stamp)
+        return unknown or (None if self._history.reaches(stamp) else "before the initial pose")
 
     def _step(self, stamp: float, doubt: Doubt | None) -> None:
         """Move the particles to a stamp by odometry, and where the robot may be beside."""
@@ -401,7 +353,7 @@ class Localizer:
         if doubt is not None:
             self._measurement.restart()
             self._probe.forget()
-            self._sharp_at = None
+            self.features.restart()
         states = self._motion.propagate(current.states, moved, self._draws)
         if doubt is not None:
             states = self._motion.stray(states, doubt, self._draws)
@@ -432,7 +384,8 @@ class Localizer:
                 camera, label_map, prediction, self.odometry.at(stamp), self._rng
             )
         with self._times.timed("match"):
-            measured = self._measured(camera, label_map, features, prediction[0])
+            seen = features, label_map, self._measurement.mounts[camera]
+            measured = self.features.near(*seen, prediction[0])
         with self._times.timed("weigh"):
             layers = 0
             if likelihood.power > 0.0 or measured is not None:
@@ -453,10 +406,8 @@ class Localizer:
             if stamp < self._stamp:
                 at_labels, _ = mean_and_covariance(poses_at(current), current.weights)
             match = likelihood.match(at_labels)
-        if measured is not None and measured.agrees(T_map_base, covariance):
-            self._sharp_at, self._unmatched = self.odometry.at(stamp), 0
-        elif features is not None:
-            self._unmatched += 1
+        if features is not None:
+            self.features.judge(measured, T_map_base, covariance, self.odometry.at(stamp))
         with self._times.timed("probe"):
             if stamp >= self._stamp:  # one that came late has nothing new to say
                 self._view(stamp, camera, likelihood.pinhole, likelihood.grid)
@@ -480,28 +431,12 @@ class Localizer:
             unlabelled_share=float((label_map.labels == UNLABELLED).mean()),
         )
 
-    def _measured(
-        self,
-        camera: str,
-        label_map: LabelMap,
-        features: ImageFeatures | None,
-        T_map_base: Array,
-    ) -> MeasuredPose | None:
-        """What an image's local features say near a predicted pose (4, 4), if anything."""
-        if self._finder is None or features is None:
-            return None
-        mount = self._measurement.mounts[camera]
-        return self._finder.near(features, label_map, mount, T_map_base)
-
     def located(
         self, camera: str, label_map: LabelMap, features: ImageFeatures | None
     ) -> MeasuredPose | None:
         """Where on the whole map an image was taken, if its local features tell."""
-        if self._finder is None or features is None:
-            return None
         with self._times.timed("locate"):
-            mount = self._measurement.mounts[camera]
-            return self._finder.anywhere(features, label_map, mount)
+            return self.features.anywhere(features, label_map, self._measurement.mounts[camera])
 
     def add_view(self, stamp: float, camera: str, label_map: LabelMap) -> bool:
         """Take a label map to search by, without a pose; whether it can be used (see `skipped`).
@@ -539,19 +474,10 @@ class Localizer:
         """
         with self._times.timed("probe"):
             T_map_base, covariance = self.pose
-            sigma = float(np.sqrt(covariance[0, 0] + covariance[1, 1]))
-            apart = max(APART_M, APART_SIGMAS * sigma)
-            T_odom_base = self.odometry.at(self._stamp)
+            sigma = float(np.sqrt(np.trace(covariance[:2, :2])))
+            known = T_map_base, self.odometry.at(self._stamp), max(APART_M, APART_SIGMAS * sigma)
             reach = np.inf if everywhere else self._settings.reach_m
-            return self._probe.compare(T_map_base, T_odom_base, apart, reach, since)
-
-    @property
-    def features_ceased(self) -> bool:
-        """Whether local features that agreed with the pose have just ceased to."""
-        if self._sharp_at is None or self._unmatched < _UNMATCHED:
-            return False
-        moved = (self.odometry.at(self._stamp) - self._sharp_at)[:3, 3]
-        return float(np.linalg.norm(moved)) < 2.0 * LABELS_ALONE_M
+            return self._probe.compare(*known, reach, since)
 
     def views_since(self, stamp: float) -> int:
         """Kept label maps from a stamp on [s] that poses can be compared by."""

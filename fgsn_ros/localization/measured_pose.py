@@ -13,6 +13,10 @@ from fgsn_ros.segmentation.labels import LabelMap
 
 _PLANAR = [0, 1, 5]
 _AGREES = 4.0
+LABELS_ALONE_M = 10.0
+"""After so long a way by labels alone, a pose that local features made sharp is theirs [m]."""
+_UNMATCHED = 3
+"""Images in a row whose local features do not agree with the pose, after some that did."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,3 +81,63 @@ class PoseFinder(Protocol):
         self, features: ImageFeatures, label_map: LabelMap, mount: CameraMount
     ) -> MeasuredPose | None:
         """Where on the map an image was taken; None where it is not clear."""
+
+
+class FeatureEvidence:
+    """What local features say of the pose, if there is a finder, and when they last agreed."""
+
+    def __init__(self, finder: PoseFinder | None) -> None:
+        self._finder = finder
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget that they agreed, as after an initial pose or a gap in odometry."""
+        self._agreed_at: Array | None = None
+        self._unmatched = 0
+
+    def near(
+        self,
+        features: ImageFeatures | None,
+        label_map: LabelMap,
+        mount: CameraMount,
+        T_map_base: Array,
+    ) -> MeasuredPose | None:
+        """Where an image was taken, near a predicted pose (4, 4), if its features tell."""
+        if self._finder is None or features is None:
+            return None
+        return self._finder.near(features, label_map, mount, T_map_base)
+
+    def anywhere(
+        self, features: ImageFeatures | None, label_map: LabelMap, mount: CameraMount
+    ) -> MeasuredPose | None:
+        """Where on the whole map an image was taken, if its features tell."""
+        if self._finder is None or features is None:
+            return None
+        return self._finder.anywhere(features, label_map, mount)
+
+    def judge(
+        self,
+        measured: MeasuredPose | None,
+        T_map_base: Array,
+        covariance: Array,
+        T_odom_base: Array,
+    ) -> None:
+        """Keep whether they agree with an estimate (4, 4) and (6, 6) at odometry's pose (4, 4)."""
+        if measured is not None and measured.agrees(T_map_base, covariance):
+            self._agreed_at, self._unmatched = T_odom_base, 0
+        else:
+            self._unmatched += 1
+
+    def alone(self, T_odom_base: Array) -> float:
+        """How far the pose is the labels' alone [0, 1]: 0 where features agreed just now."""
+        return min(1.0, self._metres_since(T_odom_base) / LABELS_ALONE_M)
+
+    def ceased(self, T_odom_base: Array) -> bool:
+        """Whether features that agreed with the pose have just ceased to."""
+        recently = self._metres_since(T_odom_base) < 2.0 * LABELS_ALONE_M
+        return recently and self._unmatched >= _UNMATCHED
+
+    def _metres_since(self, T_odom_base: Array) -> float:
+        if self._agreed_at is None:
+            return np.inf
+        return float(np.linalg.norm((T_odom_base - self._agreed_at)[:3, 3]))

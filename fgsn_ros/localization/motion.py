@@ -16,7 +16,7 @@ from fgsn_ros.config import require
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.arrays import Array, host, is_tensor, like, namespace, product, zeros
 from fgsn_ros.localization import particle_poses
-from fgsn_ros.localization.odometry_buffer import Doubt
+from fgsn_ros.localization.odometry_buffer import Doubt, OdometryBuffer
 from fgsn_ros.mapping.ground import Ground, MapGround
 from fgsn_ros.mapping.semantic_map import SemanticMap
 
@@ -282,3 +282,23 @@ def _move_planar(states: Array, increment: Array, noise: Array) -> Array:
     yaw = poses.wrap_angle(states[:, 2] + increment[2] + noise[:, 2])
     moved: Array = xp.stack([x, y, yaw, states[:, 3] + noise[:, 3]], axis=1)
     return moved
+
+
+def carried_on(
+    motion: MotionModel,
+    states: Array,
+    stamp: float,
+    odometry: OdometryBuffer,
+    step_s: float,
+    rng: Random,
+) -> tuple[Array, Array]:
+    """States (N, ...) of a stamp [s] at the newest odometry: moved by it alone, and with noise."""
+    certain = states
+    for end, doubt in odometry.steps(stamp, odometry.last, step_s):
+        moved = odometry.motion(stamp, end)
+        certain = motion.displace(certain, moved)
+        states = motion.propagate(states, moved, rng)
+        if doubt is not None:
+            states = motion.stray(states, doubt, rng)
+        stamp = end
+    return certain, states

@@ -14,9 +14,10 @@ from fgsn_ros.errors import LocalizationError
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.arrays import Array
 from fgsn_ros.geometry.cameras import CameraMount
+from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.hypotheses import Hypotheses
 from fgsn_ros.localization.initial_pose import InitialPose, SavedPose
-from fgsn_ros.localization.localizer import APART_M, STEP_S, Estimate, Localizer, LocalizerSettings
+from fgsn_ros.localization.localizer import APART_M, STEP_S, Localizer, LocalizerSettings
 from fgsn_ros.localization.measured_pose import PoseFinder
 from fgsn_ros.localization.odometry_buffer import Gap
 from fgsn_ros.localization.probing import Comparison
@@ -443,7 +444,8 @@ class OnlineLocalizer:
         suspect = tracking.suspect_since
         if suspect is not None and self._localizer.views_since(suspect) < settings.least_views:
             suspect = None
-        sure = tracking.settled and suspect is None and not self._localizer.features_ceased
+        ceased = self._localizer.features.ceased(self.T_odom_base(estimate.stamp))
+        sure = tracking.settled and suspect is None and not ceased
         passed = estimate.stamp - self._compared_at
         if not self._is_new_view() or (sure and passed < settings.period_s):
             return False

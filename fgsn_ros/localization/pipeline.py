@@ -19,8 +19,9 @@ from fgsn_ros.geometry.cameras import warn_of_mounts
 from fgsn_ros.geometry.clocks import Span, apart
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.device import StepTimes
+from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.initial_pose import InitialPose
-from fgsn_ros.localization.localizer import Estimate, LocalizerSettings
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.measured_pose import PoseFinder
 from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.localization.tracking import TrackingStatus

@@ -6,7 +6,7 @@ from enum import Enum
 import numpy as np
 
 from fgsn_ros.config import require
-from fgsn_ros.localization.localizer import Estimate
+from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.probing import Comparison, ProbeSettings
 
 _WON = 2

@@ -9,7 +9,7 @@ from rclpy.impl.rcutils_logger import RcutilsLogger
 from rclpy.node import Node
 
 from fgsn_ros.errors import one_line
-from fgsn_ros.localization.localizer import Estimate
+from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.localization.tracking import TrackingStatus
 from fgsn_ros.nodes.image_stream import ImageStatistics

@@ -16,8 +16,9 @@ from tf2_ros import TransformBroadcaster
 from vision_msgs.msg import LabelInfo
 
 from fgsn_ros.errors import FgsnError, LocalizationError
+from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.initial_pose import InitialPose, load_pose, save_pose
-from fgsn_ros.localization.localizer import Estimate, LocalizerSettings
+from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.online import OnlineLocalizer, OnlineSettings
 from fgsn_ros.localization.tracking import TrackingSettings, TrackingStatus
 from fgsn_ros.mapping.semantic_map import SemanticMap

@@ -17,7 +17,7 @@ from std_msgs.msg import Float32, Header, String
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.evaluation.match_picture import draw_match
 from fgsn_ros.geometry.cameras import CameraMount
-from fgsn_ros.localization.localizer import Estimate
+from fgsn_ros.localization.estimate import Estimate
 from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.mapping.map_records import MapPoints
 from fgsn_ros.mapping.semantic_map import SemanticMap, ShownPoints

@@ -3,8 +3,8 @@ import pytest
 
 from fgsn_ros.geometry import poses
 from fgsn_ros.localization.initial_pose import InitialPose
-from fgsn_ros.localization.localizer import LABELS_ALONE_M, Localizer, LocalizerSettings
-from fgsn_ros.localization.measured_pose import MeasuredPose
+from fgsn_ros.localization.localizer import Localizer, LocalizerSettings
+from fgsn_ros.localization.measured_pose import LABELS_ALONE_M, MeasuredPose
 from fgsn_ros.localization.measurement import MeasurementSettings
 from fgsn_ros.mapping.descriptors import ImageFeatures
 
@@ -169,7 +169,7 @@ def test_features_that_cease_to_agree_are_noticed_and_then_not_missed(drive):
     ceased = []
     for stamp, labels in zip(drive.stamps, drive.label_maps, strict=True):
         localizer.add_labels(stamp, "camera", labels, NONE)
-        ceased.append(localizer.features_ceased)
+        ceased.append(localizer.features.ceased(drive.odometry.at(stamp)))
     metres = 8.0 * (drive.stamps - drive.stamps[19])
     expected = (np.arange(len(ceased)) >= 22) & (metres < 2.0 * LABELS_ALONE_M)
     assert 10 < expected.sum() < 35
