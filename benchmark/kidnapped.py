@@ -1,11 +1,12 @@
-"""The kidnapped robot, and the start from nowhere: found again, by labels alone?
+"""The kidnapped robot, and the start from nowhere: found again, by labels alone or with features?
 
     python benchmark/kidnapped.py --drives.work /tmp/drives --drives.towns 701 702 703 704
+    python benchmark/kidnapped.py --recorded.map map --recorded.recording winter --recorded.features
 
 Kidnapped: simulated drives (see labelled_drives.py) are localized from a right start; then the
 robot is carried off to another place of its loop, where it drives on, and nobody tells. Cold start:
 it drives on from a random place without an initial pose. Not on the map: the same on the map of
-another town. A pose is right within 0.5 m and 5 deg.
+another town; not for one recording. A pose is right within 0.5 m and 5 deg.
 """
 
 from dataclasses import dataclass, field, replace
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from labelled_drives import LabelledDrive, LabelledDrives
+from labelled_drives import LabelledDrive, LabelledDrives, RecordedDrive
 from replayed import SIGMAS, Faults, Replayed, Seen, started_at
 from scoring import markdown_table, write_results
 
@@ -59,6 +60,8 @@ class Kidnapped:
     """Carry robots off, start them without a pose, and put them on wrong maps."""
 
     drives: LabelledDrives = field(default_factory=LabelledDrives)
+    recorded: RecordedDrive = field(default_factory=RecordedDrive)
+    """a map and a recording in place of simulated drives"""
     output: Path = Path("benchmark/results")
     """folder of kidnapped.md and kidnapped.json"""
     trials: int = 100
@@ -74,19 +77,24 @@ class Kidnapped:
 
     def run(self) -> None:
         """Run all trials; print and write the tables."""
-        drives = list(self.drives)
+        kinds = [self._kidnapped, self._cold_start, self._not_on_the_map]
+        if self.recorded.map is None:
+            drives = list(self.drives)
+        else:
+            drives, kinds = [self.recorded.drive()], kinds[:2]
         trials: list[Trial] = []
-        for kind in (self._kidnapped, self._cold_start, self._not_on_the_map):
+        for kind in kinds:
             found = []
             for k in range(self.trials):
                 found.append(kind(drives, k))
             print(table(found), flush=True)
             trials += found
-        tables = [table(trials), season_table(trials, drives), trial_table(trials)]
-        write_results(
-            self.output, "kidnapped", "\n\n".join(tables), {"trials": [vars(t) for t in trials]}
-        )
-        print("\n\n".join(tables[:2]))
+        tables = [table(trials)]
+        if self.recorded.map is None:
+            tables.append(season_table(trials, drives))
+        print("\n\n".join(tables))
+        text = "\n\n".join([*tables, trial_table(trials)])
+        write_results(self.output, "kidnapped", text, {"trials": [vars(t) for t in trials]})
 
     def _kidnapped(self, drives: list[LabelledDrive], k: int) -> Trial:
         drive, rng = drives[k % len(drives)], np.random.default_rng([k, 1])
@@ -149,6 +157,7 @@ def carried_off(drive: LabelledDrive, leaves: float, arrives: float) -> Labelled
         truth=spliced(drive.truth, np.eye(4)),
         stamps=np.concatenate([drive.stamps[head], drive.stamps[tail] + later]),
         label_maps=[drive.label_maps[k] for k in kept],
+        features=[drive.features[k] for k in kept],
     )
 
 

@@ -22,12 +22,22 @@ from fgsn_ros.commands.demo import PACKAGED_CHECKPOINT
 from fgsn_ros.config import require
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.localization.measured_pose import PoseFinder
 from fgsn_ros.localization.pipeline import require_log_ratio
+from fgsn_ros.locating.feature_poses import FeaturePoses
 from fgsn_ros.mapping.builder import MapSettings, write_map
+from fgsn_ros.mapping.descriptors import ImageFeatures
 from fgsn_ros.mapping.feature_builder import LocalFeatureSettings
+from fgsn_ros.mapping.local_features import load_local_features
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.mapping.semantic_map import SemanticMap
-from fgsn_ros.recordings.recording import Frame
+from fgsn_ros.recordings.open import open_recording, read_reference
+from fgsn_ros.recordings.recording import (
+    Frame,
+    RecordingSettings,
+    require_ground_truth,
+    require_odometry,
+)
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
 from fgsn_ros.segmentation.labels import LabelMap
 from fgsn_ros.segmentation.segmenter import Segmenter
@@ -100,6 +110,64 @@ class LabelledDrive:
     stamps: np.ndarray
     """(F,) of the label maps [s]"""
     label_maps: list[LabelMap]
+    features: list[ImageFeatures | None]
+    """(F,) local features of the images, where they are used"""
+    finder: PoseFinder | None = None
+    """measures poses by them"""
+
+
+@dataclass(frozen=True)
+class RecordedDrive:
+    """A recording in place of simulated drives, and its map."""
+
+    map: Path | None = None
+    """map made by `fgsn map`"""
+    recording: Path | None = None
+    """recording to localize on it"""
+    checkpoint: Path = PACKAGED_CHECKPOINT
+    """network that labelled the map"""
+    reference: Path | None = None
+    """trajectory in the map frame (TUM text); else the recording's ground truth"""
+    features: bool = False
+    """use the map's local features too, as `fgsn localize --features` does"""
+    settings: RecordingSettings = field(default_factory=RecordingSettings)
+
+    def __post_init__(self) -> None:
+        """Check that both are given."""
+        require((self.map is None) == (self.recording is None), "give a map and a recording")
+
+    def drive(self) -> LabelledDrive:
+        """Its label maps, and local features if they are used."""
+        assert self.map is not None
+        assert self.recording is not None
+        recording = open_recording(self.recording, self.settings)
+        truth = require_ground_truth(recording) if self.reference is None else None
+        segmenter = Segmenter(load_checkpoint(self.checkpoint))
+        semantic_map = load_map(self.map).in_memory()
+        log_ratio = require_log_ratio(segmenter.checkpoint)
+        finder = None
+        if self.features:
+            local = load_local_features(self.map, semantic_map)
+            finder = FeaturePoses(semantic_map, local, log_ratio)
+        stamps, label_maps, features = [], [], []
+        for frame in recording.frames():
+            stamps.append(frame.stamp)
+            label_maps.append(segmenter.segment(frame.image))
+            features.append(None if finder is None else finder.extract(frame.image))
+        return LabelledDrive(
+            recording.name,
+            0,
+            Season.SUMMER,
+            semantic_map,
+            log_ratio,
+            dict(recording.cameras),
+            require_odometry(recording),
+            truth or read_reference(self.reference, recording),
+            np.array(stamps),
+            label_maps,
+            features,
+            finder,
+        )
 
 
 class _Place:
@@ -138,6 +206,7 @@ class _Place:
             drive.ground_truth,
             drive.frame_stamps,
             label_maps,
+            [None] * len(label_maps),
         )
 
     @cached_property

@@ -11,7 +11,6 @@ from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.localization.tracking import TrackingStatus
-from fgsn_ros.simulation.drive import CAMERA
 
 LABELS_LATE_S = 0.12
 """Labels come so long after their image: the network takes it."""
@@ -106,7 +105,10 @@ class Replayed:
         self, drive: LabelledDrive, faults: Faults, settings: LocalizerSettings, start: float = 0.0
     ) -> None:
         self.drive = drive
-        self.online = OnlineLocalizer(drive.semantic_map, drive.log_ratio, drive.mounts, settings)
+        self.online = OnlineLocalizer(
+            drive.semantic_map, drive.log_ratio, drive.mounts, settings, finder=drive.finder
+        )
+        self._camera = next(iter(drive.mounts))
         self._messages = _messages(drive, faults, start)
         self._looked = start
         self._seen: list[tuple[float, float, float, float, TrackingStatus, float]] = []
@@ -120,7 +122,7 @@ class Replayed:
             if isinstance(content, np.ndarray):
                 self.online.add_odometry(sent, content)
             else:
-                self.online.add_labels(sent, CAMERA, content)
+                self.online.add_labels(sent, self._camera, *content)
         self._look_until(stamp, look)
 
     def _look_until(self, stamp: float, look: Callable[[float], None] | None) -> None:
@@ -171,9 +173,9 @@ def _messages(
         if stamp >= start and stamp not in faults.odometry:
             after = stamp >= faults.odometry.end
             messages.append((stamp, stamp, poses.compose(T_new_old, T) if after else T))
-    for stamp, label_map in zip(drive.stamps, drive.label_maps, strict=True):
+    for stamp, *seen in zip(drive.stamps, drive.label_maps, drive.features, strict=True):
         if stamp >= start and stamp not in faults.labels:
-            messages.append((stamp + LABELS_LATE_S, stamp, label_map))
+            messages.append((stamp + LABELS_LATE_S, stamp, seen))
     return sorted(messages, key=lambda message: message[0])
 
 
