@@ -155,7 +155,7 @@ class _Chosen:
         self._camera = drive.mount.camera.at_stride(synthetic_street.STRIDE).undistorted()
         self.near = drive.semantic_map.points_near(self._T[:3, 3], _AROUND_M)
 
-    def visible(self) -> tuple[Array, Array]:
+    def visible(self) -> tuple[npt.NDArray[np.int64], Array]:
         """Indices and pixels of those expected in the image."""
         near, slack = self.near, self._settings.range_slack
         rays = near.points - self._T[:3, 3].astype(np.float32)

@@ -25,6 +25,7 @@ from fgsn_ros.localization.selection import SelectedPoints
 
 Array = npt.NDArray[np.floating]
 Float32 = npt.NDArray[np.float32]
+Float64 = npt.NDArray[np.float64]
 Int32 = npt.NDArray[np.int32]
 Cells = npt.NDArray[np.uint32]
 Grid = npt.NDArray[np.unsignedinteger[Any]]
@@ -94,7 +95,7 @@ def project_to_cells(
 
 
 @kernel(nogil=True)
-def projections(T_map_base: Array, base_to_grid: Array, origin: Array) -> Array:
+def projections(T_map_base: Float64, base_to_grid: Float64, origin: Float64) -> Float64:
     """(N, 3, 4) from points relative to `origin` (3,) in the map to homogeneous grid pixels.
 
     Args:

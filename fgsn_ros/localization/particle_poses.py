@@ -64,7 +64,8 @@ def interpolated(T_0: Array, T_1: Array, alpha: float) -> Array:
     step = _relative(T_0[None], T_1[None])[0]
     rho, phi = _log(_quaternion(step), (step[0, 3], step[1, 3], step[2, 3]))
     twist = np.array([[alpha * value for value in rho + phi]])
-    return _moved(T_0[None], twist)[0]
+    between: Array = _moved(T_0[None], twist)[0]
+    return between
 
 
 @_compiled
