@@ -16,6 +16,7 @@ from fgsn_ros.mapping.sfm.colmap_model import (
     corrected_camera,
     write_model,
 )
+from fgsn_ros.mapping.sfm.feature_graph import FEW_POINTS, going_on
 from fgsn_ros.mapping.sfm.recording_poses import PosedRecordings
 from fgsn_ros.mapping.sfm.seen_motion import mounting_errors_deg
 from fgsn_ros.mapping.sfm.session_poses import Solution
@@ -34,8 +35,6 @@ POSES_FOLDER = Layout(
 )
 """What `fgsn poses` writes."""
 
-FEW_POINTS = 20
-"""Points that go on from one key frame to the next, below which the stretch is weak."""
 DOUBTFUL_FOCAL = 0.02
 """Correction of a focal length, as a share, that says that the calibration is wrong."""
 DOUBTFUL_MOUNTING_DEG = 2.0
@@ -206,19 +205,6 @@ def _joined(posed: PosedRecordings, number: int) -> list[Facts]:
         }
         for other, pairs in sorted(found.items())
     ]
-
-
-def going_on(point: NDArray[np.int64], image: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """(count - 1,) points that images before and after each gap between images see."""
-    if len(point) == 0:
-        return np.zeros(max(count - 1, 0), np.int64)
-    _, number = np.unique(point, return_inverse=True)
-    first = np.full(int(number.max()) + 1, count)
-    last = np.zeros_like(first)
-    np.minimum.at(first, number, image)
-    np.maximum.at(last, number, image)
-    change = np.bincount(first, minlength=count + 1) - np.bincount(last, minlength=count + 1)
-    return np.asarray(np.cumsum(change)[: count - 1], np.int64)
 
 
 def _weak(posed: PosedRecordings, number: int, solution: Solution, offset: int) -> list[Facts]:
