@@ -71,7 +71,7 @@ def imu_of(truth, rate_hz=20.0, R_base_imu=None, oriented=False, noise=0.0, seed
     """An IMU on the way of a level world whose odometry is exact."""
     R_base_imu = np.eye(3) if R_base_imu is None else R_base_imu
     stamps = np.arange(truth.stamps[0], truth.stamps[-1], 1.0 / rate_hz)
-    T, step = truth.at(stamps), 0.5
+    T, step = truth.at(stamps), min(0.5, (truth.stamps[-1] - truth.stamps[0]) / 4.0)
     inside = np.clip(stamps, truth.stamps[0] + step, truth.stamps[-1] - step)
     place = [truth.at(inside + k * step)[:, :3, 3] for k in (-1.0, 0.0, 1.0)]
     force = (place[0] - 2.0 * place[1] + place[2]) / step**2 + [0.0, 0.0, 9.81]

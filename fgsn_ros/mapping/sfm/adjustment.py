@@ -120,6 +120,12 @@ class Positions:
     def __len__(self) -> int:
         return len(self.pose)
 
+    @staticmethod
+    def joined(parts: "list[Positions]") -> "Positions":
+        """All positions of several sets."""
+        names = Positions.__dataclass_fields__
+        return Positions(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
+
     def residuals(self, T: FloatArray) -> FloatArray:
         """(G, 3) from where each was measured to where it is by poses (N, 4, 4), per sigma."""
         apart = poses.transform(T[self.pose], self.lever) - self.position

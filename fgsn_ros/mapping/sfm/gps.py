@@ -141,13 +141,17 @@ def origin_of(fixes: Sequence[SessionFixes]) -> FloatArray:
 
 def positions_of(fixes: Mapping[int, SessionFixes], origin: FloatArray) -> Positions:
     """Fixes of sessions, by the number of each one's first pose, east-north-up of an origin."""
-    each = list(fixes.values())
-    return Positions(
-        np.concatenate([one.image + first for first, one in fixes.items()]),
-        np.concatenate([one.lever for one in each]),
-        east_north_up(np.concatenate([one.places for one in each]), origin),
-        np.concatenate([one.root for one in each]),
-        np.concatenate([one.share for one in each]),
+    return Positions.joined(
+        [
+            Positions(
+                one.image + first,
+                one.lever,
+                east_north_up(one.places, origin),
+                one.root,
+                one.share,
+            )
+            for first, one in fixes.items()
+        ]
     )
 
 

@@ -138,18 +138,17 @@ class Group:
 
         The lengths of odometry are those that GPS has of them.
         """
-        drawn = self._drawn(T, where.origin)
+        drawn = self._drawn(T, where)
         scales = [np.exp(drawn.log_scale.get(m, 0.0)) for m in self.members]
         odometry = [_scaled(one, k) for one, k in zip(self.odometry, scales, strict=True)]
         known = dataclasses.replace(self.known, positions=drawn.positions)
         solution = self._adjusted(drawn.T_map_base, odometry, known)
         first = solution.T_map_base[0, :3, 3].copy()
         origin = moved_origin(where.origin, first)
-        spread, log_scale = drawn.spread, drawn.log_scale
-        return solution.moved(-first), OnEarth(origin, where.placed, spread, log_scale)
+        return solution.moved(-first), OnEarth(origin, drawn.placed, drawn.spread, drawn.log_scale)
 
-    def _drawn(self, T: FloatArray, origin: FloatArray) -> Anchored:
-        """The pose graph with fixes, in the frame of an origin."""
+    def _drawn(self, T: FloatArray, where: OnEarth) -> Anchored:
+        """The pose graph with fixes."""
         steps = _renumbered(self._steps(), self.number)
         placed = _renumbered(placement_relations(self.found), self.number)
         graph = Relations.joined([steps, placed])
@@ -159,9 +158,9 @@ class Group:
         for position, m in enumerate(self.members):
             own = self.priors[m].fixes
             if own is not None:
-                fixes[m] = positions_of({int(self.starts[position]): own}, origin)
+                fixes[m] = positions_of({int(self.starts[position]): own}, where.origin)
                 motion[m] = owner == position
-        return anchored(T, graph, self.known, fixes, motion)
+        return anchored(T, graph, self.known, fixes, motion, where.placed)
 
     def _steps(self) -> Relations:
         """The sessions' motion as images have it; as odometry has it where they show too little."""

@@ -108,6 +108,8 @@ class Anchored:
     spread: float
     log_scale: dict[int, float]
     """of sessions with fixes (see `OnEarth`)"""
+    placed: dict[int, Alignment]
+    """of each session (see `OnEarth`), after it was drawn to its fixes"""
 
 
 def anchored(
@@ -116,6 +118,7 @@ def anchored(
     known: Knowledge,
     fixes: Mapping[int, Positions],
     motion: Mapping[int, NDArray[np.bool_]],
+    placed: Mapping[int, Alignment],
 ) -> Anchored:
     """Poses (N, 4, 4) of a pose graph and fixes, however far it had drifted from them.
 
@@ -128,13 +131,9 @@ def anchored(
         known: What else is known.
         fixes: Positions of each session that has any.
         motion: Which relations (R,) are steps of each of these sessions.
+        placed: How each session was aligned; one for all that images join.
     """
-    positions = Positions(
-        *(
-            np.concatenate([getattr(one, name) for one in fixes.values()])
-            for name in Positions.__dataclass_fields__
-        )
-    )
+    positions = Positions.joined(list(fixes.values()))
     log_scale = dict.fromkeys(fixes, 0.0)
     for _ in range(_ROUNDS):
         steps = graph.T_first_second.copy()
@@ -150,7 +149,21 @@ def anchored(
         if float(np.abs(T - before).max()) < _SETTLED_M:
             break
     spread = spread_of(positions, T)
-    return Anchored(T, loosened(positions, spread), spread, log_scale)
+    return Anchored(
+        T, loosened(positions, spread), spread, log_scale, _placed_now(placed, T, fixes)
+    )
+
+
+def _placed_now(
+    placed: Mapping[int, Alignment], T: FloatArray, fixes: Mapping[int, Positions]
+) -> dict[int, Alignment]:
+    """How sessions lie after they were drawn to fixes; one for all that images join, as before."""
+    found: dict[int, Alignment] = {}
+    for lies in {id(each): each for each in placed.values()}.values():
+        members = [session for session, other in placed.items() if other is lies]
+        own = Positions.joined([fixes[each] for each in members if each in fixes])
+        found.update(dict.fromkeys(members, alignment(T, own) or lies))
+    return found
 
 
 def graph_poses(T: FloatArray, graph: Relations, known: Knowledge, steps: int) -> FloatArray:
