@@ -177,7 +177,7 @@ class Alignment:
     @property
     def tells(self) -> bool:
         """Whether the turn is sure enough to be one."""
-        return self.sigma_rad <= np.radians(_WORST_HEADING_DEG)
+        return bool(self.sigma_rad <= np.radians(_WORST_HEADING_DEG))
 
 
 def alignment(T: FloatArray, positions: Positions) -> Alignment | None:

@@ -87,7 +87,7 @@ class Group:
     """of all sessions"""
     members: Sequence[int]
     """the sessions of the group"""
-    found: Sequence[Placement]
+    found: list[Placement]
     """between its images"""
     trust: Trust
 

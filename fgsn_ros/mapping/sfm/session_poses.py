@@ -43,7 +43,7 @@ class OdometryTrust:
     tilt_deg_per_m: float = 2.0
     """of roll and pitch after 1 m, which wheels do not tell, a random walk [deg/sqrt(m)]. > 0."""
     slope_deg: float = 3.0
-    """of the ground against the level [deg], over each `slope_m`. > 0."""
+    """of the ground against the level [deg], over each `slope_m`, where no IMU says it. > 0."""
     slope_m: float = 50.0
     """[m]. > 0."""
 
