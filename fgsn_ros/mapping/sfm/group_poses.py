@@ -176,13 +176,12 @@ class Group:
 
     def _adjusted(self, T: FloatArray, odometry: list[Relations], known: Knowledge) -> Solution:
         """Poses (K, 4, 4), points and calibrations from poses that are nearly right."""
-        table, matches = features_of(self.sessions), []
+        table, number, matches = features_of(self.sessions), self.number, []
         for first, m in zip(self.starts.tolist(), self.members, strict=False):
             own = self.neighbours[m]
             matches.append(feature_pairs(own.pairs + first, own.views, table))
         for one in self.found:
-            features = _renumbered_features(one.matches, self.drives.table, table, self.number)
-            matches.append(features)
+            matches.append(_renumbered_features(one.matches, self.drives.table, table, number))
         shifted = [
             dataclasses.replace(each, first=each.first + first, second=each.second + first)
             for each, first in zip(odometry, self.starts.tolist(), strict=False)
