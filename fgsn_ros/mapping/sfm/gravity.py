@@ -21,6 +21,8 @@ _WORST_SHARE = 0.1
 """And how far, as a share, that of a key frame: else it bumps, or its wheels slip."""
 _WORST_TILT_DEG = 30.0
 """No robot drives on such slopes: its IMU is mounted otherwise, or z of its world points down."""
+_LEAST_UPRIGHT = 0.5
+"""z of up in base_link at a key frame: the robot was not lying on its side."""
 _BIN_S = 0.1
 _LEAST_DEG = 0.2
 """An IMU is never mounted better."""
@@ -86,6 +88,7 @@ def session_gravity(session: Session, imu: InertialData, trust: ImuTrust) -> Gra
     known = np.flatnonzero(np.isfinite(up[:, 2]))
     if not _is_plausible(session, imu, stamps, up[known]):
         return None
+    known = known[up[known, 2] > _LEAST_UPRIGHT]
     sigmas = max(sigma, np.radians(_LEAST_DEG)) * _alike(stamps[known], trust.shared_s)
     return Gravity(Verticals(known, up[known], sigmas), source)
 

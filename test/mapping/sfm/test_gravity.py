@@ -149,6 +149,16 @@ def test_an_imu_whose_numbers_cannot_be_gravity_is_not_used_and_it_is_said(caplo
     assert "the IMU is not used at any key frame: its messages (" in caplog.text
 
 
+def test_a_fall_to_the_side_has_no_vertical():
+    truth, session = slope()
+    imu = imu_of(truth, oriented=True)
+    q_xyzw, fallen = imu.q_xyzw.copy(), np.abs(imu.stamps - truth.stamps[60]) < 2.0
+    q_xyzw[fallen] = [np.sqrt(0.5), 0.0, 0.0, np.sqrt(0.5)]
+    found = session_gravity(session, dataclasses.replace(imu, q_xyzw=q_xyzw), ImuTrust())
+    assert 60 not in found.verticals.pose
+    assert found.verticals.up[:, 2].min() > 0.99
+
+
 def test_bumps_have_no_vertical():
     truth, session = slope()
     imu = imu_of(truth, 50.0)
