@@ -111,6 +111,7 @@ def _settings_of_each(
     topics = [_topics(path) for path in paths]
     named = (*settings.image_topics, *settings.camera_info_topics)
     named += (settings.odometry_topic, settings.ground_truth_topic)
+    named += (settings.gps_topic, settings.imu_topic)
     missing = [name for name in named if name and _base(name) not in set().union(*topics)]
     if missing:
         raise RecordingError(f"no recording has the topic {missing[0]}; name one that is there")
@@ -135,11 +136,15 @@ def _with_topics(settings: RecordingSettings, topics: set[str]) -> RecordingSett
         camera_info_topics=tuple(
             settings.camera_info_topics[index] for index in cameras if settings.camera_info_topics
         ),
-        odometry_topic=settings.odometry_topic if settings.odometry_topic in topics else "",
-        ground_truth_topic=(
-            settings.ground_truth_topic if settings.ground_truth_topic in topics else ""
-        ),
+        odometry_topic=_if_there(settings.odometry_topic, topics),
+        ground_truth_topic=_if_there(settings.ground_truth_topic, topics),
+        gps_topic=_if_there(settings.gps_topic, topics),
+        imu_topic=_if_there(settings.imu_topic, topics),
     )
+
+
+def _if_there(topic: str, topics: set[str]) -> str:
+    return topic if topic in topics else ""
 
 
 def _require_poses(recordings: list[Recording]) -> None:

@@ -28,7 +28,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Poses:
-    """Poses of every frame of raw recordings: images, calibration, mounting and odometry do."""
+    """Poses of every frame of raw recordings: images, calibration, mounting and odometry do.
+
+    GPS fixes and an IMU are used where a bag has them.
+    """
 
     recording_paths: Annotated[
         tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RECORDING [RECORDING ...]")

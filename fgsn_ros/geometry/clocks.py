@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fgsn_ros.errors import RecordingError
 
@@ -57,6 +57,13 @@ def check_seconds(stamps: ArrayLike, source: str) -> None:
         raise RecordingError(
             f"{source}: stamps such as {typical:.6g} are no seconds; are they {unit}? write seconds"
         )
+
+
+def nearest(stamps: NDArray[np.float64], asked: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Number of the stamp, of (N,) in order, N at least 1, that is nearest to each asked (M,)."""
+    after = np.minimum(np.searchsorted(stamps, asked), len(stamps) - 1)
+    before = np.maximum(after - 1, 0)
+    return np.where(asked - stamps[before] <= stamps[after] - asked, before, after)
 
 
 def _likely(one: Span, other: Span) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.geodesy import east_north_up
 from fgsn_ros.geometry.similarity import Similarity, read_similarity, robustly_fitted
 from fgsn_ros.left_out import LeftOut
 from fgsn_ros.recordings.benchmark_lists import listed_lines
@@ -27,8 +28,6 @@ _LOOSEST_ROLL = 0.1
 beyond which GPS does not say that turn."""
 _LINE = 1e-3
 """Second over first spread below which exact positions count as a line, too."""
-_EQUATOR_M, _FLATTENING = 6378137.0, 1.0 / 298.257223563
-"""WGS 84."""
 _log = logging.getLogger(__name__)
 
 
@@ -174,34 +173,6 @@ def _fix(words: list[str]) -> tuple[float, float, float] | None:
         return None
     inside = abs(latitude) <= 90.0 and abs(longitude) <= 360.0 and abs(altitude) <= 1e5
     return (latitude, longitude, altitude) if inside else None
-
-
-def east_north_up(fixes: FloatArray, origin: FloatArray) -> FloatArray:
-    """Positions (N, 3) [m] east, north and up of an origin (3,).
-
-    Both are latitude, longitude [deg] and altitude [m] over the ellipsoid of WGS 84.
-    """
-    latitude, longitude = np.radians(origin[:2])
-    sin_lat, cos_lat = np.sin(latitude), np.cos(latitude)
-    sin_lon, cos_lon = np.sin(longitude), np.cos(longitude)
-    R = np.array(
-        [
-            [-sin_lon, cos_lon, 0.0],
-            [-sin_lat * cos_lon, -sin_lat * sin_lon, cos_lat],
-            [cos_lat * cos_lon, cos_lat * sin_lon, sin_lat],
-        ]
-    )
-    local: FloatArray = (_earth_centred(fixes) - _earth_centred(origin[None])) @ R.T
-    return local
-
-
-def _earth_centred(fixes: FloatArray) -> FloatArray:
-    latitude, longitude = np.radians(fixes[:, 0]), np.radians(fixes[:, 1])
-    square = _FLATTENING * (2.0 - _FLATTENING)
-    normal = _EQUATOR_M / np.sqrt(1.0 - square * np.sin(latitude) ** 2)
-    across = (normal + fixes[:, 2]) * np.cos(latitude)
-    up = (normal * (1.0 - square) + fixes[:, 2]) * np.sin(latitude)
-    return np.stack([across * np.cos(longitude), across * np.sin(longitude), up], axis=1)
 
 
 def _upright(found: Similarity, views: PosedViews, centres: FloatArray) -> Similarity:

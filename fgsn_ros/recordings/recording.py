@@ -118,6 +118,11 @@ class RecordingSettings:
     """bags: nav_msgs/Odometry topic; found by type where there is one"""
     ground_truth_topic: str = ""
     """bags: nav_msgs/Odometry topic with T_map_base; found by its frame_id 'map'"""
+    gps_topic: str = ""
+    """bags: sensor_msgs/NavSatFix topic, for poses that are made; found by type where there is
+    one"""
+    imu_topic: str = ""
+    """bags: sensor_msgs/Imu topic, for poses that are made; found by type where there is one"""
 
     def __post_init__(self) -> None:
         """Check the ranges."""

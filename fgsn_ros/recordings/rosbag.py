@@ -32,6 +32,7 @@ from fgsn_ros.recordings.bag_paths import bag_name
 from fgsn_ros.recordings.image_order import in_stamp_order
 from fgsn_ros.recordings.odometry import derived_from
 from fgsn_ros.recordings.recording import RECORDED_ODOMETRY, Frame, RecordingSettings
+from fgsn_ros.recordings.sensors import BagSensors, Sensors
 
 _log = logging.getLogger(__name__)
 
@@ -143,6 +144,8 @@ class BagRecording:
     odometry_origin: str
     ground_truth: Trajectory | None
     """T_map_base"""
+    instruments: BagSensors
+    """where its GPS fixes and inertial measurements are"""
 
     @property
     def name(self) -> str:
@@ -157,6 +160,10 @@ class BagRecording:
     def frames(self) -> Iterator[Frame]:
         """Frames of all cameras ordered by stamp (see `Recording`)."""
         return self.images.frames(self.cameras)
+
+    def sensors(self) -> Sensors:
+        """GPS fixes and inertial measurements (see `SensedRecording`)."""
+        return self.instruments.read()
 
 
 def _is_same(message: Message, other: Message) -> bool:
@@ -203,7 +210,9 @@ def open_rosbag(path: Path, settings: RecordingSettings) -> BagRecording:
         camera.name: _mount(path, camera, infos[camera.name], scan, base)
         for camera in images.cameras
     }
-    return BagRecording(images, mounts, trajectory, origin, ground_truth)
+    chosen = settings.gps_topic, settings.imu_topic
+    instruments = BagSensors(path, topics, scan.transforms, base, *chosen)
+    return BagRecording(images, mounts, trajectory, origin, ground_truth, instruments)
 
 
 _NO_ODOMETRY = OdometryTopic("", "", "")

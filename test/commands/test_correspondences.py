@@ -152,10 +152,11 @@ def test_poses_are_given_for_each_recording(
     assert "name a recording" in refusal(capsys, *output)
 
 
+@pytest.mark.parametrize("kind", ["image-topics", "gps-topic", "imu-topic"])
 def test_a_topic_of_no_bag_is_refused(
-    bags: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    bags: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
-    asked = ("--recording.image-topics", "/right/image", "--output", tmp_path / "pairs")
+    asked = (f"--recording.{kind}", "/right/image", "--output", tmp_path / "pairs")
     assert "no recording has the topic /right/image" in refusal(
         capsys, bags / "summer", bags / "winter", *asked
     )

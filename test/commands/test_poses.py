@@ -3,12 +3,17 @@
 import json
 
 import cv2
+import numpy as np
 import pytest
+from blind_drive import fixes_of
 from corridor import Corridor
 from raw_drive import RawDrive
+from sensor_messages import fix, imu
 
 from fgsn_ros.cli import main
 from fgsn_ros.geometry.trajectory import read_tum
+from fgsn_ros.messages.poses import make_transform, make_transforms
+from fgsn_ros.messages.types import BAG_TYPES
 from fgsn_ros.recordings.rosbag_writer import RecordingWriter
 
 FEW = ("--poses.keyframes.spacing-m", "0.5", "--poses.keyframes.features.features", "500")
@@ -41,6 +46,49 @@ def test_two_raw_bags_become_trajectories_in_one_frame_with_a_report(bags, tmp_p
     assert [one["frame"] for one in report["sessions"]] == [0, 0]
     assert main(["poses", *given]) == 2  # what is there is not replaced unasked
     assert main(["poses", *given, "--overwrite"]) == 0
+
+
+def write_sensed(path, drive, topics=("/fix",)):
+    """With RTK fixes of base_link on each topic, and an IMU on a drive that is level."""
+    fixes = fixes_of(drive.truth, 0.02, antenna=np.zeros(3))
+    with RecordingWriter(path) as writer:
+        writer.add_camera("camera", drive.cameras["camera"])
+        mount = make_transform(BAG_TYPES, 100.0, "base_link", "imu", np.eye(4))
+        writer.write("/tf_static", 100.0, make_transforms(BAG_TYPES, [mount]), latched=True)
+        for i, (stamp, T) in enumerate(
+            zip(drive.odometry.stamps, drive.odometry.poses, strict=True)
+        ):
+            writer.write_odometry(float(stamp), T)
+            place = tuple(fixes.positions[i].tolist())
+            for topic in topics:
+                writer.write(topic, float(stamp), fix(stamp, "base_link", 0, place, [4e-4] * 3))
+            level = (1e-3 * i, 0.0, 0.0, 1.0)
+            writer.write("/imu/data", float(stamp), imu(stamp, "imu", level, 1e-4))
+        for frame in drive.frames():
+            writer.write_image(frame)
+
+
+def test_gps_and_imu_of_a_bag_are_used_and_reported(tmp_path, capsys):
+    write_sensed(tmp_path / "surveyed", RawDrive(frames=8))
+    output, shared = tmp_path / "poses", ("--poses.gps.shared-s", "0")
+    given = [str(tmp_path / "surveyed"), "--output", str(output), *FEW, *shared]
+    assert main(["poses", *given]) == 0
+    said = capsys.readouterr().out
+    assert "GPS: 8 fixes used, 0 of them disagree, 0 left out" in said
+    assert "IMU: up by its orientation at 8 key frames" in said
+    report = json.loads((output / "report.json").read_text())
+    assert report["frames"][0]["x"] == "east"
+    assert report["frames"][0]["origin"]["latitude_deg"] == pytest.approx(48.5, abs=1e-5)
+    assert report["sessions"][0]["gps"]["residual_m"]["p95"] < 0.1
+
+
+def test_of_two_gps_topics_one_is_asked_for_before_images_are_read(tmp_path, capsys):
+    write_sensed(tmp_path / "bag", RawDrive(frames=4), ("/front/fix", "/rear/fix"))
+    given = [str(tmp_path / "bag"), "--output", str(tmp_path / "poses")]
+    assert main(["poses", *given]) == 2
+    error = capsys.readouterr().err
+    assert "has several sensor_msgs/NavSatFix topics: /front/fix, /rear/fix; choose by" in error
+    assert "gps_topic" in error
 
 
 def test_a_map_of_a_bag_without_poses_makes_them_first_and_says_so(

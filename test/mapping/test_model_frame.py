@@ -6,10 +6,10 @@ from made_colmap import inverse, some_similarity
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.geodesy import geodetic
 from fgsn_ros.geometry.similarity import similarity_text
 from fgsn_ros.mapping.model_frame import (
     PosedViews,
-    east_north_up,
     frame_by_gps,
     frame_by_similarity,
     frame_of_itself,
@@ -27,13 +27,8 @@ def views_of(in_map, up=(0.0, 0.0, 1.0)):
 
 
 def fixes_of(in_map):
-    """Latitude, longitude, altitude (N, 3) of positions near ORIGIN, by Newton's steps."""
-    fixes = np.tile(ORIGIN, (len(in_map), 1))
-    step = np.array([1e-5, 1e-5, 1.0])
-    jacobian = east_north_up(ORIGIN + np.diag(step), ORIGIN).T / step
-    for _ in range(5):
-        fixes += (in_map - east_north_up(fixes, ORIGIN)) @ np.linalg.inv(jacobian).T
-    return fixes
+    """Latitude, longitude, altitude (N, 3) of positions near ORIGIN."""
+    return geodetic(in_map, ORIGIN)
 
 
 def write_gps(path, fixes):
@@ -48,16 +43,6 @@ def bend():
     s = np.linspace(0.0, 1.5, 20)
     path = np.stack([40.0 * np.sin(s), 40.0 - 40.0 * np.cos(s), 0.5 * np.sin(5.0 * s)], axis=1)
     return path
-
-
-def test_a_degree_of_the_meridian_has_its_known_length_and_up_is_up():
-    north = east_north_up(np.array([[0.5, 0.0, 0.0]]), np.array([-0.5, 0.0, 0.0]))
-    # 110,574.27 m of arc; the chord's projection to the tangent at its end is that times sinc
-    assert north[0, 1] == pytest.approx(110_574.27 * np.sinc(1.0 / 180.0), rel=1e-6)
-    east = east_north_up(np.array([[0.0, 90.0, 0.0]]), np.zeros(3))
-    np.testing.assert_allclose(east[0], [6378137.0, 0.0, -6378137.0], atol=1e-6)
-    above = east_north_up(ORIGIN[None] + [[0.0, 0.0, 7.0]], ORIGIN)
-    np.testing.assert_allclose(above, [[0.0, 0.0, 7.0]], atol=1e-8)
 
 
 def test_gps_gives_east_north_up_in_metres_and_its_residual(tmp_path):

@@ -87,13 +87,61 @@ class CalibrationTrust:
         require(self.radial > 0.0, "radial must be above 0")
 
 
+@dataclass(frozen=True, eq=False)
+class Verticals:
+    """Where up is, as was measured at poses."""
+
+    pose: Indices
+    """(K,) distinct poses."""
+    up: FloatArray
+    """(K, 3) unit vectors in base_link, z above 0."""
+    sigma_rad: FloatArray
+    """(K,) standard deviation of each."""
+
+    def __len__(self) -> int:
+        return len(self.pose)
+
+
+@dataclass(frozen=True, eq=False)
+class Positions:
+    """Where points on the robot were, as was measured; any may be wrong altogether (Cauchy)."""
+
+    pose: Indices
+    """(G,) pose of each."""
+    lever: FloatArray
+    """(G, 3) the point in base_link of that pose [m]."""
+    position: FloatArray
+    """(G, 3) in the map [m]."""
+    root: FloatArray
+    """(G, 3, 3) W with W^T W the inverse of each one's covariance [1/m]."""
+    share: FloatArray
+    """(G,) how much of one independent measurement each is. Above 0, at most 1."""
+
+    def __len__(self) -> int:
+        return len(self.pose)
+
+    @staticmethod
+    def joined(parts: "list[Positions]") -> "Positions":
+        """All positions of several sets."""
+        names = Positions.__dataclass_fields__
+        return Positions(*(np.concatenate([getattr(p, n) for p in parts]) for n in names))
+
+    def residuals(self, T: FloatArray) -> FloatArray:
+        """(G, 3) from where each was measured to where it is by poses (N, 4, 4), per sigma."""
+        apart = poses.transform(T[self.pose], self.lever) - self.position
+        return np.asarray((self.root @ apart[:, :, None])[:, :, 0])
+
+
 @dataclass(frozen=True)
 class Knowledge:
     """What is known beside the images and the motion."""
 
     tilt_rad: float
-    """standard deviation of roll and pitch of one pose [rad]."""
+    """standard deviation of roll and pitch of one pose where up was not measured [rad]."""
     calibration: CalibrationTrust
+    verticals: Verticals | None = None
+    positions: Positions | None = None
+    """by which the map lies where it does; without, the first pose stays near where it is"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +173,7 @@ def adjust(
 ) -> Adjusted:
     """Poses (N, 4, 4), points (P, 3) and calibrations (C, 2) with the least robust cost.
 
-    The first pose stays near where it is.
+    Where no positions are known, the first pose stays near where it is.
 
     Levenberg-Marquardt; reprojection errors weigh by Cauchy's function of sigma_px.
     """
@@ -187,6 +235,9 @@ class _Problem:
         total = np.log1p((r**2).sum(axis=1)).sum() + square[~doubtful].sum()
         total += np.log1p(square[doubtful]).sum()
         total += (self._tilts(T) ** 2).sum() + (self._gauge(T) ** 2).sum()
+        if self.known.positions is not None:
+            square = (self.known.positions.residuals(T) ** 2).sum(axis=1)
+            total += (self.known.positions.share * np.log1p(square)).sum()
         return float(total + ((c / self._calibration_sigma) ** 2).sum())
 
     @property
@@ -199,19 +250,34 @@ class _Problem:
         return poses.log(poses.compose(poses.invert(known.T_first_second), apart)) / known.sigma
 
     def _tilts(self, T: FloatArray) -> FloatArray:
-        """(N, 2) the map's vertical in base_link, x and y, per sigma."""
-        return T[:, 2, :2] / self.known.tilt_rad
+        """(N, 2) x, y of the vertical in base_link less where it should be, per sigma."""
+        up, sigma = self._levels(len(T))
+        return (T[:, 2, :2] - up) / sigma
+
+    def _levels(self, count: int) -> tuple[FloatArray, FloatArray]:
+        """Where up is in base_link, x and y (N, 2), and its standard deviation (N, 1) [rad]."""
+        up, sigma = np.zeros((count, 2)), np.full((count, 1), self.known.tilt_rad)
+        measured = self.known.verticals
+        if measured is not None:
+            up[measured.pose], sigma[measured.pose, 0] = measured.up[:, :2], measured.sigma_rad
+        return up, sigma
 
     def _gauge(self, T: FloatArray) -> FloatArray:
         """(4,) x, y, z and yaw of the first pose against where it was."""
         apart = poses.compose(poses.invert(self.T_gauge[0]), T[0])
-        return np.append(apart[:3, 3], poses.to_rpy(apart)[2]) / _GAUGE_SIGMA
+        return np.append(apart[:3, 3], poses.to_rpy(apart)[2]) / self._gauge_sigma
+
+    @property
+    def _gauge_sigma(self) -> float:
+        """[m and rad]."""
+        return _GAUGE_SIGMA if self.known.positions is None else np.inf
 
     def linearised(self, T: FloatArray, X: FloatArray, c: FloatArray) -> "_System":
         """Gauss-Newton's normal equations; calibrations are blocks after those of the poses."""
         blocks = _Blocks(len(T) + len(c))
         self._add_relations(T, blocks)
         self._add_level(T, blocks)
+        self._add_positions(T, blocks)
         self._add_calibration(len(T), c, blocks)
         A, C, B, r = self._jacobians(T, X, c)
         pose, point, camera = self.seen.pose, self.seen.point, self.seen.camera + len(T)
@@ -289,17 +355,30 @@ class _Problem:
         row = T[:, 2, :3]
         J[:, 0, 4], J[:, 0, 5] = -row[:, 2], row[:, 1]
         J[:, 1, 3], J[:, 1, 5] = row[:, 2], -row[:, 0]
-        J /= self.known.tilt_rad
+        J /= self._levels(len(T))[1][:, :, None]
         every = np.arange(len(T))
         blocks.add(every, every, np.einsum("mki,mkj->mij", J, J))
         blocks.descend(every, np.einsum("mki,mk->mi", J, self._tilts(T)))
         G = np.zeros((1, 4, 6))
         apart = poses.compose(poses.invert(self.T_gauge[0]), T[0])
         G[0, :3, :3], G[0, 3, 3:] = apart[:3, :3], apart[2, :3]
-        G /= _GAUGE_SIGMA
+        G /= self._gauge_sigma
         first = np.zeros(1, np.int64)
         blocks.add(first, first, np.einsum("mki,mkj->mij", G, G))
         blocks.descend(first, np.einsum("mki,k->mi", G, self._gauge(T)))
+
+    def _add_positions(self, T: FloatArray, blocks: "_Blocks") -> None:
+        known = self.known.positions
+        if known is None:
+            return
+        r = known.residuals(T)
+        weight = np.sqrt(known.share / (1.0 + (r**2).sum(axis=1)))
+        R = T[known.pose, :3, :3]
+        # R exp(phi) (lever + rho) = R (lever + rho + phi x lever)
+        J = known.root @ np.concatenate([R, -R @ _skew(known.lever)], axis=2)
+        J = J * weight[:, None, None]
+        blocks.add(known.pose, known.pose, np.einsum("mki,mkj->mij", J, J))
+        blocks.descend(known.pose, np.einsum("mki,mk->mi", J, r * weight[:, None]))
 
 
 _GAUGE_SIGMA = 1e-3  # m and rad

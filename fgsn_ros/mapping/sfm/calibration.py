@@ -41,10 +41,10 @@ class Doubt:
 
 
 def doubt(
-    solution: Solution, relations: Relations, tilt_rad: float, settings: AdjustmentSettings
+    solution: Solution, relations: Relations, known: Knowledge, settings: AdjustmentSettings
 ) -> Doubt:
     """Adjust a solution once more, its calibration open, errors as small as they turned out."""
-    known = Knowledge(tilt_rad, OPEN)
+    known = dataclasses.replace(known, calibration=OPEN)
     errors = solution.error_px
     if len(errors) == 0:
         return Doubt(solution.calibration, 0.0)

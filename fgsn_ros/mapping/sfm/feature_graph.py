@@ -17,6 +17,8 @@ from fgsn_ros.mapping.triangulation import TriangulationSettings, Views, triangu
 FloatArray = NDArray[np.float64]
 Indices = NDArray[np.int64]
 _UNBENDING = 5
+FEW_POINTS = 20
+"""Points that go on from one key frame to the next, below which the stretch is weak."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,3 +181,16 @@ def nearest_views(
     rank = np.arange(len(order)) - starts[seen.point[order]]
     kept = np.sort(order[rank < most])
     return _structure(table, found.points, found.feature[kept], seen.point[kept])
+
+
+def going_on(point: Indices, image: Indices, count: int) -> Indices:
+    """(count - 1,) points that images before and after each gap between images see."""
+    if len(point) == 0:
+        return np.zeros(max(count - 1, 0), np.int64)
+    _, number = np.unique(point, return_inverse=True)
+    first = np.full(int(number.max()) + 1, count)
+    last = np.zeros_like(first)
+    np.minimum.at(first, number, image)
+    np.maximum.at(last, number, image)
+    change = np.bincount(first, minlength=count + 1) - np.bincount(last, minlength=count + 1)
+    return np.asarray(np.cumsum(change)[: count - 1], np.int64)

@@ -1,6 +1,5 @@
 """Poses of raw recordings: structure from motion over all of them, with wheel odometry."""
 
-import dataclasses
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,20 +11,21 @@ from fgsn_ros.config import require
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
-from fgsn_ros.mapping.sfm.adjustment import Knowledge, Observations, Relations, adjust
 from fgsn_ros.mapping.sfm.calibration import Doubt, contradiction, doubt, recalibrated
 from fgsn_ros.mapping.sfm.feature_graph import FeatureTable
+from fgsn_ros.mapping.sfm.gps import GpsTrust, session_fixes
+from fgsn_ros.mapping.sfm.gravity import ImuTrust, session_gravity
+from fgsn_ros.mapping.sfm.group_poses import Group, Priors, Trust, features_of, known_of
 from fgsn_ros.mapping.sfm.joining import (
     Drives,
     JoiningSettings,
     Placement,
-    chain,
     groups_of,
-    placement_relations,
     placements,
     roughly_joined,
 )
 from fgsn_ros.mapping.sfm.keyframes import KeyFrameSettings, Session, read_session
+from fgsn_ros.mapping.sfm.placing import Frames, OnEarth, placed_by_gps
 from fgsn_ros.mapping.sfm.seen_motion import check_motion
 from fgsn_ros.mapping.sfm.session_poses import (
     AdjustmentSettings,
@@ -40,11 +40,11 @@ from fgsn_ros.mapping.sfm.session_poses import (
 )
 from fgsn_ros.mapping.sfm.two_views import TwoViewSettings
 from fgsn_ros.recordings.recording import Frame, Recording
+from fgsn_ros.recordings.sensors import Sensors, sensors_of
 
 FloatArray = NDArray[np.float64]
 Indices = NDArray[np.int64]
 _log = logging.getLogger(__name__)
-_GRAPH_STEPS = 50
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ class PoseSettings:
     odometry: OdometryTrust = field(default_factory=OdometryTrust)
     adjustment: AdjustmentSettings = field(default_factory=AdjustmentSettings)
     joining: JoiningSettings = field(default_factory=JoiningSettings)
+    gps: GpsTrust = field(default_factory=GpsTrust)
+    imu: ImuTrust = field(default_factory=ImuTrust)
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -70,6 +72,11 @@ class PoseSettings:
             "neighbours must be 1 or more, at least one",
         )
         require(self.seed >= 0, "seed must be at least 0")
+
+    @property
+    def trust(self) -> Trust:
+        """How far what is known of sessions holds."""
+        return Trust(self.odometry, self.adjustment)
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +95,12 @@ class PosedRecordings:
     placements: tuple[Placement, ...]
     trajectories: tuple[Trajectory, ...]
     """(S,) a pose for every frame."""
+    priors: tuple[Priors, ...]
+    """(S,)."""
+    on_earth: tuple[OnEarth | None, ...]
+    """of each group"""
+    contradictions: tuple[str, ...]
+    """(S,) what the images say against the session's calibration, if they clearly do"""
     refined: bool = False
     """whether the sessions' calibrations are those that the images told"""
 
@@ -136,26 +149,41 @@ class WithPoses:
 
 
 def pose_recordings(recordings: Sequence[Recording], settings: PoseSettings) -> PosedRecordings:
-    """Poses T_map_base of every frame of recordings, by their images and odometry alone.
+    """Poses T_map_base of every frame of recordings, by their images, odometry, GPS and IMU.
 
-    Each recording is a session: matched from key frame to key frame, adjusted with its odometry.
-    Sessions, and the ends of loops, are joined where images are placed among others' points.
-    The map frame is level and begins at the first recording's first key frame, x ahead.
+    Each recording is a session: matched from key frame to key frame, adjusted with its odometry,
+    level as its IMU has it. Sessions, and the ends of loops, are joined where images are placed
+    among others' points, and by GPS. The map frame is level and begins at the first recording's
+    first key frame; x is ahead there, and east where GPS is used.
 
     Raises:
         RecordingError: a recording has no odometry, stands still, shows nothing that can be
-            followed, or moves otherwise than its odometry says.
+            followed, or moves otherwise than its odometry says; or several of its topics could be
+            the GPS or IMU.
     """
+    sensors = [sensors_of(one) for one in recordings]
     sessions = tuple(read_session(one, settings.keyframes) for one in recordings)
+    priors = tuple(
+        _priors(session, sensed, settings)
+        for session, sensed in zip(sessions, sensors, strict=True)
+    )
     if settings.refine_calibration:
-        sessions = tuple(_refined(session, settings) for session in sessions)
-    solved = [_session_solution(session, settings) for session in sessions]
-    table = _table(sessions)
-    drives = Drives(sessions, [solution for _, solution in solved], table)
+        sessions = tuple(
+            _refined(session, prior, settings)
+            for session, prior in zip(sessions, priors, strict=True)
+        )
+    solved = [
+        _session_solution(session, prior, settings)
+        for session, prior in zip(sessions, priors, strict=True)
+    ]
+    table = features_of(sessions)
+    drives = Drives(sessions, [one.solution for one in solved], table)
     found = placements(drives, settings.joining, settings.seed)
-    neighbours = tuple(each for each, _ in solved)
-    group = groups_of(found, drives)
-    T, solutions = _joined(drives, neighbours, found, group, settings)
+    neighbours = tuple(one.neighbours for one in solved)
+    seen, T = groups_of(found, drives), roughly_joined(found, drives, settings.joining)
+    frames = placed_by_gps(T, seen, drives, [prior.fixes for prior in priors])
+    frames, solutions = _joined(drives, neighbours, found, frames, priors, settings)
+    T = frames.T_map_base
     trajectories = tuple(
         _every_frame(session, T[first : first + len(session)])
         for session, first in zip(sessions, drives.starts, strict=False)
@@ -163,26 +191,31 @@ def pose_recordings(recordings: Sequence[Recording], settings: PoseSettings) -> 
     return PosedRecordings(
         sessions,
         neighbours,
-        group,
+        frames.group,
         T,
         solutions,
         table,
         tuple(found),
         trajectories,
+        priors,
+        frames.on_earth,
+        tuple(one.contradiction for one in solved),
         settings.refine_calibration,
     )
 
 
-def _table(sessions: Sequence[Session]) -> FeatureTable:
-    frames = [frame for session in sessions for frame in session.frames]
-    mounts = [session.cameras[frame.camera] for session in sessions for frame in session.frames]
-    return FeatureTable.of(frames, mounts)
+def _priors(session: Session, sensors: Sensors, settings: PoseSettings) -> Priors:
+    imu, gps = sensors.imu, sensors.gps
+    return Priors(
+        None if imu is None else session_gravity(session, imu, settings.imu),
+        None if gps is None else session_fixes(session, gps, settings.gps),
+    )
 
 
-def _refined(session: Session, settings: PoseSettings) -> Session:
+def _refined(session: Session, prior: Priors, settings: PoseSettings) -> Session:
     """The session with the calibration that its images tell, from a rough one, in rounds."""
     for _ in range(_CALIBRATION_ROUNDS):
-        found = _doubt(session, _solved(session, settings)[1], settings)
+        found = _doubt(session, _solved(session, prior, settings)[1], prior, settings)
         session = recalibrated(session, found.calibration)
         if np.abs(found.calibration).max() < _REFINED:
             break
@@ -193,132 +226,72 @@ _CALIBRATION_ROUNDS = 4
 _REFINED = 0.01
 
 
-def _session_solution(session: Session, settings: PoseSettings) -> tuple[Neighbours, Solution]:
-    neighbours, solution = _solved(session, settings)
-    wrong = contradiction(session, _doubt(session, solution, settings))
+@dataclass(frozen=True, eq=False)
+class _Solved:
+    """A session by itself."""
+
+    neighbours: Neighbours
+    solution: Solution
+    contradiction: str
+
+
+def _session_solution(session: Session, prior: Priors, settings: PoseSettings) -> _Solved:
+    neighbours, solution = _solved(session, prior, settings)
+    wrong = contradiction(session, _doubt(session, solution, prior, settings))
     if wrong:
         _log.warning("%s: %s", session.name, wrong)
-    return neighbours, solution
+    return _Solved(neighbours, solution, wrong)
 
 
-def _doubt(session: Session, solution: Solution, settings: PoseSettings) -> Doubt:
+def _doubt(session: Session, solution: Solution, prior: Priors, settings: PoseSettings) -> Doubt:
     relations = odometry_relations(session, settings.odometry)
-    tilt = settings.odometry.tilt_rad(_spacing(session))
-    return doubt(solution, relations, tilt, settings.adjustment)
+    return doubt(
+        solution, relations, known_of([session], [prior], settings.trust), settings.adjustment
+    )
 
 
-def _solved(session: Session, settings: PoseSettings) -> tuple[Neighbours, Solution]:
+def _solved(session: Session, prior: Priors, settings: PoseSettings) -> tuple[Neighbours, Solution]:
     neighbours = matched_neighbours(session, settings.neighbours, settings.pairs)
     check_motion(session, neighbours)
-    table = _table([session])
+    table = features_of([session])
     solution = adjusted_structure(
         table,
         feature_pairs(neighbours.pairs, neighbours.views, table),
         first_poses(session, neighbours),
         odometry_relations(session, settings.odometry),
-        settings.odometry.tilt_rad(_spacing(session)),
+        known_of([session], [prior], settings.trust),
         settings.adjustment,
     )
     return neighbours, solution
-
-
-def _spacing(session: Session) -> float:
-    return float(session.path_m[-1]) / max(len(session) - 1, 1)
 
 
 def _joined(
     drives: Drives,
     neighbours: Sequence[Neighbours],
     found: list[Placement],
-    group: Indices,
+    frames: Frames,
+    priors: Sequence[Priors],
     settings: PoseSettings,
-) -> tuple[FloatArray, tuple[tuple[Indices, Solution], ...]]:
+) -> tuple[Frames, tuple[tuple[Indices, Solution], ...]]:
     """Poses of all key frames, and the points of each group of sessions, adjusted together."""
-    T = roughly_joined(found, drives, settings.joining)
-    solutions = []
-    of_image = group[drives.session]
-    for number in range(int(group.max()) + 1):
+    T, solutions, on_earth = frames.T_map_base, [], []
+    of_image = frames.group[drives.session]
+    for number, where in enumerate(frames.on_earth):
         images = np.flatnonzero(of_image == number)
         own = [one for one in found if of_image[one.image] == number]
-        members = np.flatnonzero(group == number).tolist()
-        if len(members) == 1 and not own:
+        members = np.flatnonzero(frames.group == number).tolist()
+        if len(members) == 1 and not own and where is None:
             solution = drives.solutions[members[0]]
         else:
-            solution = _group_solution(drives, neighbours, own, images, T, settings)
+            group = Group(drives, neighbours, priors, members, own, settings.trust)
+            if where is None:
+                solution = group.solved(T[images])
+            else:
+                solution, where = group.solved_on_earth(T[images], where)
         T[images] = solution.T_map_base
         solutions.append((images, solution))
-    return T, tuple(solutions)
-
-
-def _group_solution(
-    drives: Drives,
-    neighbours: Sequence[Neighbours],
-    found: list[Placement],
-    images: Indices,
-    T: FloatArray,
-    settings: PoseSettings,
-) -> Solution:
-    """A pose graph of the sessions' shapes and the placements, then adjustment of everything."""
-    members = sorted(set(drives.session[images].tolist()))
-    number = np.full(len(T), -1, np.int64)
-    number[images] = np.arange(len(images))
-    graph = Relations.joined([chain(drives), placement_relations(found)])
-    graph = _renumbered(graph, number)
-    tilt = settings.odometry.tilt_rad(max(_spacing(drives.sessions[m]) for m in members))
-    T_graph = _pose_graph(T[images], graph, tilt, settings)
-    sessions = [drives.sessions[m] for m in members]
-    table, matches = _table(sessions), []
-    for position, m in enumerate(members):
-        first = sum(len(one) for one in sessions[:position])
-        pairs = neighbours[m].pairs + first
-        matches.append(feature_pairs(pairs, neighbours[m].views, table))
-    for one in found:
-        matches.append(_renumbered_features(one.matches, drives.table, table, number))
-    odometry = [odometry_relations(drives.sessions[m], settings.odometry) for m in members]
-    shifted = [
-        dataclasses.replace(each, first=each.first + first, second=each.second + first)
-        for each, first in zip(
-            odometry, np.cumsum([0] + [len(one) for one in sessions]), strict=False
-        )
-    ]
-    return adjusted_structure(
-        table,
-        np.concatenate(matches),
-        T_graph,
-        Relations.joined(shifted),
-        tilt,
-        settings.adjustment,
-    )
-
-
-def _pose_graph(
-    T: FloatArray, graph: Relations, tilt_rad: float, settings: PoseSettings
-) -> FloatArray:
-    none, flat = np.zeros(0, np.int64), np.zeros((0, 2))
-    nothing = Observations(none, none, flat, flat, none, np.zeros((0, 4, 4)))
-    known = Knowledge(tilt_rad, settings.adjustment.calibration)
-    points, calibration = np.zeros((0, 3)), np.zeros((0, 2))
-    return adjust(T, points, nothing, graph, calibration, known, 1.0, _GRAPH_STEPS).T_map_base
-
-
-def _renumbered(graph: Relations, number: Indices) -> Relations:
-    """Those between images that have a number, by it."""
-    first, second = number[graph.first], number[graph.second]
-    kept = (first >= 0) & (second >= 0)
-    return Relations(
-        first[kept],
-        second[kept],
-        graph.T_first_second[kept],
-        graph.sigma[kept],
-        graph.doubtful[kept],
-    )
-
-
-def _renumbered_features(
-    features: Indices, table: FeatureTable, target: FeatureTable, number: Indices
-) -> Indices:
-    image = table.image[features]
-    return features - table.starts[image] + target.starts[number[image]]
+        on_earth.append(where)
+    return Frames(T, frames.group, tuple(on_earth)), tuple(solutions)
 
 
 def _every_frame(session: Session, T: FloatArray) -> Trajectory:

@@ -16,6 +16,15 @@ from fgsn_ros.mapping.sfm.colmap_model import (
     corrected_camera,
     write_model,
 )
+from fgsn_ros.mapping.sfm.feature_graph import FEW_POINTS, going_on
+from fgsn_ros.mapping.sfm.priors_report import (
+    antennas,
+    fixes_between,
+    frame_facts,
+    frame_lines,
+    prior_facts,
+    prior_lines,
+)
 from fgsn_ros.mapping.sfm.recording_poses import PosedRecordings
 from fgsn_ros.mapping.sfm.seen_motion import mounting_errors_deg
 from fgsn_ros.mapping.sfm.session_poses import Solution
@@ -34,8 +43,6 @@ POSES_FOLDER = Layout(
 )
 """What `fgsn poses` writes."""
 
-FEW_POINTS = 20
-"""Points that go on from one key frame to the next, below which the stretch is weak."""
 DOUBTFUL_FOCAL = 0.02
 """Correction of a focal length, as a share, that says that the calibration is wrong."""
 DOUBTFUL_MOUNTING_DEG = 2.0
@@ -142,11 +149,14 @@ def facts_of(posed: PosedRecordings) -> Facts:
                 "loops": _loops(posed, number),
                 "joined": _joined(posed, number),
                 "weak_stretches": _weak(posed, number, solution, offset),
+                **prior_facts(posed, number),
                 "calibration": _calibration(solution, posed, number),
+                "contradiction": posed.contradictions[number] or None,
                 "mounting": _mounting(posed, number),
             }
         )
-    return {"made": "poses of raw recordings", "sessions": sessions}
+    frames = frame_facts(posed)
+    return {"made": "poses of raw recordings", "frames": frames, "sessions": sessions}
 
 
 def _fit(solution: Solution, first: int, last: int) -> Facts:
@@ -208,34 +218,25 @@ def _joined(posed: PosedRecordings, number: int) -> list[Facts]:
     ]
 
 
-def going_on(point: NDArray[np.int64], image: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """(count - 1,) points that images before and after each gap between images see."""
-    if len(point) == 0:
-        return np.zeros(max(count - 1, 0), np.int64)
-    _, number = np.unique(point, return_inverse=True)
-    first = np.full(int(number.max()) + 1, count)
-    last = np.zeros_like(first)
-    np.minimum.at(first, number, image)
-    np.maximum.at(last, number, image)
-    change = np.bincount(first, minlength=count + 1) - np.bincount(last, minlength=count + 1)
-    return np.asarray(np.cumsum(change)[: count - 1], np.int64)
-
-
 def _weak(posed: PosedRecordings, number: int, solution: Solution, offset: int) -> list[Facts]:
-    """Stretches that odometry alone, or nearly, has bridged."""
+    """Stretches that odometry and GPS, not images, have bridged."""
     session, seen = posed.sessions[number], solution.structure.seen
     own = (seen.pose >= offset) & (seen.pose < offset + len(session))
     through = going_on(seen.point[own], seen.pose[own] - offset, len(session))
     weak = np.flatnonzero(through < FEW_POINTS)
     stretches = np.split(weak, np.flatnonzero(np.diff(weak) > 1) + 1) if len(weak) else []
+    ends = [
+        (session.frames[gaps[0]].stamp, session.frames[gaps[-1] + 1].stamp) for gaps in stretches
+    ]
     return [
         {
-            "from_s": session.frames[gaps[0]].stamp,
-            "to_s": session.frames[gaps[-1] + 1].stamp,
+            "from_s": from_s,
+            "to_s": to_s,
+            "gps_fixes": fixes_between(posed, number, from_s, to_s),
             "length_m": float(session.path_m[gaps[-1] + 1] - session.path_m[gaps[0]]),
             "points": int(through[gaps].min()),
         }
-        for gaps in stretches
+        for gaps, (from_s, to_s) in zip(stretches, ends, strict=True)
     ]
 
 
@@ -282,9 +283,12 @@ def text(facts: Facts) -> str:
             "matches"
             for other in one["joined"]
         ]
+        lines += prior_lines(one)
         lines += [
             f"  weak: {weak['length_m']:.1f} m from {weak['from_s']:.2f} to {weak['to_s']:.2f} s, "
             f"{weak['points']} points: by odometry"
+            + f" and {weak['gps_fixes']} GPS fixes"
+            * (weak["gps_fixes"] > 0)
             for weak in one["weak_stretches"]
         ]
         lines += [
@@ -306,6 +310,7 @@ def text(facts: Facts) -> str:
             for name, found in one["mounting"].items()
             if max(abs(found["yaw_deg"]), abs(found["pitch_deg"])) > DOUBTFUL_MOUNTING_DEG
         ]
+    lines += frame_lines(facts["frames"])
     frames: dict[int, list[str]] = {}
     for one in facts["sessions"]:
         frames.setdefault(one["frame"], []).append(one["name"])
@@ -336,8 +341,13 @@ def _draw_frame(axes: "Axes", posed: PosedRecordings, facts: Facts, images: set[
         odom = poses.compose(poses.invert(session.T_odom_base[0]), session.T_odom_base)
         reckoned = poses.compose(T[first], odom)
         axes.plot(reckoned[:, 0, 3], reckoned[:, 1, 3], "--", lw=1.0, c=f"C{number}", alpha=0.6)
-        label = f"{session.name} (dashed: odometry)"
+        dots = "" if posed.priors[number].fixes is None else ", dots: GPS"
+        label = f"{session.name} (dashed: odometry{dots})"
         axes.plot(T[first:last, 0, 3], T[first:last, 1, 3], lw=1.8, c=f"C{number}", label=label)
+        places, agree = antennas(posed, number)
+        for marker, chosen in ((".", agree), ("x", ~agree)):
+            xy = places[chosen, :2].T
+            axes.plot(*xy, marker, ms=3.0, c=f"C{number}", alpha=0.4, zorder=1)
         stamps = np.array([frame.stamp for frame in session.frames])
         for weak in facts["sessions"][number]["weak_stretches"]:
             chosen = np.flatnonzero((stamps >= weak["from_s"]) & (stamps <= weak["to_s"])) + first
@@ -347,5 +357,6 @@ def _draw_frame(axes: "Axes", posed: PosedRecordings, facts: Facts, images: set[
             ends = T[[one.image, one.among]]
             axes.plot(ends[:, 0, 3], ends[:, 1, 3], lw=0.6, c="0.6", zorder=0)
     axes.set_aspect("equal", adjustable="datalim")
-    axes.set(xlabel="x [m]", ylabel="y [m]")
+    east = posed.on_earth[int(posed.group[_session_of(posed, min(images))])] is not None
+    axes.set(xlabel="x, east [m]" if east else "x [m]", ylabel="y, north [m]" if east else "y [m]")
     axes.legend(fontsize="small")

@@ -43,7 +43,7 @@ class OdometryTrust:
     tilt_deg_per_m: float = 2.0
     """of roll and pitch after 1 m, which wheels do not tell, a random walk [deg/sqrt(m)]. > 0."""
     slope_deg: float = 3.0
-    """of the ground against the level [deg], over each `slope_m`. > 0."""
+    """of the ground against the level [deg], over each `slope_m`, where no IMU says it. > 0."""
     slope_m: float = 50.0
     """[m]. > 0."""
 
@@ -112,13 +112,20 @@ class Solution:
     error_px: FloatArray
     """(M,) reprojection error of each observation."""
 
+    def moved(self, by: FloatArray) -> "Solution":
+        """The same, moved by (3,) [m]."""
+        T = self.T_map_base.copy()
+        T[:, :3, 3] += by
+        structure = dataclasses.replace(self.structure, points=self.structure.points + by)
+        return dataclasses.replace(self, T_map_base=T, structure=structure)
+
 
 def adjusted_structure(
     table: FeatureTable,
     matches: Indices,
     T_map_base: FloatArray,
     relations: Relations,
-    tilt_rad: float,
+    known: Knowledge,
     settings: AdjustmentSettings,
 ) -> Solution:
     """Poses, points and corrections of the calibrations from features that matches connect.
@@ -126,7 +133,6 @@ def adjusted_structure(
     In rounds: points are made from the poses so far, those that agree are adjusted.
     """
     tracks = feature_tracks(table, matches, settings.min_views)
-    known = Knowledge(tilt_rad, settings.calibration)
     T, calibration = T_map_base, np.zeros((int(table.camera.max()) + 1, 2))
     for limit in _ROUNDS_PX:
         rules = settings.triangulation

@@ -30,6 +30,7 @@ from fgsn_ros.messages.images import camera_of, decode_image, image_of
 from fgsn_ros.messages.types import TYPESTORE
 from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.recordings.recording import Recording, RecordingSettings
+from fgsn_ros.recordings.sensors import sensors_of
 from fgsn_ros.recordings.video import VideoWriter, open_video
 from fgsn_ros.segmentation.labels import LabelSet, read_label_set, write_label_set
 from fgsn_ros.training.scenes import read_scenes
@@ -63,6 +64,7 @@ def play(path: Path, settings: RecordingSettings) -> None:
     for trajectory in (recording.odometry, recording.ground_truth):
         if trajectory is not None:
             trajectory.at(trajectory.stamps[0])
+    sensors_of(recording)
     for frame in recording.frames():
         assert frame.image.dtype == np.uint8
 

@@ -14,6 +14,7 @@ import numpy as np
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.serde import SerdeError
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from sensor_messages import fix, imu
 
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount
@@ -55,7 +56,7 @@ def pose_at(number: int) -> np.ndarray:
 
 @cache
 def messages() -> list[Timed]:
-    """What a bag holds: a raw and a compressed camera, odometry, ground truth, transforms."""
+    """What a bag holds: a raw and a compressed camera, odometry, truth, transforms, GPS, an IMU."""
     where, timed = mount(), []
     static = make_transform(BAG_TYPES, START, "base_link", where.frame_id, where.T_base_camera)
     timed.append(("/tf_static", START, make_transforms(BAG_TYPES, [static])))
@@ -69,6 +70,8 @@ def messages() -> list[Timed]:
             ("/odom", make_odometry(BAG_TYPES, stamp, "odom", "base_link", pose_at(number))),
             ("/truth", make_odometry(BAG_TYPES, stamp, "map", "base_link", pose_at(number))),
             ("/tf", make_transforms(BAG_TYPES, [moving])),
+            ("/fix", fix(stamp, "base_link")),
+            ("/imu", imu(stamp, "base_link")),
             ("/a/camera_info", info),
             ("/a/image", raw),
             ("/b/camera_info", info),

@@ -9,9 +9,9 @@ from fgsn_ros.mapping.sfm.feature_graph import (
     Structure,
     corrected,
     feature_tracks,
+    going_on,
     nearest_views,
 )
-from fgsn_ros.mapping.sfm.report import going_on
 from fgsn_ros.mapping.sfm.resection import resect
 
 TABLE = FeatureTable(

@@ -4,15 +4,19 @@ import dataclasses
 
 import numpy as np
 import pytest
+from blind_drive import ORIGIN, fixes_of, imu_of
 from raw_drive import RawDrive
 
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.geodesy import east_north_up
 from fgsn_ros.mapping.descriptors import FeatureSettings
+from fgsn_ros.mapping.sfm.gps import GpsTrust
 from fgsn_ros.mapping.sfm.joining import JoiningSettings
 from fgsn_ros.mapping.sfm.keyframes import KeyFrameSettings
 from fgsn_ros.mapping.sfm.recording_poses import PoseSettings, pose_recordings
 from fgsn_ros.mapping.sfm.report import facts_of, text, write_poses
+from fgsn_ros.recordings.sensors import Sensors
 
 SETTINGS = PoseSettings(
     neighbours=(1, 2, 3),
@@ -28,6 +32,22 @@ class ElsewhereDrive(RawDrive):
     def __init__(self, **values):
         super().__init__(**values)
         self._texture = self._texture[::-1, ::-1].T.copy() ** 2 / 255.0
+
+
+class SurveyedDrive(RawDrive):
+    """With an RTK receiver and an IMU; the corridor lies askew to east and north."""
+
+    T_enu_map = poses.from_planar(100.0, -50.0, 2.0)
+
+    def sensors(self):
+        truth = self.truth.with_poses(poses.compose(self.T_enu_map, self.truth.poses))
+        return Sensors(fixes_of(truth, 0.02), imu_of(truth, 50.0, oriented=True))
+
+
+class SurveyedElsewhere(SurveyedDrive, ElsewhereDrive):
+    """In the other corridor, with the same instruments."""
+
+    T_enu_map = poses.from_planar(-20.0, 10.0, -0.5)
 
 
 def turned(mount, T_turn):
@@ -171,3 +191,58 @@ def test_a_focal_length_that_the_images_contradict_is_said(joined):
     assert "calibrate it again" not in text(facts)
     facts["sessions"][0]["calibration"]["camera"]["focal"] = -0.04
     assert "its focal length is -4.0% off; calibrate it again" in text(facts)
+
+
+def test_drives_that_share_no_images_are_joined_by_gps_and_it_is_said(tmp_path):
+    drives = SurveyedDrive(frames=10), SurveyedElsewhere(name="elsewhere", seed=3, frames=8)
+    settings = dataclasses.replace(SETTINGS, gps=GpsTrust(shared_s=0.0))
+    posed = pose_recordings(drives, settings)
+    assert posed.group.tolist() == [0, 0]
+    assert len(posed.placements) == 0
+    facts = write_poses(tmp_path, posed, picture=True)
+    assert (tmp_path / "poses.png").stat().st_size > 0
+    origin = east_north_up(np.array([list(facts["frames"][0]["origin"].values())]), ORIGIN)[0]
+    for drive, made in zip(drives, posed.trajectories, strict=True):
+        true = poses.compose(drive.T_enu_map, drive.truth.at(made.stamps))
+        # a fix is believed to 5 cm at best, and there is one a pose
+        off = np.linalg.norm((made.poses - true)[:, :3, 3] + origin, axis=1)
+        assert off.max() < 0.08
+        turned = poses.rotation_angle(poses.compose(poses.invert(true), made.poses))
+        assert np.degrees(turned).max() < 1.5
+    first = facts["sessions"][0]
+    assert first["gps"]["used"] == 10
+    assert first["gps"]["disagreeing"] == 0
+    assert first["gps"]["residual_m"]["median"] < 0.05
+    assert first["imu"]["source"] == "orientation"
+    assert first["imu"]["tilt_residual_deg"]["median"] < 0.5
+    assert first["joined_by_gps"][0]["with"] == "elsewhere"
+    assert 0.01 < first["joined_by_gps"][0]["sigma_m"] < 0.1
+    said = text(facts)
+    assert "joined with elsewhere by GPS alone, to 0.0" in said
+    assert "GPS: 10 fixes used, 0 of them disagree, 0 left out" in said
+    assert "IMU: up by its orientation at 10 key frames" in said
+    assert "x of the map is east, y north; its origin is at 48.4995" in said
+    assert "not in one frame" not in said
+
+
+def test_an_imu_and_gps_that_say_nothing_change_nothing():
+    class Mute(RawDrive):
+        def sensors(self):
+            return Sensors()
+
+    posed = pose_recordings([Mute(frames=8)], SETTINGS)
+    plain = pose_recordings([RawDrive(frames=8)], SETTINGS)
+    assert (posed.T_map_base == plain.T_map_base).all()
+    facts = facts_of(posed)["sessions"][0]
+    assert facts["gps"] is None
+    assert facts["imu"] is None
+    assert facts["contradiction"] is None
+
+
+def test_a_stretch_in_the_dark_is_bridged_by_gps_too_and_it_is_said():
+    drive = SurveyedDrive(frames=14, dark_from=10)
+    posed = pose_recordings([drive], dataclasses.replace(SETTINGS, gps=GpsTrust(shared_s=0.0)))
+    weak = facts_of(posed)["sessions"][0]["weak_stretches"][-1]
+    assert weak["gps_fixes"] >= 4
+    assert f"0 points: by odometry and {weak['gps_fixes']} GPS fixes" in text(facts_of(posed))
+    assert errors_m(posed.trajectories[0], drive.truth)[-1] < 0.3
