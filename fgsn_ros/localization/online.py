@@ -449,7 +449,10 @@ class OnlineLocalizer:
         passed = estimate.stamp - self._compared_at
         if not self._is_new_view() or (sure and passed < settings.period_s):
             return False
-        self._compared_at, self._compared_views = estimate.stamp, self._localizer.views
+        self._compared_views = self._localizer.views
+        if suspect is None or passed >= settings.period_s:
+            # Not by the last few views alone, which fit elsewhere by chance more often.
+            self._compared_at, suspect = estimate.stamp, None
         everywhere = self.online_settings.recover and not sure
         if everywhere and self._recognized(labels, estimate.T_map_base):
             return True

@@ -195,7 +195,8 @@ class Tracking:
             return False
         if not comparison.complete:
             return False
-        self._disagree(estimate.stamp, comparison, settings.lead if self.confirmed else 0.0)
+        known = settings.lead if comparison.distance_m <= NEARBY_M else settings.found_lead
+        self._disagree(estimate.stamp, comparison, known if self.confirmed else 0.0)
         if comparison.views < settings.least_views:
             inferior = comparison.lead <= -0.5 * settings.lead
             self._inferior_since = _since(estimate.stamp, self._inferior_since, inferior)
