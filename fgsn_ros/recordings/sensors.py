@@ -76,7 +76,7 @@ class SensedRecording(Protocol):
         """Read them.
 
         Raises:
-            RecordingError: several topics could be meant, or one that is named is not there.
+            RecordingError: a topic that is named is not there.
         """
 
 
@@ -103,8 +103,7 @@ class BagSensors:
         """Read them, in one pass; a bag without any is not read.
 
         Raises:
-            RecordingError: the bag is damaged, several topics could be meant, or one that is named
-                is not there.
+            RecordingError: the bag is damaged, or a topic that is named is not there.
         """
         gps = self._topic(GPS, self.gps_topic, "gps_topic")
         imu = self._topic(IMU, self.imu_topic, "imu_topic")
@@ -134,9 +133,11 @@ class BagSensors:
                 f"{names or 'none'}"
             )
         if len(found) > 1 and not named:
-            raise RecordingError(
-                f"{self.path} has several {kind} topics: {names}; choose by the setting {setting}"
+            _log.warning(
+                "%s has several %s topics: %s; none is used: name one by the setting %s",
+                *(self.path, kind, names, setting),
             )
+            return None
         return found[named] if named else next(iter(found.values()), None)
 
     def _gps(self, rows: "_Rows") -> GpsFixes | None:

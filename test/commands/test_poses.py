@@ -82,13 +82,14 @@ def test_gps_and_imu_of_a_bag_are_used_and_reported(tmp_path, capsys):
     assert report["sessions"][0]["gps"]["residual_m"]["p95"] < 0.1
 
 
-def test_of_two_gps_topics_one_is_asked_for_before_images_are_read(tmp_path, capsys):
-    write_sensed(tmp_path / "bag", RawDrive(frames=4), ("/front/fix", "/rear/fix"))
-    given = [str(tmp_path / "bag"), "--output", str(tmp_path / "poses")]
-    assert main(["poses", *given]) == 2
-    error = capsys.readouterr().err
-    assert "has several sensor_msgs/NavSatFix topics: /front/fix, /rear/fix; choose by" in error
-    assert "gps_topic" in error
+def test_of_two_gps_topics_none_is_used_unless_it_is_named(tmp_path, capsys, caplog):
+    write_sensed(tmp_path / "bag", RawDrive(frames=8), ("/front/fix", "/rear/fix"))
+    given = [str(tmp_path / "bag"), "--output", str(tmp_path / "poses"), *FEW]
+    assert main(["poses", *given]) == 0
+    said = "has several sensor_msgs/NavSatFix topics: /front/fix, /rear/fix; none is used: name one"
+    assert said in caplog.text
+    assert "gps_topic" in caplog.text
+    assert "GPS" not in capsys.readouterr().out
 
 
 def test_a_map_of_a_bag_without_poses_makes_them_first_and_says_so(

@@ -137,13 +137,14 @@ def test_an_antenna_that_nobody_mounted_is_said_and_an_imu_is_not_used(bag_of, c
     ("kind", "message", "setting"),
     [("NavSatFix", fix, "gps_topic"), ("Imu", imu, "imu_topic")],
 )
-def test_of_several_topics_one_is_asked_for_when_poses_are_made(bag_of, kind, message, setting):
+def test_of_several_topics_none_is_used_unless_it_is_named(bag_of, caplog, kind, message, setting):
     path = bag_of(("/a", message(1.0)), ("/b", message(2.0)))
-    open_recording(path, RecordingSettings())  # nothing else needs to know
-    with pytest.raises(RecordingError) as error:
-        read(path)
-    assert str(error.value).endswith(
-        f"has several sensor_msgs/{kind} topics: /a, /b; choose by the setting {setting}"
+    found = read(path)
+    assert found.gps is None
+    assert found.imu is None
+    assert caplog.messages[-1].endswith(
+        f"has several sensor_msgs/{kind} topics: /a, /b; none is used: name one by the setting "
+        f"{setting}"
     )
     found = read(path, **{setting: "/b"})
     assert (found.gps or found.imu).stamps.tolist() == [2.0]
