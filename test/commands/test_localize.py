@@ -129,3 +129,11 @@ def test_without_a_start_a_robot_that_is_not_found_ends_the_command_in_a_line(
     assert localize(workplace, output, "--start.unknown") == 2
     assert "the robot was not found on the map in 12 frames of bag" in capsys.readouterr().err
     assert not output.exists()
+
+
+def test_features_of_a_map_that_has_none_are_refused(
+    workplace: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert localize(workplace, tmp_path / "result", "--features") == 2
+    assert "has no local features to locate images by" in capsys.readouterr().err
+    assert not (tmp_path / "result").exists()

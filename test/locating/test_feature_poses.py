@@ -1,9 +1,15 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from corridor import TintSegmenter
 
 from fgsn_ros.errors import SettingsError
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.localization.initial_pose import InitialPose
+from fgsn_ros.localization.localizer import LocalizerSettings
+from fgsn_ros.localization.pipeline import localize
 from fgsn_ros.locating.feature_poses import FeaturePoses, FeaturePoseSettings
 
 
@@ -76,3 +82,36 @@ def test_an_image_is_found_on_the_whole_map_by_enough_matches(corridor, log_rati
 def test_settings_out_of_range_are_refused(name):
     with pytest.raises(SettingsError, match=name[:9]):
         FeaturePoseSettings(**{name: 0.0})
+
+
+def test_a_recording_is_localized_more_exactly_with_features_than_by_labels(corridor, log_ratio):
+    drive, semantic_map, local = corridor
+    truth = drive.ground_truth
+    scaled = truth.poses.copy()
+    scaled[:, :3, 3] *= 1.03
+    recording = SimpleNamespace(
+        name="corridor",
+        cameras=drive.cameras,
+        odometry=Trajectory(truth.stamps, scaled),
+        frame_count=drive.frame_count,
+        frames=drive.frames,
+    )
+    checkpoint = SimpleNamespace(fingerprint=semantic_map.fingerprint, log_ratio=log_ratio)
+    start = truth.poses[0] @ poses.from_planar(0.3, 0.2, 0.03)
+    errors = []
+    for finder in (None, FeaturePoses(semantic_map, local, log_ratio)):
+        run = localize(
+            recording,
+            semantic_map,
+            checkpoint,
+            InitialPose.around(start, 0.4, 0.04),
+            LocalizerSettings(min_particles=300, max_particles=600),
+            labels=lambda frame: TintSegmenter().segment(frame.image),
+            finder=finder,
+            progress=False,
+        )
+        off = run.trajectory.poses[:, :2, 3] - truth.at(run.trajectory.stamps)[:, :2, 3]
+        errors.append(np.linalg.norm(off, axis=1)[3:])
+    by_labels, with_features = errors
+    assert np.median(with_features) < 0.5 * np.median(by_labels)
+    assert with_features.max() < 0.15
