@@ -115,9 +115,9 @@ class Ground:
         for part in xy.split(max(_DEVICE_DISTANCES // len(around), 1)):
             # not torch.cdist, which on a GPU takes a block of threads for each distance
             offsets = part[:, :1] - positions[:, 0], part[:, 1:] - positions[:, 1]
-            nearest = torch.hypot(*offsets).topk(self._queried, largest=False)
-            distances.append(nearest.values)
-            indices.append(nearest.indices)
+            closest = torch.hypot(*offsets).topk(self._queried, largest=False)
+            distances.append(closest.values)
+            indices.append(closest.indices)
         nearest = torch.cat(indices)[:, : self._neighbours]
         return torch.cat(distances), positions[nearest], up[nearest]
 

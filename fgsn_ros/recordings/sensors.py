@@ -133,10 +133,11 @@ class BagSensors:
                 f"{names or 'none'}"
             )
         if len(found) > 1 and not named:
-            _log.warning(
-                "%s has several %s topics: %s; none is used: name one by the setting %s",
-                *(self.path, kind, names, setting),
+            text = (
+                f"{self.path} has several {kind} topics: {names}; none is used: name one by the "
+                f"setting {setting}"
             )
+            _log.warning("%s", text)
             return None
         return found[named] if named else next(iter(found.values()), None)
 
