@@ -66,7 +66,7 @@ class Demo:
         require_extra("simulation", "open3d")
         check_folder(self.output, RESULT_FOLDER, self.overwrite, inputs_of(self))
         check_view(self.view, self.overwrite, self.output, inputs_of(self))
-        with compilation_said(about_s=25):
+        with compilation_said(about_s=33):
             result = self._result()
         say(evaluation_table(result.metrics))
         say(f"the picture: {self.output / 'demo.png'}")

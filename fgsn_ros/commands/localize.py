@@ -61,7 +61,7 @@ class Localize:
         """Localize, write the result folder, and print the table of errors."""
         check_folder(self.output, RESULT_FOLDER, self.overwrite, inputs_of(self))
         check_view(self.view, self.overwrite, self.output, inputs_of(self))
-        with compilation_said(about_s=7):
+        with compilation_said(about_s=26 if self.features else 15):
             result = self._result()
         say(evaluation_table(result.metrics))
         say(f"{self.output}: {_speed(result.run)}")
