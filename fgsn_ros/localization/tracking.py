@@ -205,8 +205,7 @@ class Tracking:
         self._won = self._won + 1 if comparison.lead >= needed else 0
         self._beaten = self._beaten + 1 if comparison.lead < 0.0 else 0
         self._inferior_since = _since(estimate.stamp, self._inferior_since, self._beaten > 0)
-        needed = needed if comparison.distance_m <= NEARBY_M else settings.found_lead
-        self._found = self._found + 1 if comparison.other_lead >= needed else 0
+        self._found = self._found + 1 if comparison.other_lead >= settings.lead else 0
         if self._won >= _WON:
             self.confirmed |= self._is_good(estimate)
         found = self._found >= (_FOUND_CONFIRMED if self.confirmed else _FOUND)

@@ -185,6 +185,7 @@ def test_particle_weights_are_relative_to_their_mean(moving: Robot) -> None:
 
 
 def test_quality_of_a_right_pose_is_near_one(moving: Robot) -> None:
+    moving.until_status("localization", OK, "tracking", lambda: moving.drive(1))
     with moving.heard(Float32, "quality") as received:
         moving.drive(5)
     assert 0.5 < received[-1].data <= 1.0
