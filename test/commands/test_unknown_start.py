@@ -12,11 +12,15 @@ from fgsn_ros.commands.result_folder import Localization
 from fgsn_ros.commands.start import Start
 from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.measurement import MeasurementSettings
+from fgsn_ros.localization.probing import ProbeSettings
 from fgsn_ros.recordings.recording import Frame
 
 FRAMES = 60
 SETTINGS = LocalizerSettings(
-    min_particles=300, max_particles=300, measurement=MeasurementSettings(points=500)
+    min_particles=300,
+    max_particles=300,
+    measurement=MeasurementSettings(points=500),
+    probe=ProbeSettings(found_lead=street.FOUND_LEAD),
 )
 
 

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import street
 
 from fgsn_ros.errors import LocalizationError, MapError, RecordingError
 from fgsn_ros.geometry.trajectory import Trajectory
@@ -12,10 +13,14 @@ from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.measurement import MeasurementSettings
 from fgsn_ros.localization.pipeline import SEARCHED, localize
+from fgsn_ros.localization.probing import ProbeSettings
 from fgsn_ros.recordings.recording import Frame
 
 SETTINGS = LocalizerSettings(
-    min_particles=300, max_particles=300, measurement=MeasurementSettings(points=500)
+    min_particles=300,
+    max_particles=300,
+    measurement=MeasurementSettings(points=500),
+    probe=ProbeSettings(found_lead=street.FOUND_LEAD),
 )
 STD = 0.3, 0.02
 

@@ -1,14 +1,19 @@
 """The messages of a drive, as they arrive, played to the online localizer."""
 
 import numpy as np
+from street import FOUND_LEAD
 
 from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.measurement import MeasurementSettings
 from fgsn_ros.localization.online import OnlineLocalizer
+from fgsn_ros.localization.probing import ProbeSettings
 
 FAST = LocalizerSettings(
-    min_particles=400, max_particles=1200, measurement=MeasurementSettings(points=800)
+    min_particles=400,
+    max_particles=1200,
+    measurement=MeasurementSettings(points=800),
+    probe=ProbeSettings(found_lead=FOUND_LEAD),
 )
 COVARIANCE = np.diag(np.square([1.0, 1.0, 0.1, 0.01, 0.01, np.deg2rad(4.0)]))
 

@@ -9,6 +9,8 @@ from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import UNLABELLED, LabelMap
 
 LABELS = 40
+FOUND_LEAD = 25.0
+"""Its panels repeat: a place leads all others by no more, in some metres [nat]."""
 STRIDE = 8
 SKY = 0
 HALF_WIDTH_M = 9.0
