@@ -32,7 +32,7 @@ def nearest_of(planar: Array, positions: Array, around: Indices, queried: int) -
 def standing(
     planar: Array, nearest: Indices, neighbours: int, positions: Array, normals: Array
 ) -> tuple[Array, Array]:
-    """As `Ground.poses_and_reach`, by the same formulas, of each place's nearest key frames (N, q)."""
+    """As `Ground.poses_and_reach`, of each place's nearest key frames (N, q)."""
     T, reach = np.zeros((len(planar), 4, 4)), np.empty(len(planar))
     for n in range(len(planar)):
         x, y, yaw = planar[n, 0], planar[n, 1], planar[n, 2]
