@@ -5,7 +5,8 @@
 renders, segments and maps what is missing there; outages.py and wrong_start.py do so too. Each town
 has a map of a drive in summer and, in each season, a drive that is localized on it. Kept are maps
 and label maps, under names that hold what they were made with; odometry and ground truth are made
-anew from the seeds. Remove the folder after a change of the simulation.
+anew from the seeds. Remove the folder after a change of the simulation. With `--features` the maps
+have local features, and those of the images are kept too.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
-from scoring import segmented_once
+from scoring import described_once, segmented_once
 
 from fgsn_ros.commands.demo import PACKAGED_CHECKPOINT
 from fgsn_ros.config import require
@@ -24,7 +25,7 @@ from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.measured_pose import PoseFinder
 from fgsn_ros.localization.pipeline import require_log_ratio
-from fgsn_ros.locating.feature_poses import FeaturePoses
+from fgsn_ros.locating.feature_poses import FeaturePoses, FeaturePoseSettings
 from fgsn_ros.mapping.builder import MapSettings, write_map
 from fgsn_ros.mapping.descriptors import ImageFeatures
 from fgsn_ros.mapping.feature_builder import LocalFeatureSettings
@@ -67,9 +68,12 @@ class LabelledDrives:
     """their images per second"""
     threads: int = 0
     """threads for rendering, 0: all cores"""
+    features: bool = False
+    """use the map's local features too, as `fgsn localize` does"""
     map: MapSettings = field(
         default_factory=lambda: MapSettings(local_features=LocalFeatureSettings(kind="none"))
     )
+    """with --features its local features are SIFT's"""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -129,7 +133,7 @@ class RecordedDrive:
     reference: Path | None = None
     """trajectory in the map frame (TUM text); else the recording's ground truth"""
     features: bool = False
-    """use the map's local features too, as `fgsn localize --features` does"""
+    """use the map's local features too, as `fgsn localize` does"""
     settings: RecordingSettings = field(default_factory=RecordingSettings)
 
     def __post_init__(self) -> None:
@@ -170,6 +174,22 @@ class RecordedDrive:
         )
 
 
+class _RenderedOnce(SimulatedDrive):
+    """A simulated drive whose images are kept until it is told to forget them."""
+
+    _kept: list[Frame] | None = None
+
+    def frames(self) -> Iterator[Frame]:
+        """Render the frames, the first time."""
+        if self._kept is None:
+            self._kept = list(super().frames())
+        return iter(self._kept)
+
+    def forget(self) -> None:
+        """Let go of the images."""
+        self._kept = None
+
+
 class _Place:
     """A town, its map and its drives."""
 
@@ -189,9 +209,15 @@ class _Place:
             rate_hz=s.rate_hz,
             threads=s.threads,
         )
-        drive = SimulatedDrive(settings, self._town)
+        drive = _RenderedOnce(settings, self._town)
+        semantic_map, finder = self._map
         cache = self._path("labels", settings).with_suffix(".npz")
         labels = segmented_once(drive, self._segmenter, cache)
+        features: list[ImageFeatures | None] = [None] * drive.frame_count
+        if finder is not None:
+            cache = self._path("features", settings, FeaturePoseSettings().features)
+            features = list(described_once(drive, finder.extract, cache.with_suffix(".npz")))
+        drive.forget()
         # Stamps are enough for label maps that are kept: nothing is rendered.
         empty = np.zeros((0, 0, 3), np.uint8)
         label_maps = [labels(Frame(float(t), CAMERA, empty)) for t in drive.frame_stamps]
@@ -199,19 +225,21 @@ class _Place:
             drive.name,
             self._town.seed,
             season,
-            self._map,
+            semantic_map,
             require_log_ratio(self._segmenter.checkpoint),
             dict(drive.cameras),
             drive.odometry,
             drive.ground_truth,
             drive.frame_stamps,
             label_maps,
-            [None] * len(label_maps),
+            features,
+            finder,
         )
 
     @cached_property
-    def _map(self) -> SemanticMap:
+    def _map(self) -> tuple[SemanticMap, FeaturePoses | None]:
         s = self._settings
+        settings = replace(s.map, local_features=LocalFeatureSettings()) if s.features else s.map
         summer = DriveSettings(
             town_seed=self._town.seed,
             drive_seed=1,
@@ -219,10 +247,15 @@ class _Place:
             stops=False,
             threads=s.threads,
         )
-        path = self._path("map", summer, s.map)
+        path = self._path("map", summer, settings)
         if not path.exists():
-            write_map(path, SimulatedDrive(summer, self._town), self._segmenter, s.map)
-        return load_map(path).in_memory()
+            write_map(path, SimulatedDrive(summer, self._town), self._segmenter, settings)
+        semantic_map = load_map(path).in_memory()
+        if not s.features:
+            return semantic_map, None
+        local = load_local_features(path, semantic_map)
+        log_ratio = require_log_ratio(self._segmenter.checkpoint)
+        return semantic_map, FeaturePoses(semantic_map, local, log_ratio)
 
     def _path(self, kind: str, drive: DriveSettings, *made_with: object) -> Path:
         work, labelling = self._settings.work, (self._segmenter.checkpoint.fingerprint,)

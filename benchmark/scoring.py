@@ -17,6 +17,7 @@ from fgsn_ros.evaluation.trajectory_errors import (
     score_errors,
 )
 from fgsn_ros.geometry.trajectory import Trajectory
+from fgsn_ros.mapping.descriptors import ImageFeatures
 from fgsn_ros.outputs import whole_file
 from fgsn_ros.recordings.recording import Frame, Recording
 from fgsn_ros.segmentation.labels import LabelMap
@@ -130,6 +131,27 @@ def _read_labels(cache: Path, segmenter: Segmenter) -> Callable[[Frame], LabelMa
         return LabelMap(labels[i], confidence[i], segmenter.stride, segmenter.label_count)
 
     return label_map
+
+
+def described_once(
+    recording: Recording, extract: Callable[[NDArray[np.uint8]], ImageFeatures], cache: Path
+) -> list[ImageFeatures]:
+    """Local features of each frame of a recording; kept in a cache file, and found there."""
+    if not cache.exists():
+        made = [extract(frame.image) for frame in recording.frames()]
+        with whole_file(cache) as temporary:
+            np.savez(
+                temporary,
+                counts=np.array([len(each) for each in made]),
+                pixels=np.concatenate([each.pixels for each in made]),
+                descriptors=np.concatenate([each.descriptors for each in made]),
+            )
+        return made
+    with np.load(cache, allow_pickle=False) as arrays:
+        ends = np.cumsum(arrays["counts"])[:-1]
+        pixels, descriptors = arrays["pixels"], arrays["descriptors"]
+    parts = zip(np.split(pixels, ends), np.split(descriptors, ends), strict=True)
+    return [ImageFeatures(*part) for part in parts]
 
 
 def markdown_table(rows: Iterable[Mapping[str, str]]) -> str:

@@ -133,6 +133,8 @@ def _segmentation(camera: Camera, arguments: LaunchArguments) -> Node:
     }
     if camera.transport:
         parameters["image_transport"] = camera.transport
+    if arguments.local_features:
+        parameters["local_features"] = arguments.local_features
     remappings = []
     if camera.image:
         info = f"{camera.image.rpartition('/')[0]}/camera_info"

@@ -15,7 +15,7 @@ from fgsn_ros.evaluation.report import RESULT_FOLDER, evaluation_table
 from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.pipeline import LocalizationRun, require_log_ratio
 from fgsn_ros.locating.feature_poses import FeaturePoses, FeaturePoseSettings
-from fgsn_ros.mapping.local_features import load_local_features
+from fgsn_ros.mapping.local_features import has_local_features, load_local_features
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.outputs import check_folder, whole_folder
 from fgsn_ros.recordings.open import open_recording, read_reference
@@ -45,9 +45,9 @@ class Localize:
     """seconds after the first pose that are left out of the errors, >= 0"""
     view: View | None = None
     """show the run in Rerun: --view opens a window, --view run.rrd writes a file"""
-    features: bool = False
-    """weigh the map's local features beside the labels: a sharper pose where looks have not
-    changed, for the time that it takes to find and match them in each image"""
+    features: bool = True
+    """weigh the map's local features, if it has them, beside the labels: a sharper pose where looks
+    have not changed, for the time that it takes to find and match them in each image"""
     overwrite: bool = False
     """replace the output folder"""
     start: Start = field(default_factory=Start)
@@ -55,22 +55,26 @@ class Localize:
     segmenter: SegmenterSettings = field(default_factory=SegmenterSettings)
     localizer: LocalizerSettings = field(default_factory=LocalizerSettings)
     feature_poses: FeaturePoseSettings = field(default_factory=FeaturePoseSettings)
-    """what --features measures"""
+    """what local features measure"""
 
     def run(self) -> None:
         """Localize, write the result folder, and print the table of errors."""
         check_folder(self.output, RESULT_FOLDER, self.overwrite, inputs_of(self))
         check_view(self.view, self.overwrite, self.output, inputs_of(self))
-        with compilation_said(about_s=26 if self.features else 15):
+        with compilation_said(about_s=26 if self._weighs_features else 15):
             result = self._result()
         say(evaluation_table(result.metrics))
         say(f"{self.output}: {_speed(result.run)}")
+
+    @property
+    def _weighs_features(self) -> bool:
+        return self.features and has_local_features(self.map)
 
     def _result(self) -> Result:
         semantic_map = load_map(self.map)
         segmenter = Segmenter(load_checkpoint(self.checkpoint), self.segmenter)
         finder = None
-        if self.features:
+        if self._weighs_features:
             local = load_local_features(self.map, semantic_map)
             log_ratio = require_log_ratio(segmenter.checkpoint)
             finder = FeaturePoses(semantic_map, local, log_ratio, self.feature_poses)

@@ -9,15 +9,22 @@ from fgsn_ros.config import require
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import CameraMount
 from fgsn_ros.localization.measured_pose import MeasuredPose
-from fgsn_ros.locating.camera_pose import CameraPose, PoseSettings, camera_pose
+from fgsn_ros.locating.camera_pose import (
+    CameraPose,
+    PoseSettings,
+    Sightings,
+    camera_pose,
+)
 from fgsn_ros.locating.locator import Locator, LocatorSettings
 from fgsn_ros.locating.matching import Matcher, MatchSettings, Seen
-from fgsn_ros.mapping.descriptors import FeatureSettings, ImageFeatures
+from fgsn_ros.mapping.descriptors import FeatureSettings, ImageFeatures, Kind
 from fgsn_ros.mapping.local_features import LocalFeatures
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap
 
 FloatArray = NDArray[np.float64]
+_WARMING = 30
+"""Matches enough for any `min_inliers` that one would ask."""
 
 
 @dataclass(frozen=True)
@@ -62,11 +69,19 @@ class FeaturePoses:
             LocalizationError: the statistics are unusable.
         """
         s = self._settings = settings or FeaturePoseSettings()
+        self.kind: Kind = local.kind
+        """Of the features that it needs."""
         self._matcher = Matcher(local, s.matching)
         whole = LocatorSettings(features=s.features, pose=s.pose)
         self._locator = Locator(semantic_map, local, log_ratio, whole)
-        self.extract = self._locator.extract
-        """local features of an image; not from two threads at once"""
+
+    def extract(self, image: NDArray[np.uint8]) -> ImageFeatures:
+        """Local features of an image (H, W, 3) RGB, uint8; not from two threads at once.
+
+        Raises:
+            SettingsError: the map's kind needs an extra that is not installed.
+        """
+        return self._locator.extract(image)
 
     def near(
         self,
@@ -93,6 +108,14 @@ class FeaturePoses:
         if not found or found[0].inliers < self._settings.found_inliers:
             return None
         return self._measured(found[0].pose, mount)
+
+    def warm_up(self) -> None:
+        """Compile what measuring needs: call it before images come, as it takes seconds."""
+        rng = np.random.default_rng(0)
+        points = rng.uniform([-1.0, -1.0, 4.0], [1.0, 1.0, 6.0], (_WARMING, 3))
+        rays = points[:, :2] / points[:, 2:]
+        sightings = Sightings(points, rays, np.array([400.0, 400.0]))
+        camera_pose(sightings, np.ones(_WARMING), self._settings.pose, rng)
 
     def _measured(self, found: CameraPose, mount: CameraMount) -> MeasuredPose:
         s = self._settings

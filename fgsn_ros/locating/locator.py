@@ -1,6 +1,7 @@
 """Where one image was taken: places that look like it, matches with each, a pose of them."""
 
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,12 @@ from fgsn_ros.locating.camera_pose import CameraPose, PoseSettings, camera_pose
 from fgsn_ros.locating.consistency import Consistency, ConsistencySettings
 from fgsn_ros.locating.matching import Matcher, MatchSettings, Seen
 from fgsn_ros.locating.retrieval import Place, Retrieval, RetrievalSettings
-from fgsn_ros.mapping.descriptors import FeatureSettings, ImageFeatures, feature_extractor
+from fgsn_ros.mapping.descriptors import (
+    Extractor,
+    FeatureSettings,
+    ImageFeatures,
+    feature_extractor,
+)
 from fgsn_ros.mapping.local_features import LocalFeatures
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap
@@ -94,12 +100,20 @@ class Locator:
             LocalizationError: the statistics are unusable.
         """
         s = self._settings = settings or LocatorSettings()
-        self.extract = feature_extractor(local.kind, s.features)
-        """local features of an image; not from two threads at once"""
+        self._local = local
         self._retrieval = Retrieval(local, s.retrieval)
         self._matcher = Matcher(local, s.matching)
         positions = local.T_map_camera[:, :3, 3]
         self._consistency = Consistency(semantic_map, log_ratio, positions, s.consistency)
+
+    @cached_property
+    def extract(self) -> Extractor:
+        """Finds the local features of an image; not from two threads at once.
+
+        Raises:
+            SettingsError: the map's kind needs an extra that is not installed.
+        """
+        return feature_extractor(self._local.kind, self._settings.features)
 
     def locate(
         self,

@@ -75,6 +75,11 @@ class LocalFeatures:
         return FeaturePoints(points, np.concatenate([empty, *read]))
 
 
+def has_local_features(map_folder: Path) -> bool:
+    """Whether a map was built with local features."""
+    return (map_folder / FOLDER).is_dir()
+
+
 def load_local_features(map_folder: Path, semantic_map: SemanticMap) -> LocalFeatures:
     """Open the local features of a map.
 
@@ -82,7 +87,7 @@ def load_local_features(map_folder: Path, semantic_map: SemanticMap) -> LocalFea
         MapError: the map has none, or they are damaged or of another map.
     """
     folder = map_folder / FOLDER
-    if not folder.is_dir():
+    if not has_local_features(map_folder):
         raise MapError(
             f"the map {map_folder} has no local features to locate images by; "
             "build it again with `fgsn map` and without `--mapping.local-features.kind none`"

@@ -9,8 +9,9 @@ from fgsn_ros.messages.types import Message, MessageTypes
 
 _PARTICLE = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("weight", "<f4")])
 _POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4"), ("rgb", "<u4"), ("label", "<u2")])
-_FIELD_TYPES = {"label": 4}  # UINT16
-_FLOAT32 = 7  # also of rgb, which RViz reads packed in a float
+_TYPES = {"i1": 1, "u1": 2, "u2": 4, "f4": 7}
+"""PointField's numbers."""
+_RGB = 7  # RViz reads it packed in a float
 
 
 def make_particle_cloud(
@@ -23,7 +24,7 @@ def make_particle_cloud(
     cloud = np.zeros(len(T_map_base), _PARTICLE)
     cloud["x"], cloud["y"], cloud["z"] = T_map_base[:, :3, 3].T
     cloud["weight"] = weights * len(weights)
-    return _make_cloud(types, header, cloud)
+    return make_cloud(types, header, cloud)
 
 
 def make_point_cloud(
@@ -39,20 +40,16 @@ def make_point_cloud(
     red, green, blue = colours.astype(np.uint32).T
     cloud["rgb"] = red << 16 | green << 8 | blue
     cloud["label"] = labels
-    return _make_cloud(types, header, cloud)
+    return make_cloud(types, header, cloud)
 
 
-def _make_cloud(types: MessageTypes, header: Message, cloud: NDArray[Any]) -> Message:
-    assert cloud.dtype.fields is not None
+def make_cloud(types: MessageTypes, header: Message, cloud: NDArray[Any]) -> Message:
+    """sensor_msgs/PointCloud2 of records (N,)."""
     fields = [
         types.make(
-            "sensor_msgs/msg/PointField",
-            name=name,
-            offset=int(offset),
-            datatype=_FIELD_TYPES.get(name, _FLOAT32),
-            count=1,
+            "sensor_msgs/msg/PointField", name=name, offset=offset, datatype=datatype, count=count
         )
-        for name, (_, offset, *_) in cloud.dtype.fields.items()
+        for name, offset, datatype, count in fields_of(cloud.dtype)
     ]
     return types.make(
         "sensor_msgs/msg/PointCloud2",
@@ -63,6 +60,20 @@ def _make_cloud(types: MessageTypes, header: Message, cloud: NDArray[Any]) -> Me
         is_bigendian=False,
         point_step=cloud.itemsize,
         row_step=cloud.nbytes,
-        data=cloud.view(np.uint8),
+        data=cloud.view(np.uint8).reshape(-1),
         is_dense=True,
     )
+
+
+def fields_of(record: np.dtype[Any]) -> list[tuple[str, int, int, int]]:
+    """Name, offset, PointField's number of the type, and count of each field of a record."""
+    assert record.fields is not None
+    return [
+        (
+            name,
+            int(offset),
+            _RGB if name == "rgb" else _TYPES[dtype.base.str[1:]],
+            int(np.prod(dtype.shape)),
+        )
+        for name, (dtype, offset, *_) in record.fields.items()
+    ]

@@ -27,7 +27,12 @@ FAULTS = {
     "failed": "failed inference",
 }
 """Reason for skipping an image to the words for it."""
-NO_FAULTS = ("late labels", "time jumps", "labels without an initial pose")
+NO_FAULTS = (
+    "late labels",
+    "time jumps",
+    "labels without an initial pose",
+    "labels with local features",
+)
 """Counts of the localizer that are as they should be, or said elsewhere."""
 DISAGREEMENT = 0.05
 """From this probability of another pose on it is told that the robot may be there."""

@@ -4,6 +4,7 @@
 imports none of it, and bags are read by ROS 2's own reader.
 """
 
+import json
 import math
 import os
 import zlib
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import fgsn_ros
 from fgsn_ros.config import require
-from fgsn_ros.errors import RecordingError
+from fgsn_ros.errors import MapError, RecordingError
 
 CHECKPOINT = Path(fgsn_ros.__file__).parent / "data" / "town.onnx"
 _DRIVE = ("simulate", "drive", "--town-seed", "2024", "--duration-s", "22")
@@ -61,6 +62,8 @@ class LaunchArguments:
     """What to start."""
 
     map: Path
+    local_features: str
+    """kind of those that the map has; empty: none"""
     checkpoint: Path
     params_file: Path
     cameras: tuple[Camera, ...]
@@ -123,6 +126,7 @@ def checked(given: Mapping[str, str], namespace: str = "") -> LaunchArguments:
     require(record is None or not record.exists(), f"record:={record} exists already")
     return LaunchArguments(
         semantic_map,
+        _kind_of_features(semantic_map),
         checkpoint,
         _existing(given, "params_file"),
         _cameras(given, topics, namespace),
@@ -147,6 +151,15 @@ def _existing(given: Mapping[str, str], name: str, file: str = "") -> Path:
     require(path.exists(), f"{name}:={path} is not there ({expected})")
     require((path / file).exists(), f"{name}:={path} holds no {file}: it is no {expected}")
     return path
+
+
+def _kind_of_features(semantic_map: Path) -> str:
+    """That of a map's local features; empty where it has none."""
+    path = semantic_map / "local_features" / "kind.json"
+    try:
+        return str(json.loads(path.read_text())["kind"]) if path.exists() else ""
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise MapError(f"the map is damaged: {path} cannot be read; build it again") from error
 
 
 def _absolute(text: str) -> Path:

@@ -1,6 +1,7 @@
 """Topics in, topics out: what the localization node does between configuration and clean-up."""
 
 import time
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, Image
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 from tf2_ros import TransformBroadcaster
 from vision_msgs.msg import LabelInfo
 
@@ -21,10 +22,12 @@ from fgsn_ros.localization.initial_pose import InitialPose, load_pose, save_pose
 from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.online import OnlineLocalizer, OnlineSettings
 from fgsn_ros.localization.tracking import TrackingSettings, TrackingStatus
+from fgsn_ros.locating.feature_poses import FeaturePoses
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.messages.poses import covariance_of, make_transform
 from fgsn_ros.messages.types import frame_name, stamp_of
 from fgsn_ros.nodes.diagnostics import LocalizationDiagnostics, ThrottledLog
+from fgsn_ros.nodes.feature_clouds import FeaturesInWait
 from fgsn_ros.nodes.mountings import CameraMountings
 from fgsn_ros.nodes.publishers import LocalizationPublishers, MatchOverlays
 from fgsn_ros.nodes.ros_messages import (
@@ -42,6 +45,17 @@ STATUS_PERIOD_S = 0.2
 """Time between two looks at whether anything comes at all [s]."""
 
 
+@dataclass(frozen=True, eq=False)
+class KnownPlace:
+    """What there is to localize on."""
+
+    map: SemanticMap
+    log_ratio: NDArray[np.float32]
+    """(K, K) of the checkpoint that labelled it"""
+    finder: FeaturePoses | None
+    """measures poses by the map's local features, if they are used"""
+
+
 class LiveLocalization:
     """An `OnlineLocalizer` with its topics."""
 
@@ -49,8 +63,7 @@ class LiveLocalization:
         self,
         node: Node,
         settings: LocalizationNodeSettings,
-        semantic_map: SemanticMap,
-        log_ratio: NDArray[np.float32],
+        place: KnownPlace,
         localizer: LocalizerSettings,
         online: OnlineSettings,
         tracking: TrackingSettings,
@@ -59,22 +72,31 @@ class LiveLocalization:
         self.settings = settings
         self._node = node
         self._log = ThrottledLog(node)
-        self._map = semantic_map
+        self._map = place.map
+        self._features: FeaturesInWait | None = None
+        if place.finder is not None:
+            self._features = FeaturesInWait(place.finder.kind)
         self._broadcaster = TransformBroadcaster(node)
         self._mountings = CameraMountings(
             node, settings.base_frame_id, lambda: self.online.online_settings.time_jump_s
         )
         self.online = OnlineLocalizer(
-            semantic_map, log_ratio, self._mountings.at, localizer, online, tracking
+            place.map,
+            place.log_ratio,
+            self._mountings.at,
+            localizer,
+            online,
+            tracking,
+            finder=place.finder,
         )
         if settings.set_initial_pose:
             self.online.home = start_from(settings.initial_pose)
-        self._publishers = LocalizationPublishers(node, settings.global_frame_id, semantic_map)
+        self._publishers = LocalizationPublishers(node, settings.global_frame_id, place.map)
         self._diagnostics = diagnostics
         self._diagnostics.attach(
             self.online, self._mountings.failures, self._mountings.uncalibrated
         )
-        self._overlays = MatchOverlays(node, settings.cameras, semantic_map, log_ratio)
+        self._overlays = MatchOverlays(node, settings.cameras, place.map, place.log_ratio)
         self._received: InitialPose | None = None
         self._begun = False  # whether there was a pose to start from, or a search
         self._fingerprints: dict[str, str] = {}
@@ -86,12 +108,18 @@ class LiveLocalization:
         """Subscribe, and start from the pose that is known; else look for the robot."""
         node, latched = self._node, LATCHED_QOS
         subscribe = node.create_subscription
+        topics = [  # of what is there at once, the first goes first
+            (LabelInfo, "labels/info", self._take_label_info, latched),
+            (CameraInfo, "labels/camera_info", self._take_camera_info, LABELS_QOS),
+            (Image, "labels", self._take_labels, LABELS_QOS),
+        ]
+        if self._features is not None:
+            topics[1:1] = [
+                (CameraInfo, "features/camera_info", self._take_image_camera_info, LABELS_QOS),
+                (PointCloud2, "features", self._take_features, LABELS_QOS),
+            ]
         for name in self.settings.cameras:
-            for message, topic, take, qos in (  # of what is there at once, the first goes first
-                (LabelInfo, "labels/info", self._take_label_info, latched),
-                (CameraInfo, "labels/camera_info", self._take_camera_info, LABELS_QOS),
-                (Image, "labels", self._take_labels, LABELS_QOS),
-            ):
+            for message, topic, take, qos in topics:
                 self._subscriptions.append(
                     subscribe(message, f"{name}/{topic}", partial(take, name), qos)
                 )
@@ -219,14 +247,33 @@ class LiveLocalization:
         if not self._are_of_the_map(name):
             return
         try:
-            label_map = label_map_from(message, self._map.label_count)
+            stride = self._mountings.stride(name)
+            label_map = label_map_from(message, self._map.label_count, stride)
         except FgsnError as error:
             self.online.counts["unusable label images"] += 1
             self._log.warning("labels", str(error))
             return
         self._mountings.add_frame(name, message.header.frame_id)
         self._overlays.add_labels(name, stamp, label_map)
-        self._publish(self.online.add_labels(stamp, name, label_map))
+        features = None
+        if self._features is not None:
+            features = self._features.of(name, stamp)
+            self.online.counts["labels with local features"] += features is not None
+        self._publish(self.online.add_labels(stamp, name, label_map, features))
+
+    def _take_features(self, name: str, message: PointCloud2) -> None:
+        assert self._features is not None
+        try:
+            self._features.add(name, stamp_of(message), message)
+        except FgsnError as error:
+            self.online.counts["unusable local features"] += 1
+            self._log.warning("features", str(error))
+
+    def _take_image_camera_info(self, name: str, message: CameraInfo) -> None:
+        try:
+            self._mountings.add_image_camera_info(name, message)
+        except FgsnError as error:
+            self._log.warning("features/camera_info", str(error))
 
     def _take_camera_info(self, name: str, message: CameraInfo) -> None:
         try:

@@ -4,6 +4,7 @@ A lifecycle node that starts itself (parameter `autostart`).
 
 Subscribes:
     <camera>/labels, <camera>/labels/camera_info, <camera>/labels/info of each segmentation node;
+    <camera>/features, <camera>/features/camera_info where the map has local features;
     odom (nav_msgs/Odometry); initialpose (geometry_msgs/PoseWithCovarianceStamped), kept while
     inactive; /tf and /tf_static for the cameras' mountings.
 
@@ -30,9 +31,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
-import numpy as np
 from geometry_msgs.msg import PoseWithCovarianceStamped
-from numpy.typing import NDArray
 from rclpy.node import Node
 from std_srvs.srv import Empty
 
@@ -41,12 +40,14 @@ from fgsn_ros.errors import FgsnError, LocalizationError, one_line
 from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.online import OnlineLocalizer, OnlineSettings
 from fgsn_ros.localization.tracking import TrackingSettings
+from fgsn_ros.locating.feature_poses import FeaturePoses
+from fgsn_ros.mapping.local_features import has_local_features, load_local_features
 from fgsn_ros.mapping.map_files import load_map
-from fgsn_ros.mapping.semantic_map import SemanticMap, check_fingerprint
+from fgsn_ros.mapping.semantic_map import check_fingerprint
 from fgsn_ros.nodes import parameters
 from fgsn_ros.nodes.diagnostics import LocalizationDiagnostics, ThrottledLog
 from fgsn_ros.nodes.executables import run
-from fgsn_ros.nodes.live_localization import LiveLocalization
+from fgsn_ros.nodes.live_localization import KnownPlace, LiveLocalization
 from fgsn_ros.nodes.managed_node import ManagedNode
 from fgsn_ros.nodes.settings import LOCALIZATION_PARAMETERS, LocalizationNodeSettings
 from fgsn_ros.segmentation.checkpoint import read_label_statistics
@@ -91,8 +92,8 @@ class LocalizationNode(ManagedNode):
             self._live.close()
         super().destroy_node()
 
-    def prepare(self) -> tuple[SemanticMap, NDArray[np.float32]]:
-        """Map and label statistics; the filter's kernels are compiled.
+    def prepare(self) -> KnownPlace:
+        """Map, label statistics and local features; the filter's kernels are compiled.
 
         Raises:
             FgsnError: map or checkpoint are unusable, or do not belong together.
@@ -110,18 +111,24 @@ class LocalizationNode(ManagedNode):
             raise LocalizationError(
                 "the checkpoint has no label statistics; finish it with `fgsn train`"
             )
+        finder = None
+        if settings.local_features and has_local_features(Path(settings.map)):
+            local = load_local_features(Path(settings.map), semantic_map)
+            finder = FeaturePoses(semantic_map, local, statistics.log_ratio)
+            finder.warm_up()
         OnlineLocalizer(semantic_map, statistics.log_ratio, {}, self._localizer).warm_up()
-        return semantic_map, statistics.log_ratio
+        return KnownPlace(semantic_map, statistics.log_ratio, finder)
 
-    def configure(self, prepared: tuple[SemanticMap, NDArray[np.float32]]) -> None:
-        """Take map and statistics over; from now on an initial pose is heard."""
-        semantic_map, log_ratio = prepared
-        self.get_logger().info(f"map of {len(semantic_map)} points, {self._settings.map}")
+    def configure(self, prepared: KnownPlace) -> None:
+        """Take the map over; from now on an initial pose is heard."""
+        finder = prepared.finder
+        features = "" if finder is None else f" and {finder.kind} features"
+        points = f"map of {len(prepared.map)} points{features}"
+        self.get_logger().info(f"{points}, {self._settings.map}")
         self._live = LiveLocalization(
             self,
             self._settings,
-            semantic_map,
-            log_ratio,
+            prepared,
             self._localizer,
             self._online,
             self._tracking,

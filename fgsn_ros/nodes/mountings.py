@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+import numpy as np
 from rclpy.node import Node
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo
@@ -61,6 +62,7 @@ class CameraMountings:
         self._node = node
         self._base_frame_id = base_frame_id
         self._cameras: dict[str, tuple[Camera, str]] = {}
+        self._of_images: dict[str, Camera] = {}
         self._frames: dict[str, str] = {}
         self._doubted: set[str] = set()
         self.failures: Counter[str] = Counter()
@@ -88,6 +90,26 @@ class CameraMountings:
         self.uncalibrated.pop(name, None)
         self._cameras[name] = camera, frame_name(info.header.frame_id)
 
+    def add_image_camera_info(self, name: str, info: CameraInfo) -> None:
+        """Take the calibration of a camera's whole images over, that of their local features.
+
+        Raises:
+            RecordingError: it is empty or of an unknown model.
+        """
+        self._of_images[name] = camera_of(info, False, topic=f"{name}/features/camera_info")
+
+    def stride(self, name: str) -> int:
+        """Pixels of the camera that `at` gives for a cell of its label images."""
+        return self._at_stride(name)[1] if name in self._cameras else 1
+
+    def _at_stride(self, name: str) -> tuple[Camera, int]:
+        """The camera of the images if it is known and fits the labels', else that; a stride."""
+        grid, image = self._cameras[name][0], self._of_images.get(name)
+        stride = 1 if image is None else max(1, round(image.fx / grid.fx))
+        if image is None or not _alike(image.at_stride(stride), grid):
+            return grid, 1
+        return image, stride
+
     def add_frame(self, name: str, frame_id: str) -> None:
         """Note the frame of a camera's label images, for a camera_info that names none."""
         self._frames[name] = frame_name(frame_id)
@@ -98,7 +120,7 @@ class CameraMountings:
             usable = "usable " if name in self.uncalibrated else ""
             self.failures[f"no {usable}camera_info of {name} yet"] += 1
             return None
-        camera, frame_id = self._cameras[name]
+        camera, frame_id = self._at_stride(name)[0], self._cameras[name][1]
         frame_id = frame_id or self._frames.get(name, "")
         at = Time.from_msg(make_time(ROS_TYPES, stamp))
         try:
@@ -113,3 +135,9 @@ class CameraMountings:
             self._doubted.add(name)
             self._node.get_logger().warning(f"{name}: {mount.doubt}")
         return mount
+
+
+def _alike(one: Camera, other: Camera) -> bool:
+    sizes = (one.width, one.height), (other.width, other.height)
+    matrices = (one.fx, one.fy, one.cx, one.cy), (other.fx, other.fy, other.cx, other.cy)
+    return sizes[0] == sizes[1] and bool(np.allclose(*matrices, rtol=1e-6, atol=1e-6))

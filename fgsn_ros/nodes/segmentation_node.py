@@ -12,6 +12,8 @@ Publishes, with the image's stamp and frame_id:
     labels/info (vision_msgs/LabelInfo, latched): the labels' names; header.frame_id is the
     checkpoint's fingerprint, which names the label set and which a map must match.
     overlay (bgr8) and confidence (mono8, 255 is certain), while someone subscribes.
+    features (sensor_msgs/PointCloud2), before the labels and while someone subscribes: the local
+    features of the image, u, v [px] and a descriptor; features/camera_info, of the whole image.
     /diagnostics.
 
 The newest image wins: a worker thread labels one image while the next one waits in a place for one.
@@ -28,18 +30,20 @@ import numpy as np
 from numpy.typing import NDArray
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
 from fgsn_ros.config import require
-from fgsn_ros.errors import RecordingError
+from fgsn_ros.errors import RecordingError, SettingsError, one_line
 from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.mapping.descriptors import Extractor, ImageFeatures, feature_extractor
 from fgsn_ros.messages.images import camera_of, check_size, make_camera_info
 from fgsn_ros.messages.types import stamp_of
 from fgsn_ros.nodes import parameters
 from fgsn_ros.nodes.diagnostics import SegmentationDiagnostics, ThrottledLog
 from fgsn_ros.nodes.executables import run
+from fgsn_ros.nodes.feature_clouds import make_feature_cloud
 from fgsn_ros.nodes.image_stream import ImageStatistics, NewestPlace
 from fgsn_ros.nodes.managed_node import ManagedNode
 from fgsn_ros.nodes.ros_messages import (
@@ -73,6 +77,7 @@ class SegmentationNode(ManagedNode):
         self._settings = parameters.declare(self, *SEGMENTATION_PARAMETERS[0])
         self._log = ThrottledLog(self)
         self._segmenter: Segmenter | None = None
+        self._extract: Extractor | None = None
         self._camera: Camera | None = None
         self._frame_id = ""
         """That of camera_info, for images that name none."""
@@ -92,8 +97,8 @@ class SegmentationNode(ManagedNode):
         self._newest.close()
         super().destroy_node()
 
-    def prepare(self) -> Segmenter:
-        """The segmenter, which has labelled an image.
+    def prepare(self) -> tuple[Segmenter, Extractor | None]:
+        """The segmenter, which has labelled an image, and what finds local features, if it can.
 
         Raises:
             SettingsError: the parameter checkpoint is missing, or another does not fit it.
@@ -106,20 +111,26 @@ class SegmentationNode(ManagedNode):
         )
         segmenter = Segmenter(load_checkpoint(Path(settings.checkpoint)), settings.segmenter)
         segmenter.warm_up()
-        return segmenter
+        try:
+            return segmenter, feature_extractor(settings.local_features)
+        except SettingsError as error:  # labels do without
+            self.get_logger().warning(f"no local features: {one_line(str(error))}")
+            return segmenter, None
 
-    def configure(self, prepared: Segmenter) -> None:
+    def configure(self, prepared: tuple[Segmenter, Extractor | None]) -> None:
         """Tell of the labels."""
-        self._segmenter = prepared
+        self._segmenter, self._extract = segmenter, _ = prepared
+        self._features = self._publisher(PointCloud2, "features", LABELS_QOS)
+        self._features_camera = self._publisher(CameraInfo, "features/camera_info", LABELS_QOS)
         self._labels = self._publisher(Image, "labels", LABELS_QOS)
         self._labels_camera = self._publisher(CameraInfo, "labels/camera_info", LABELS_QOS)
         self._overlay = self._publisher(Image, "overlay", LABELS_QOS)
         self._confidence = self._publisher(Image, "confidence", LABELS_QOS)
         info = self._publisher(LabelInfo, "labels/info", LATCHED_QOS)
-        info.publish(label_info_message(self.get_clock().now().to_msg(), prepared.checkpoint))
+        info.publish(label_info_message(self.get_clock().now().to_msg(), segmenter.checkpoint))
         self.get_logger().info(
-            f"checkpoint {prepared.checkpoint.fingerprint[:12]} with {prepared.label_count} "
-            f"labels, stride {prepared.stride}, on {prepared.device} by {prepared.backend}"
+            f"checkpoint {segmenter.checkpoint.fingerprint[:12]} with {segmenter.label_count} "
+            f"labels, stride {segmenter.stride}, on {segmenter.device} by {segmenter.backend}"
         )
 
     def activate(self) -> None:
@@ -144,7 +155,7 @@ class SegmentationNode(ManagedNode):
         for publisher in self._publishers_of_labels:
             self.destroy_publisher(publisher)
         self._publishers_of_labels = []
-        self._segmenter = None
+        self._segmenter = self._extract = None
 
     def _publisher(self, kind: type, topic: str, qos: QoSProfile) -> Publisher:
         publisher = self.create_publisher(kind, topic, qos)
@@ -211,8 +222,14 @@ class SegmentationNode(ManagedNode):
         message.header.frame_id = message.header.frame_id or self._frame_id
         with self._timed("inference"):
             label_map = segmenter.segment(image)
+        features = None
+        if self._extract is not None and _has_subscriber(self._features):
+            with self._timed("local features"):
+                features = self._extract(image)
         if not place.closed:
             with self._timed("publishing"):
+                if features is not None:
+                    self._publish_features(message.header, features, camera)
                 self._publish(message.header, image, label_map, camera)
 
     def _read(self, message: Image | CompressedImage, camera: Camera) -> NDArray[np.uint8] | None:
@@ -227,6 +244,11 @@ class SegmentationNode(ManagedNode):
             self._skip(reason, f"image skipped: {error}")
             return None
         return image
+
+    def _publish_features(self, header: Header, features: ImageFeatures, camera: Camera) -> None:
+        kind = self._settings.local_features
+        self._features_camera.publish(make_camera_info(ROS_TYPES, header, camera))
+        self._features.publish(make_feature_cloud(ROS_TYPES, header, kind, features))
 
     def _publish(
         self, header: Header, image: NDArray[np.uint8], label_map: LabelMap, camera: Camera

@@ -7,6 +7,7 @@ from fgsn_ros.config import require
 from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.online import OnlineSettings
 from fgsn_ros.localization.tracking import TrackingSettings
+from fgsn_ros.mapping.descriptors import Kind
 from fgsn_ros.segmentation.segmenter import SegmenterSettings
 
 
@@ -22,6 +23,8 @@ class SegmentationNodeSettings:
     """raw: sensor_msgs/Image on `image`; compressed: CompressedImage on `image/compressed`."""
     image_reliability: Literal["best_effort", "reliable"] = "best_effort"
     """QoS of the image subscription; best_effort also matches reliable publishers."""
+    local_features: Kind = "sift"
+    """Kind of the local features, that of the map; they are found while someone subscribes."""
     rectified: bool = False
     """The images are rectified: their camera is P of the CameraInfo, without distortion."""
     stale_after_s: float = 1.0
@@ -65,6 +68,8 @@ class LocalizationNodeSettings:
     """Network that labelled the map (.safetensors or .onnx), for its statistics; must be given."""
     cameras: tuple[str, ...] = ("camera",)
     """Namespaces of the cameras; each has a segmentation node."""
+    local_features: bool = True
+    """Weigh the map's local features beside the labels, if the map has them."""
     global_frame_id: str = "map"
     """Frame of the map."""
     odom_frame_id: str = "odom"

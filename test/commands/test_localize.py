@@ -1,13 +1,18 @@
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from corridor import Corridor, TintSegmenter
 from rosbags.highlevel import AnyReader
 
 from fgsn_ros.cli import main
+from fgsn_ros.commands import localize as localize_command
 from fgsn_ros.geometry.trajectory import read_tum
+from fgsn_ros.mapping.builder import write_map
+from fgsn_ros.recordings.rosbag_writer import RecordingWriter
 
 
 def localize(workplace: Any, output: Path, *more: str) -> int:
@@ -131,9 +136,43 @@ def test_without_a_start_a_robot_that_is_not_found_ends_the_command_in_a_line(
     assert not output.exists()
 
 
-def test_features_of_a_map_that_has_none_are_refused(
+@pytest.fixture
+def corridor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A bag of a textured corridor and a map of it; labels come from its tints."""
+    drive = Corridor()
+    write_map(tmp_path / "map", drive, TintSegmenter())
+    with RecordingWriter(tmp_path / "bag") as writer:
+        writer.add_camera("camera", drive.mount)
+        for frame, T_map_base in zip(drive.frames(), drive.ground_truth.poses, strict=True):
+            writer.write_odometry(frame.stamp, T_map_base)
+            writer.write_ground_truth(frame.stamp, T_map_base)
+            writer.write_image(frame)
+    log_ratio = np.where(np.eye(4) > 0, 1.2, -2.0).astype(np.float32)
+    checkpoint = SimpleNamespace(fingerprint="cd" * 32, log_ratio=log_ratio)
+    segmenter = TintSegmenter()
+    segmenter.checkpoint = checkpoint
+    monkeypatch.setattr(localize_command, "load_checkpoint", lambda path: checkpoint)
+    monkeypatch.setattr(localize_command, "Segmenter", lambda checkpoint, settings: segmenter)
+    return SimpleNamespace(bag=tmp_path / "bag", map=tmp_path / "map", checkpoint="network.onnx")
+
+
+def test_local_features_of_the_map_are_weighed_unless_told_not_to(
+    corridor: SimpleNamespace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    start = ("--no-bag", "--start.offset-m", "0.4")
+    assert localize(corridor, tmp_path / "both", *start) == 0
+    assert "features " in capsys.readouterr().out
+    assert localize(corridor, tmp_path / "labels", *start, "--no-features") == 0
+    assert "features " not in capsys.readouterr().out
+    errors = [
+        json.loads((tmp_path / name / "metrics.json").read_text())["localized"]["position_m"]
+        for name in ("both", "labels")
+    ]
+    assert errors[0]["median"] < 0.5 * errors[1]["median"]
+
+
+def test_a_map_without_local_features_is_localized_on_by_labels(
     workplace: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert localize(workplace, tmp_path / "result", "--features") == 2
-    assert "has no local features to locate images by" in capsys.readouterr().err
-    assert not (tmp_path / "result").exists()
+    assert localize(workplace, tmp_path / "result", "--no-bag") == 0
+    assert "features " not in capsys.readouterr().out

@@ -11,14 +11,16 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from launch_ros.actions import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_msgs.msg import Header
 from vision_msgs.msg import LabelInfo
 
 import fgsn_ros
 from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.mapping.descriptors import feature_extractor
 from fgsn_ros.messages.images import camera_of, make_camera_info, make_image
 from fgsn_ros.messages.types import make_time, stamp_of
+from fgsn_ros.nodes.feature_clouds import features_of
 from fgsn_ros.nodes.ros_messages import (
     LATCHED_QOS,
     ROS_TYPES,
@@ -202,6 +204,31 @@ def test_overlay_and_confidence_are_made_while_someone_listens(raw: Talk, segmen
     made = raw.until_diagnosed("overlays")
     published = raw.until_diagnosed("published", send, above=raw.count("published") + 4)
     assert raw.count("overlays") - made < published
+
+
+def test_local_features_are_found_while_someone_listens(raw: Talk) -> None:
+    image = picture(4)
+    raw.answer(message_of(image, 104.25))
+    raw.statuses.clear()
+    raw.until_diagnosed("published")
+    assert raw.value("labels", "local features time, median [ms]") == ""
+    clouds: list[PointCloud2] = []
+    infos: list[CameraInfo] = []
+    subscriptions = [
+        raw.listen(PointCloud2, "features", clouds.append),
+        raw.listen(CameraInfo, "features/camera_info", infos.append),
+    ]
+    message = message_of(image, 104.5)
+    raw.ros.until(lambda: clouds and infos, "features", lambda: raw.send(message))
+    kind, found = features_of(clouds[-1])
+    expected = feature_extractor("sift")(image)
+    assert (kind, clouds[-1].header, infos[-1].header) == ("sift", message.header, message.header)
+    assert len(found) == len(expected) > 10
+    np.testing.assert_array_equal(found.pixels, expected.pixels)
+    np.testing.assert_array_equal(found.descriptors, expected.descriptors)
+    assert camera_of(infos[-1], False, "features") == CAMERA
+    for subscription in subscriptions:
+        raw.ros.node.destroy_subscription(subscription)
 
 
 def test_image_of_another_size_is_skipped_and_counted(raw: Talk) -> None:

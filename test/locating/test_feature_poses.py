@@ -10,6 +10,8 @@ from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.pipeline import localize
+from fgsn_ros.locating import feature_poses
+from fgsn_ros.locating.camera_pose import camera_pose
 from fgsn_ros.locating.feature_poses import FeaturePoses, FeaturePoseSettings
 
 
@@ -76,6 +78,14 @@ def test_an_image_is_found_on_the_whole_map_by_enough_matches(corridor, log_rati
     assert many.anywhere(*seen) is None
     dark, seen = shown(corridor, log_ratio, np.zeros_like(image))
     assert dark.anywhere(*seen) is None
+
+
+def test_warming_up_goes_the_whole_way_to_a_pose(corridor, log_ratio, monkeypatch):
+    finder, _ = shown(corridor, log_ratio, np.zeros((200, 320, 3), np.uint8))
+    found = []
+    monkeypatch.setattr(feature_poses, "camera_pose", lambda *a: found.append(camera_pose(*a)))
+    finder.warm_up()
+    assert found[0].inliers.all()
 
 
 @pytest.mark.parametrize("name", ["least_std_m", "least_std_deg", "inflation", "found_inliers"])

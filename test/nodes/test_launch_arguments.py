@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from fgsn_ros.errors import FgsnError
+from fgsn_ros.mapping.local_features import FOLDER
 from fgsn_ros.nodes import launch_arguments
 from fgsn_ros.nodes.launch_arguments import (
     DESCRIPTIONS,
@@ -65,6 +66,18 @@ def test_without_a_bag_the_arguments_name_the_cameras(given: dict[str, str]) -> 
     several = checked({**given, "cameras": "left, /right", "image": "/l/image,/r/image/compressed"})
     assert several.cameras == (Camera("left", "/l/image", ""), Camera("right", "/r/image", ""))
     assert checked({**given, "initial_pose": "1, 2, -0.5"}).initial_pose == (1.0, 2.0, -0.5)
+
+
+def test_the_maps_features_are_those_that_the_nodes_look_for(
+    given: dict[str, str], tmp_path: Path
+) -> None:
+    assert checked(given).local_features == ""
+    folder = tmp_path / "map" / FOLDER
+    folder.mkdir()
+    (folder / "kind.json").write_text('{"kind": "xfeat"}')
+    assert checked(given).local_features == "xfeat"
+    (folder / "kind.json").write_text("[]")
+    assert "the map is damaged" in refusal(given)
 
 
 def test_cameras_of_a_bag_are_its_image_topics(

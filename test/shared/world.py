@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import street
 from launch_ros.actions import Node
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from fgsn_ros.mapping.map_files import save_map
@@ -40,20 +41,23 @@ class World:
         return world
 
 
-def write_statistics(path: Path, fingerprint: str) -> None:
-    """A checkpoint with the street's label statistics and no network."""
+def write_statistics(
+    path: Path, fingerprint: str, log_ratio: NDArray[np.float32] | None = None
+) -> None:
+    """A checkpoint with label statistics, the street's by default, and no network."""
+    table = street.log_ratio_table() if log_ratio is None else log_ratio
     header = {
         "format_version": FORMAT_VERSION,
         "architecture": LRASPP,
         "kind": "fgsn",
-        "label_count": street.LABELS,
+        "label_count": len(table),
         "mean": [0.5, 0.5, 0.5],
         "std": [0.5, 0.5, 0.5],
         "training": {},
         "label_names": None,
         "fingerprint": fingerprint,
     }
-    save_file({LOG_RATIO: street.log_ratio_table()}, path, {"fgsn": json.dumps(header)})
+    save_file({LOG_RATIO: table}, path, {"fgsn": json.dumps(header)})
 
 
 def node_of(name: str, world: World, **parameters: object) -> Node:
