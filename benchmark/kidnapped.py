@@ -25,8 +25,6 @@ from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.tracking import TrackingSettings, TrackingStatus
 
 NEAR_M, NEAR_DEG, CLOSE_M = 0.5, 5.0, 2.0
-BEFORE_S = 12.0
-"""The robot is tracked for so long before it is carried off."""
 APART_M = 10.0
 """It is carried further than this."""
 STEP_S = 0.02
@@ -66,6 +64,8 @@ class Kidnapped:
     """folder of kidnapped.md and kidnapped.json"""
     trials: int = 100
     """trials of each kind, over the drives in turn, >= 1"""
+    before_s: float = 12.0
+    """time that it is tracked before it is carried off [s], > 0"""
     watched_s: float = 20.0
     """time that the robot has to find itself [s], > 0"""
     localizer: LocalizerSettings = field(default_factory=LocalizerSettings)
@@ -73,7 +73,7 @@ class Kidnapped:
     def __post_init__(self) -> None:
         """Check the ranges."""
         require(self.trials >= 1, "trials must be >= 1")
-        require(self.watched_s > 0.0, "watched_s must be > 0")
+        require(min(self.before_s, self.watched_s) > 0.0, "before_s and watched_s must be > 0")
 
     def run(self) -> None:
         """Run all trials; print and write the tables."""
@@ -98,9 +98,9 @@ class Kidnapped:
 
     def _kidnapped(self, drives: list[LabelledDrive], k: int) -> Trial:
         drive, rng = drives[k % len(drives)], np.random.default_rng([k, 1])
-        last = float(drive.stamps[-1])
-        start = float(rng.uniform(0.0, last - BEFORE_S - 1.0))
-        leaves = start + BEFORE_S
+        first, last = float(drive.stamps[0]), float(drive.stamps[-1])
+        start = float(rng.uniform(first, last - self.before_s - 1.0))
+        leaves = start + self.before_s
         arrives = _far_from(drive, leaves, last - self.watched_s - 1.0, rng)
         carried = carried_off(drive, leaves, arrives)
         run = Replayed(carried, Faults(), self._settings(k), start)
@@ -110,7 +110,7 @@ class Kidnapped:
 
     def _cold_start(self, drives: list[LabelledDrive], k: int) -> Trial:
         drive, rng = drives[k % len(drives)], np.random.default_rng([k, 2])
-        start = float(rng.uniform(0.0, drive.stamps[-1] - self.watched_s - 1.0))
+        start = float(rng.uniform(drive.stamps[0], drive.stamps[-1] - self.watched_s - 1.0))
         return self._searched("cold start", drive, start, k)
 
     def _not_on_the_map(self, drives: list[LabelledDrive], k: int) -> Trial:
@@ -119,7 +119,7 @@ class Kidnapped:
         if not others:
             raise SystemExit("error: a place that is not on the map needs two towns")
         wrong = others[int(rng.integers(len(others)))].semantic_map
-        start = float(rng.uniform(0.0, drive.stamps[-1] - self.watched_s - 1.0))
+        start = float(rng.uniform(drive.stamps[0], drive.stamps[-1] - self.watched_s - 1.0))
         return self._searched("not on the map", replace(drive, semantic_map=wrong), start, k)
 
     def _searched(self, kind: str, drive: LabelledDrive, start: float, k: int) -> Trial:
@@ -163,7 +163,7 @@ def carried_off(drive: LabelledDrive, leaves: float, arrives: float) -> Labelled
 
 def _far_from(drive: LabelledDrive, stamp: float, latest: float, rng: np.random.Generator) -> float:
     """A time at which the robot is far from where it is at a stamp [s]."""
-    stamps = np.arange(0.0, latest, STEP_S)
+    stamps = np.arange(drive.stamps[0], latest, STEP_S)
     off = drive.truth.at(stamps)[:, :2, 3] - drive.truth.at(stamp)[:2, 3]
     return float(rng.choice(stamps[np.linalg.norm(off, axis=1) > APART_M]))
 

@@ -113,6 +113,7 @@ class Replayed:
         self._looked = start
         self._seen: list[tuple[float, float, float, float, TrackingStatus, float]] = []
         self._T_truth = drive.truth
+        self._period = float(np.median(np.diff(drive.odometry.stamps)))
 
     def until(self, stamp: float, look: Callable[[float], None] | None = None) -> None:
         """Play the messages that come until a time; look at the pose on the way."""
@@ -139,7 +140,8 @@ class Replayed:
         quality = np.nan if quality is None else quality
         if pose is None:
             return stamp, np.inf, np.inf, np.inf, status, quality
-        fresh = pose.stamp is not None and stamp - pose.stamp < 0.05
+        # While odometry comes, a pose is judged at its own time; else it is as old as it is.
+        fresh = pose.stamp is not None and stamp - pose.stamp < 2.5 * self._period
         truth = self._T_truth.at(min(pose.stamp if fresh else stamp, self._T_truth.stamps[-1]))
         apart = poses.compose(poses.invert(truth), pose.T_map_base)
         metres = float(np.linalg.norm(apart[:2, 3]))
