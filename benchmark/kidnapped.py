@@ -101,7 +101,7 @@ class Kidnapped:
         first, last = float(drive.stamps[0]), float(drive.stamps[-1])
         start = float(rng.uniform(first, last - self.before_s - 1.0))
         leaves = start + self.before_s
-        arrives = _far_from(drive, leaves, last - self.watched_s - 1.0, rng)
+        arrives = far_from(drive, leaves, last - self.watched_s - 1.0, rng)
         carried = carried_off(drive, leaves, arrives)
         run = Replayed(carried, Faults(), self._settings(k), start)
         run.online.initialize(started_at(carried, start))
@@ -161,7 +161,7 @@ def carried_off(drive: LabelledDrive, leaves: float, arrives: float) -> Labelled
     )
 
 
-def _far_from(drive: LabelledDrive, stamp: float, latest: float, rng: np.random.Generator) -> float:
+def far_from(drive: LabelledDrive, stamp: float, latest: float, rng: np.random.Generator) -> float:
     """A time at which the robot is far from where it is at a stamp [s]."""
     stamps = np.arange(drive.stamps[0], latest, STEP_S)
     off = drive.truth.at(stamps)[:, :2, 3] - drive.truth.at(stamp)[:2, 3]
