@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 from corridor import Corridor, TintSegmenter
-from robot import OK, WARN, Robot
+from robot import WARN, Robot
 from sensor_msgs.msg import CameraInfo, PointCloud2
 from world import World, node_of, write_statistics
 
@@ -117,7 +117,7 @@ def test_features_of_another_kind_are_not_used_and_told_of(
         "the reason",
     )
     both.kind = "sift"
-    both.until_status("inputs", OK, "labels and odometry come", lambda: both.stand())
+    both.until_counted("labels with local features", lambda: both.stand())
 
 
 def test_two_images_that_agree_say_where_a_robot_is(
