@@ -14,6 +14,7 @@ from fgsn_ros.config import require
 from fgsn_ros.errors import RecordingError
 from fgsn_ros.mapping.sfm.image_poses import ImagePoseSettings, PosedImages, pose_images
 from fgsn_ros.mapping.sfm.image_report import image_text, write_image_poses
+from fgsn_ros.mapping.sfm.kept import KeptWork
 from fgsn_ros.mapping.sfm.recording_poses import PoseSettings, pose_recordings
 from fgsn_ros.mapping.sfm.report import POSES_FOLDER, Facts, text, write_poses
 from fgsn_ros.outputs import check_folder, whole_folder
@@ -43,6 +44,9 @@ class Poses:
     """folder to make: a TUM file a recording, a COLMAP model, report.json and poses.png"""
     overwrite: bool = False
     """replace the output folder"""
+    keep: Path | None = None
+    """folder for the features and matches of each recording: a run that was stopped goes on there,
+    and recordings that jobs of their own have prepared are joined without doing it again"""
     recording: RecordingSettings = field(default_factory=RecordingSettings)
     """Of every recording."""
     poses: PoseSettings = field(default_factory=PoseSettings)
@@ -68,7 +72,8 @@ class Poses:
         for each in opened:
             if isinstance(each, FolderImages):
                 raise RecordingError(f"{each.path}: {_ALONE}")
-        posed = pose_recordings(recordings, self.poses)
+        kept = None if self.keep is None else KeptWork(self.keep)
+        posed = pose_recordings(recordings, self.poses, kept)
         return text(self._written(lambda at: write_poses(at, posed, picture)))
 
     def _open(self, path: Path) -> Recording | FolderImages:

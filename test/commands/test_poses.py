@@ -48,6 +48,23 @@ def test_two_raw_bags_become_trajectories_in_one_frame_with_a_report(bags, tmp_p
     assert main(["poses", *given, "--overwrite"]) == 0
 
 
+def test_what_a_run_keeps_is_found_by_the_next_and_lies_apart_from_the_output(
+    bags, tmp_path, capsys
+):
+    for name in ("monday", "tuesday"):
+        given = [str(bags / name), "--output", str(tmp_path / name), *FEW]
+        assert main(["poses", *given, "--keep", str(tmp_path / "work")]) == 0
+    made = {path: path.stat().st_mtime_ns for path in (tmp_path / "work").iterdir()}
+    given = [str(bags / "monday"), str(bags / "tuesday"), "--output", str(tmp_path / "both"), *FEW]
+    assert main(["poses", *given, "--keep", str(tmp_path / "work")]) == 0
+    assert "joined with monday" in capsys.readouterr().out
+    assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "work").iterdir()}
+    within = str(tmp_path / "other" / "work")
+    given = [str(bags / "monday"), "--output", str(tmp_path / "other"), *FEW]
+    assert main(["poses", *given, "--keep", within]) == 2
+    assert "holds the input" in capsys.readouterr().err
+
+
 def write_sensed(path, drive, topics=("/fix",)):
     """With RTK fixes of base_link on each topic, and an IMU on a drive that is level."""
     fixes = fixes_of(drive.truth, 0.02, antenna=np.zeros(3))

@@ -24,6 +24,7 @@ from fgsn_ros.mapping.sfm.joining import (
     placements,
     roughly_joined,
 )
+from fgsn_ros.mapping.sfm.kept import KeptWork
 from fgsn_ros.mapping.sfm.keyframes import KeyFrameSettings, Session, read_session
 from fgsn_ros.mapping.sfm.placing import Frames, OnEarth, placed_by_gps
 from fgsn_ros.mapping.sfm.seen_motion import check_motion
@@ -148,13 +149,16 @@ class WithPoses:
         return self.recording.frames()
 
 
-def pose_recordings(recordings: Sequence[Recording], settings: PoseSettings) -> PosedRecordings:
+def pose_recordings(
+    recordings: Sequence[Recording], settings: PoseSettings, kept: KeptWork | None = None
+) -> PosedRecordings:
     """Poses T_map_base of every frame of recordings, by their images, odometry, GPS and IMU.
 
     Each recording is a session: matched from key frame to key frame, adjusted with its odometry,
     level as its IMU has it. Sessions, and the ends of loops, are joined where images are placed
     among others' points, and by GPS. The map frame is level and begins at the first recording's
-    first key frame; x is ahead there, and east where GPS is used.
+    first key frame; x is ahead there, and east where GPS is used. Features and neighbours' matches
+    are read where they are `kept`, and kept.
 
     Raises:
         RecordingError: a recording has no odometry, stands still, shows nothing that can be
@@ -162,18 +166,19 @@ def pose_recordings(recordings: Sequence[Recording], settings: PoseSettings) -> 
             the GPS or IMU.
     """
     sensors = [sensors_of(one) for one in recordings]
-    sessions = tuple(read_session(one, settings.keyframes) for one in recordings)
+    read = read_session if kept is None else kept.session
+    sessions = tuple(read(one, settings.keyframes) for one in recordings)
     priors = tuple(
         _priors(session, sensed, settings)
         for session, sensed in zip(sessions, sensors, strict=True)
     )
     if settings.refine_calibration:
         sessions = tuple(
-            _refined(session, prior, settings)
+            _refined(session, prior, settings, kept)
             for session, prior in zip(sessions, priors, strict=True)
         )
     solved = [
-        _session_solution(session, prior, settings)
+        _session_solution(session, prior, settings, kept)
         for session, prior in zip(sessions, priors, strict=True)
     ]
     table = features_of(sessions)
@@ -212,10 +217,12 @@ def _priors(session: Session, sensors: Sensors, settings: PoseSettings) -> Prior
     )
 
 
-def _refined(session: Session, prior: Priors, settings: PoseSettings) -> Session:
+def _refined(
+    session: Session, prior: Priors, settings: PoseSettings, kept: KeptWork | None
+) -> Session:
     """The session with the calibration that its images tell, from a rough one, in rounds."""
     for _ in range(_CALIBRATION_ROUNDS):
-        found = _doubt(session, _solved(session, prior, settings)[1], prior, settings)
+        found = _doubt(session, _solved(session, prior, settings, kept)[1], prior, settings)
         session = recalibrated(session, found.calibration)
         if np.abs(found.calibration).max() < _REFINED:
             break
@@ -235,8 +242,10 @@ class _Solved:
     contradiction: str
 
 
-def _session_solution(session: Session, prior: Priors, settings: PoseSettings) -> _Solved:
-    neighbours, solution = _solved(session, prior, settings)
+def _session_solution(
+    session: Session, prior: Priors, settings: PoseSettings, kept: KeptWork | None
+) -> _Solved:
+    neighbours, solution = _solved(session, prior, settings, kept)
     wrong = contradiction(session, _doubt(session, solution, prior, settings))
     if wrong:
         _log.warning("%s: %s", session.name, wrong)
@@ -250,8 +259,10 @@ def _doubt(session: Session, solution: Solution, prior: Priors, settings: PoseSe
     )
 
 
-def _solved(session: Session, prior: Priors, settings: PoseSettings) -> tuple[Neighbours, Solution]:
-    neighbours = matched_neighbours(session, settings.neighbours, settings.pairs)
+def _solved(
+    session: Session, prior: Priors, settings: PoseSettings, kept: KeptWork | None
+) -> tuple[Neighbours, Solution]:
+    neighbours = matched_neighbours(session, settings.neighbours, settings.pairs, kept)
     check_motion(session, neighbours)
     table = features_of([session])
     solution = adjusted_structure(

@@ -22,6 +22,7 @@ from fgsn_ros.mapping.sfm.feature_graph import (
     structure,
     thinned,
 )
+from fgsn_ros.mapping.sfm.kept import KeptWork
 from fgsn_ros.mapping.sfm.keyframes import Session
 from fgsn_ros.mapping.sfm.two_views import TwoViews, TwoViewSettings, two_views
 from fgsn_ros.mapping.triangulation import TriangulationSettings
@@ -29,6 +30,8 @@ from fgsn_ros.mapping.triangulation import TriangulationSettings
 FloatArray = NDArray[np.float64]
 Indices = NDArray[np.int64]
 _AHEAD = 8
+_KEPT_AT_ONCE = 400
+"""Pairs whose matches are kept together: a run that is stopped loses no more."""
 _log = logging.getLogger(__name__)
 
 
@@ -159,9 +162,15 @@ class Neighbours:
 
 
 def matched_neighbours(
-    session: Session, offsets: Sequence[int], settings: TwoViewSettings
+    session: Session,
+    offsets: Sequence[int],
+    settings: TwoViewSettings,
+    kept: KeptWork | None = None,
 ) -> Neighbours:
-    """Match each key frame with those of its camera that follow it by the offsets."""
+    """Match each key frame with those of its camera that follow it by the offsets.
+
+    What is kept is not matched again, and what is matched is kept, part by part.
+    """
     pairs = []
     for camera in session.cameras:
         own = [i for i, frame in enumerate(session.frames) if frame.camera == camera]
@@ -172,14 +181,22 @@ def matched_neighbours(
             if i + offset < len(own)
         ]
     frames, threads = session.frames, os.cpu_count() or 1
-    found = map_ahead(
-        lambda pair: two_views(frames[pair[0]], frames[pair[1]], settings, session.kind),
-        pairs,
-        _AHEAD,
-        threads,
-    )
-    bar = tqdm(found, f"{session.name}: matching", len(pairs), unit="pair")
-    return Neighbours(np.array(pairs, np.int64).reshape(-1, 2), tuple(bar))
+    views: list[TwoViews | None] = []
+    with tqdm(None, f"{session.name}: matching", len(pairs), unit="pair") as bar:
+
+        def shared(pair: tuple[int, int]) -> TwoViews | None:
+            found = two_views(frames[pair[0]], frames[pair[1]], settings, session.kind)
+            bar.update()
+            return found
+
+        for part, start in enumerate(range(0, len(pairs), _KEPT_AT_ONCE)):
+            some = pairs[start : start + _KEPT_AT_ONCE]
+            match = lambda some=some: list(map_ahead(shared, some, _AHEAD, threads))  # noqa: E731
+            if kept is None:
+                views += match()
+            else:
+                views += kept.views(session, part, some, settings, match)
+    return Neighbours(np.array(pairs, np.int64).reshape(-1, 2), tuple(views))
 
 
 def feature_pairs(pairs: Indices, views: Sequence[TwoViews | None], table: FeatureTable) -> Indices:
