@@ -10,12 +10,13 @@ another town; not for one recording. A pose is right within 0.5 m and 5 deg.
 """
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import tyro
 from labelled_drives import LabelledDrive, LabelledDrives, RecordedDrive
-from replayed import SIGMAS, Faults, Replayed, Seen, started_at
+from replayed import SIGMAS, Faults, Replayed, Seen, in_processes, started_at
 from scoring import markdown_table, write_results
 
 from fgsn_ros.config import require
@@ -68,11 +69,13 @@ class Kidnapped:
     """time that it is tracked before it is carried off [s], > 0"""
     watched_s: float = 20.0
     """time that the robot has to find itself [s], > 0"""
+    jobs: int = 1
+    """processes that share the trials, >= 1"""
     localizer: LocalizerSettings = field(default_factory=LocalizerSettings)
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        require(self.trials >= 1, "trials must be >= 1")
+        require(min(self.trials, self.jobs) >= 1, "trials and jobs must be >= 1")
         require(min(self.before_s, self.watched_s) > 0.0, "before_s and watched_s must be > 0")
 
     def run(self) -> None:
@@ -84,9 +87,7 @@ class Kidnapped:
             drives, kinds = [self.recorded.drive()], kinds[:2]
         trials: list[Trial] = []
         for kind in kinds:
-            found = []
-            for k in range(self.trials):
-                found.append(kind(drives, k))
+            found = in_processes(partial(kind, drives), range(self.trials), self.jobs)
             print(table(found), flush=True)
             trials += found
         tables = [table(trials)]

@@ -1,7 +1,9 @@
 """A labelled drive played to an `OnlineLocalizer` as messages, with faults; and judged."""
 
-from collections.abc import Callable, Sequence
+import multiprocessing
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from labelled_drives import LabelledDrive
@@ -11,6 +13,8 @@ from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.localization.localizer import LocalizerSettings
 from fgsn_ros.localization.online import OnlineLocalizer
 from fgsn_ros.localization.tracking import TrackingStatus
+
+Result = TypeVar("Result")
 
 LABELS_LATE_S = 0.12
 """Labels come so long after their image: the network takes it."""
@@ -179,6 +183,28 @@ def _messages(
         if stamp >= start and stamp not in faults.labels:
             messages.append((stamp + LABELS_LATE_S, stamp, seen))
     return sorted(messages, key=lambda message: message[0])
+
+
+def in_processes(
+    function: Callable[[int], Result], numbers: Iterable[int], jobs: int
+) -> list[Result]:
+    """Results for numbers, by so many processes; they share what there is, drives and maps."""
+    if jobs == 1:
+        return [function(number) for number in numbers]
+    _shared.append(function)
+    try:
+        with multiprocessing.get_context("fork").Pool(jobs) as pool:
+            return pool.map(_of_shared, numbers, chunksize=1)
+    finally:
+        _shared.clear()
+
+
+_shared: list[Callable[[int], object]] = []
+"""What forked processes have without its being sent."""
+
+
+def _of_shared(number: int) -> object:
+    return _shared[0](number)
 
 
 def started_at(

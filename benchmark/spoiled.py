@@ -11,6 +11,7 @@ the quality say is true. A pose is right within 1 m and 5 deg, wrong beyond 2 m 
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -19,7 +20,7 @@ import tyro
 from kidnapped import carried_off, far_from
 from labelled_drives import LabelledDrive, LabelledDrives
 from numpy.typing import NDArray
-from replayed import TICK_S, Faults, Replayed, Seen, started_at
+from replayed import TICK_S, Faults, Replayed, Seen, in_processes, started_at
 from scoring import markdown_table, write_results
 
 from fgsn_ros.config import require
@@ -86,11 +87,13 @@ class SpoiledRuns:
     """folder of spoiled.md and spoiled.json"""
     runs: int = 30
     """runs of each of the seven kinds, over the drives in turn, >= 1"""
+    jobs: int = 1
+    """processes that share the runs, >= 1"""
     localizer: LocalizerSettings = field(default_factory=LocalizerSettings)
 
     def __post_init__(self) -> None:
         """Check the ranges."""
-        require(self.runs >= 1, "runs must be >= 1")
+        require(min(self.runs, self.jobs) >= 1, "runs and jobs must be >= 1")
 
     def run(self) -> None:
         """Run all; print and write the tables."""
@@ -109,7 +112,8 @@ class SpoiledRuns:
         }
         runs: list[Spoiled] = []
         for kind, spoil in kinds.items():
-            made = [self._run(kind, spoil, drives[k % len(drives)], k) for k in range(self.runs)]
+            of_kind = partial(self._run, kind, spoil, drives)
+            made = in_processes(of_kind, range(self.runs), self.jobs)
             print(markdown_table([_row(kind, made)]), flush=True)
             runs += made
         tables = [kind_table(runs), "\n".join(said(runs)), quality_table(runs)]
@@ -121,9 +125,10 @@ class SpoiledRuns:
         self,
         kind: str,
         spoil: Callable[[LabelledDrive, float, np.random.Generator], LabelledDrive],
-        drive: LabelledDrive,
+        drives: list[LabelledDrive],
         seed: int,
     ) -> Spoiled:
+        drive = drives[seed % len(drives)]
         rng = np.random.default_rng([seed, drive.town])
         begin = float(rng.uniform(0.0, drive.stamps[-1] - BEFORE_S - AFTER_S - 1.0))
         since = begin + BEFORE_S
