@@ -275,6 +275,13 @@ def test_large_images_are_labelled_smaller_and_their_camera_fits(talks: dict[str
     assert (labels.height, labels.width) == (40, 54)
     info = small.ros.until(lambda: small.cameras and small.cameras[-1], "camera_info")
     assert camera_of(info, False, "labels") == camera.at_stride(12)
+    clouds: list[PointCloud2] = []
+    small.listen(PointCloud2, "features", clouds.append)
+    small.ros.until(lambda: clouds, "features", lambda: small.send(large, camera))
+    found, fine = features_of(clouds[-1])[1].pixels, feature_extractor("sift")(picture(7, 480, 640))
+    apart = np.linalg.norm(found[:, None] - fine.pixels, axis=2).min(axis=1)
+    assert len(found) > 10
+    assert np.median(apart) < 3.0
 
 
 def test_an_uncalibrated_camera_is_said_until_it_has_a_calibration(talks: dict[str, Any]) -> None:
