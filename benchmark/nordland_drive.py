@@ -31,7 +31,7 @@ import tyro
 from experiment_data import digest_of
 from experiment_runs import trained_once
 from nordland_drive_tables import Judged, stretch_table
-from nordland_features import KeptExtractor
+from nordland_features import KeptExtractor, KeptPoses
 from nordland_pictures import draw_errors, draw_paths, draw_points
 from nordland_recordings import NordlandRecordings
 from nordland_training import HALVES, Half, write_half
@@ -88,9 +88,9 @@ METHODS = (
     Method("XFeat", False, "xfeat", False),
     Method("SIFT + PnP", False, "sift", False),
     Method("labels and XFeat, packaged network", True, "xfeat", False),
-    Method("labels, packaged network", True, None, False),
     Method("labels and XFeat", True, "xfeat", True),
     Method("labels", True, None, True),
+    Method("labels, packaged network", True, None, False),
 )
 
 
@@ -108,6 +108,8 @@ class NordlandDrive:
     """runs of each, >= 1"""
     trained: bool = True
     """train networks; else only the methods that need none"""
+    only: tuple[str, ...] = field(default=(), repr=False)
+    """methods to run, by name; none: all"""
     start: Start = field(default_factory=lambda: Start(offset_m=1.5, offset_deg=3.0))
     noise: OdometryNoise = field(default_factory=OdometryNoise)
     """of the derived odometry"""
@@ -119,11 +121,12 @@ class NordlandDrive:
     """points further from all images are left out [m], > 0"""
     ratio: float = 0.9
     """of the ratio test between image and map, (0, 1]"""
-    off_deg: float = 1.5
-    """features match points this near where the prediction shows them [deg], > 0"""
+    off_deg: float = 4.0
+    """features match points this near where the prediction shows them [deg], > 0; odometry may turn
+    by two in the frames that pass without a match"""
     label_count: int = 100
     """labels of the trained networks, [8, 1000]"""
-    iterations: int = 80
+    iterations: int = 40
     """steps of each training, > 0"""
     threads: int = 1
     """CPU threads of PyTorch, > 0"""
@@ -133,6 +136,8 @@ class NordlandDrive:
         """Check what no other settings check."""
         require(self.seeds >= 1, "seeds must be >= 1")
         require(self.threads > 0, "threads must be above 0")
+        unknown = set(self.only).difference(method.name for method in METHODS)
+        require(not unknown, f"no such method: {', '.join(sorted(unknown))}")
 
     def run(self) -> None:
         """Run all; print and write tables and pictures."""
@@ -140,7 +145,7 @@ class NordlandDrive:
         judged: list[Judged] = []
         text = ""
         for method in (*METHODS, None):
-            if method is not None and method.trained and not self.trained:
+            if method is not None and not self._wanted(method):
                 continue
             for season in SEASONS:
                 judged += self._judged(season, method)
@@ -151,6 +156,10 @@ class NordlandDrive:
         draw_paths(self.output / "nordland_paths.png", judged, references)
         draw_errors(self.output / "nordland_errors.png", judged)
         self._draw_points()
+
+    def _wanted(self, method: Method) -> bool:
+        named = not self.only or method.name in self.only
+        return named and (self.trained or not method.trained)
 
     def _judged(self, season: str, method: Method | None) -> Iterator[Judged]:
         """Runs of a season by a method; None: dead reckoning."""
@@ -167,6 +176,8 @@ class NordlandDrive:
     ) -> Judged:
         name = DEAD if method is None else method.name
         settings = replace(self, output=Path(), work=Path(), data=Path(), seeds=1, trained=True)
+        if half is None:  # of no training
+            settings = replace(settings, label_count=100, iterations=80)
         path = self.work / "runs" / f"{digest_of(repr(settings), season, name, half, seed)}.json"
         if not path.exists():
             trajectory = self._localized(season, method, network, seed)
@@ -224,9 +235,11 @@ class NordlandDrive:
 
     def _finder(
         self, folder: Path, semantic_map: SemanticMap, segmenter: Segmenter, method: Method
-    ) -> FeaturePoses | None:
+    ) -> KeptPoses | None:
         if method.kind is None:
             return None
+        if folder in self._finders:
+            return self._finders[folder]
         matching = MatchSettings(
             self.ratio,
             away_m=2.0,
@@ -240,9 +253,15 @@ class NordlandDrive:
             matching=matching, features=self._image, pose=PoseSettings(samples=1500)
         )
         local = load_local_features(folder, semantic_map)
-        found = FeaturePoses(semantic_map, local, require_log_ratio(segmenter.checkpoint), settings)
-        found.extract = self._extractor(method.kind)
-        return found
+        log_ratio = require_log_ratio(segmenter.checkpoint)
+        found = FeaturePoses(semantic_map, local, log_ratio, settings)
+        self._finders[folder] = KeptPoses(found, self._extractor(method.kind))
+        return self._finders[folder]
+
+    @cached_property
+    def _finders(self) -> dict[Path, KeptPoses]:
+        """By the map's folder."""
+        return {}
 
     @property
     def _image(self) -> FeatureSettings:
