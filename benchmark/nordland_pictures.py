@@ -34,7 +34,7 @@ def draw_paths(path: Path, judged: Sequence[Judged], references: Mapping[str, Tr
         axis.set(title=f"{season} on a map of the other season", xlabel="east [m]")
         axis.set_aspect("equal")
     axes[0].set_ylabel("north [m]")
-    axes[0].legend(fontsize="small")
+    axes[-1].legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
     _save(path, figure)
 
 
@@ -52,9 +52,10 @@ def draw_errors(path: Path, judged: Sequence[Judged]) -> None:
             for number, (method, runs) in enumerate(methods.items()):
                 values = [np.median(of_stretch(runs, name, *each)) for each in STRETCHES.values()]
                 axis.bar(np.arange(len(values)) + number * width, values, width, label=method)
-            axis.set_xticks(np.arange(len(STRETCHES)) + 0.4, [f"frames {s}" for s in STRETCHES])
+            axis.set_xticks(np.arange(len(STRETCHES)) + 0.4 - 0.5 * width, list(STRETCHES))
             axis.set_yscale("log")
             axis.set(title=f"{season} localized, {title}", ylabel="median error [m]")
+            axis.set_xlabel("frames")
     axes[0, 0].legend(fontsize="small")
     _save(path, figure)
 
