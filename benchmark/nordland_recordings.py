@@ -9,6 +9,7 @@ Each is a folder of images with camera.yaml, times.txt and poses.txt (see docs/r
 poses of both are in one frame, those of the sequence's reference.
 """
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,7 +38,7 @@ class NordlandRecordings:
     data: Path = Path("../shared/data/nordland_sequence")
     """folder with spring/, winter/, camera.yaml and reference_*_tum.txt"""
     width: int = 960
-    """width of the written images [px], >= 16"""
+    """width of the written images [px], >= 16; at their own, 1920, they are copied"""
 
     def __post_init__(self) -> None:
         """Check the range."""
@@ -55,7 +56,11 @@ class NordlandRecordings:
         reference = read_tum(self.data / f"reference_{season}_tum.txt")
         height = self.width * _SIZE[1] // _SIZE[0]
         for number in reference.stamps.astype(int):
-            image = cv2.imread(str(self.data / season / f"{number:02d}.jpg"))
+            given = self.data / season / f"{number:02d}.jpg"
+            if self.width == _SIZE[0]:
+                shutil.copy(given, folder / "images")
+                continue
+            image = cv2.imread(str(given))
             small = cv2.resize(image, (self.width, height), interpolation=cv2.INTER_AREA)
             cv2.imwrite(str(folder / "images" / f"{number:02d}.png"), small)
         np.savetxt(folder / "times.txt", reference.stamps, "%.1f")

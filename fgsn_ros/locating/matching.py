@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 from fgsn_ros.config import require
 from fgsn_ros.geometry.cameras import Camera
 from fgsn_ros.locating.camera_pose import Sightings
-from fgsn_ros.mapping.descriptors import Float32Array, ImageFeatures, distances, highest, unit
+from fgsn_ros.mapping.descriptors import (
+    OPPOSITE,
+    Float32Array,
+    ImageFeatures,
+    distances,
+    highest,
+    unit,
+)
 from fgsn_ros.mapping.feature_tracks import FeaturePoints
 from fgsn_ros.mapping.local_features import LocalFeatures
 from fgsn_ros.mapping.map_records import MapPoints
@@ -35,6 +42,10 @@ class MatchSettings:
     view_angle_deg: float = 60.0
     """Points are matched up to this angle from the direction that they were mapped from, and from
     the place's optical axis to the image's half width and as much again [deg], (0, 180]."""
+    off_deg: float | None = None
+    """A point is matched only with features this near where the place shows it, beside what being
+    `away_m` from it changes [deg], > 0: fewer rivals, and more matches, where the place is well
+    known. None: with all."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -43,6 +54,7 @@ class MatchSettings:
         require(self.radius_m > 0.0, "radius_m must be above 0")
         require(self.away_m >= 0.0, "away_m must be at least 0")
         require(0.0 < self.view_angle_deg <= 180.0, "view_angle_deg must be in (0, 180]")
+        require(self.off_deg is None or self.off_deg > 0.0, "off_deg must be above 0")
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,7 +105,7 @@ class Matcher:
     def matches(self, seen: Seen, T_map_camera: FloatArray, camera: Camera) -> Matches:
         """Of an image taken near a place (4, 4), no point and no pixel twice."""
         expected = self._expected(T_map_camera, camera)
-        features, rows = self._best(seen, expected)
+        features, rows = self._best(seen, expected, T_map_camera)
         points = expected.points[rows]
         return Matches(
             Sightings.of(points.points.astype(np.float64), seen.rays[features], camera),
@@ -121,11 +133,32 @@ class Matcher:
             usable &= along >= np.cos(np.minimum(widest + moved, np.pi)) * ranges
         return features[np.flatnonzero(usable)]
 
-    def _best(self, seen: Seen, expected: FeaturePoints) -> tuple[Indices, Indices]:
+    def _elsewhere(
+        self, seen: Seen, expected: FeaturePoints, T_map_camera: FloatArray
+    ) -> NDArray[np.bool_] | None:
+        """Features and points (M, N) too far apart in the image; None: nothing is asked."""
+        limits = self._settings
+        if limits.off_deg is None:
+            return None
+        sight = expected.points.points.astype(np.float64) - T_map_camera[:3, 3]
+        units = sight / np.linalg.norm(sight, axis=1, keepdims=True) @ T_map_camera[:3, :3]
+        rays = np.hstack([seen.rays, np.ones((len(seen), 1))])
+        rays /= np.linalg.norm(rays, axis=1, keepdims=True)
+        moved = np.arctan2(limits.away_m, np.linalg.norm(sight, axis=1))
+        least = np.cos(np.minimum(moved + np.radians(limits.off_deg), np.pi))
+        elsewhere: NDArray[np.bool_] = rays @ units.T < least
+        return elsewhere
+
+    def _best(
+        self, seen: Seen, expected: FeaturePoints, T_map_camera: FloatArray
+    ) -> tuple[Indices, Indices]:
         """Features and the points that they match, by a ratio test between distinct points."""
         if min(len(seen), len(expected)) < _RIVALS:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         cosines = seen.vectors @ unit(expected.descriptors).T
+        elsewhere = self._elsewhere(seen, expected, T_map_camera)
+        if elsewhere is not None:
+            cosines[elsewhere] = OPPOSITE
         few, values = highest(cosines, _RIVALS)
         positions = expected.points.points[few]
         apart = np.linalg.norm(positions - positions[:, :1], axis=2) > self._settings.same_point_m
@@ -133,6 +166,8 @@ class Matcher:
         rival = np.where(apart.any(axis=1), apart.argmax(axis=1), _RIVALS - 1)
         second = np.take_along_axis(values, rival[:, None], axis=1)[:, 0]
         clear = distances(values[:, 0]) < self._settings.ratio * distances(second)
+        if elsewhere is not None:
+            clear &= ~elsewhere[np.arange(len(seen)), few[:, 0]]
         features = np.flatnonzero(clear)
         # The most alike first: a point has one feature. SIFT finds some places several times, each
         # with another orientation: counted twice, an error would make the pose look surer.

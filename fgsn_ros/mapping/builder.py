@@ -151,7 +151,7 @@ def _write(folder: Path, recording: Recording, segmenter: Segmenter, settings: M
             return segmenter.segment(frame.image)
 
         label_drive(blocks, recording, labels, settings, scratch, features)
-        write_blocks(folder, blocks, segmenter.checkpoint, settings)
+        write_blocks(folder, blocks, segmenter.checkpoint, settings, features)
         if features is not None:
             count = features.write(folder, segmenter.checkpoint, settings.min_stationary)
             _log.info("%d points with descriptors", count)
@@ -304,17 +304,31 @@ def _label_counts(label_map: LabelMap) -> FloatArray:
 
 
 def write_blocks(
-    folder: Path, blocks: Blocks, checkpoint: Checkpoint, settings: MapSettings
+    folder: Path,
+    blocks: Blocks,
+    checkpoint: Checkpoint,
+    settings: MapSettings,
+    features: FeatureBuilder | None = None,
 ) -> None:
     """Write the points that pass the label tests, and the key frames, into a map's folder.
+
+    With the points of the local features, if the settings say so.
 
     Raises:
         MapError: none passes.
     """
     writer = MapWriter(folder, blocks.label_count, checkpoint.fingerprint, settings.tile_size_m)
-    for key in blocks.keys:
+    if not settings.local_features.among_points:
+        features = None
+    keys = set(blocks.keys).union(features.keys if features is not None else ())
+    for key in sorted(keys):
         points, believed = labelled_points(blocks, key, checkpoint.stationary, settings)
-        writer.add(checked_tiles(points[believed], blocks.keyframes(key), settings.tile_size_m))
+        points = points[believed]
+        if features is not None:
+            described, _ = features.block(key, checkpoint, settings.min_stationary)
+            agreed = described.points.confidence >= settings.min_agreement
+            points = MapPoints.joined([points, described.points[agreed]])
+        writer.add(checked_tiles(points, blocks.keyframes(key), settings.tile_size_m))
     writer.close()
     _log.info("%d of %d triangulated points kept", writer.point_count, blocks.point_count)
     if writer.point_count == 0:

@@ -265,7 +265,7 @@ def _write(folder: Path, model: ModelInMap, segmenter: Segmenter, settings: MapS
             stack.callback(features.close)
         votes = _votes(model, segmenter, features, KeyFrames(blocks, settings.keyframe_gate()))
         _put_aside(blocks, model.points, votes)
-        write_blocks(folder, blocks, segmenter.checkpoint, settings)
+        write_blocks(folder, blocks, segmenter.checkpoint, settings, features)
         if features is not None:
             count = features.write(folder, segmenter.checkpoint, settings.min_stationary)
             if count == 0:

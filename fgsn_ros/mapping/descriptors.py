@@ -23,6 +23,8 @@ RATIOS: dict[Kind, float] = {"sift": 0.8, "xfeat": 0.95}
 """Largest ratio of the distances to the best and the next descriptor, from image to image of a
 drive; XFeat's tracks break at SIFT's."""
 
+OPPOSITE = -1.0
+"""Cosine of descriptors that nothing is further from: as if a pair were not there."""
 _LEVELS = {"u1": 512.0, "i1": 127.0}
 """Level of a component of 1, of a descriptor of length 1. RootSIFT's is that of COLMAP, which cuts
 what is above a half."""
@@ -123,19 +125,26 @@ def in_bytes(vectors: NDArray[np.floating], kind: str) -> Bytes:
 
 
 def mutual_matches(
-    first: NDArray[np.generic], second: NDArray[np.generic], ratio: float
+    first: NDArray[np.generic],
+    second: NDArray[np.generic],
+    ratio: float,
+    excluded: NDArray[np.bool_] | None = None,
 ) -> tuple[Indices, Indices]:
     """Indices (N,), (N,) of descriptors that are each other's best and pass the ratio test.
 
     The test is Lowe's (IJCV 2004), both ways: the distance to the best is below `ratio` times
-    that to the second.
+    that to the second. Pairs that are excluded (M, L) neither match nor rival others.
     """
     if min(len(first), len(second)) < 2:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     cosines = unit(first) @ unit(second).T
+    if excluded is not None:
+        cosines[excluded] = OPPOSITE
     forth, clear = _best(cosines, ratio)
     back, clear_back = _best(cosines.T, ratio)
     mutual = clear & (back[forth] == np.arange(len(forth))) & clear_back[forth]
+    if excluded is not None:
+        mutual &= ~excluded[np.arange(len(forth)), forth]
     return np.flatnonzero(mutual), forth[mutual]
 
 

@@ -50,10 +50,18 @@ class LocalFeatureSettings:
     ratio: float | None = None
     """Largest ratio of the distances to the best and to the second match from image to image;
     above 0, at most 1. None: 0.8 of RootSIFT, 0.95 of XFeat, whose descriptors are more alike."""
+    guided_px: float | None = None
+    """Features of two images match only this near the line on which the poses of the images allow
+    it [px], > 0: with exact poses there are far fewer rivals, and more matches, as between images
+    that are far apart. None: wherever they are."""
+    among_points: bool = False
+    """Put them among the points that labels are weighed at, too: where images are too far apart
+    for points to be tracked, most are these."""
     image: FeatureSettings = field(default_factory=FeatureSettings)
 
     def __post_init__(self) -> None:
         """Check the ranges."""
+        require(self.guided_px is None or self.guided_px > 0.0, "guided_px must be above 0")
         require(self.per_m > 0.0, "per_m must be above 0")
         require(self.view_spacing_m > 0.0, "view_spacing_m must be above 0")
         known = self.ratio is None or 0.0 < self.ratio <= 1.0
@@ -114,7 +122,8 @@ class FeatureBuilder:
         self._row = {name: "" if across_cameras else name for name in cameras}
         rows = dict.fromkeys(self._row.values())
         self._tracks = {
-            row: FeatureTracks(label_count, ratio, min_views, triangulation) for row in rows
+            row: FeatureTracks(label_count, ratio, min_views, triangulation, settings.guided_px)
+            for row in rows
         }
         self._gates = {row: MotionGate(settings.view_spacing_m, 20.0) for row in rows}
         self._point, self._image = feature_record(kind), _image_record(label_count)

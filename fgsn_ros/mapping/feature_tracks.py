@@ -77,6 +77,8 @@ class FeatureTracks:
     """Of the ratio test from image to image."""
     min_views: int
     settings: TriangulationSettings
+    guided_px: float | None = None
+    """As `LocalFeatureSettings.guided_px`."""
     _last: ImageFeatures | None = None
     _ids: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     _next_id: int = 0
@@ -84,6 +86,8 @@ class FeatureTracks:
     _T_camera_map: dict[int, FloatArray] = field(default_factory=dict)
     _cameras: dict[int, Camera] = field(default_factory=dict)
     _frame: int = 0
+    _seen_by: tuple[Camera, FloatArray] | None = None
+    """Camera and T_map_camera of the last image."""
 
     def add(
         self,
@@ -95,7 +99,12 @@ class FeatureTracks:
         """Match an image's features to those of the image before; the others begin tracks."""
         ids = np.full(len(features), -1, np.int64)
         if self._last is not None:
-            before, now = mutual_matches(self._last.descriptors, features.descriptors, self.ratio)
+            before, now = mutual_matches(
+                self._last.descriptors,
+                features.descriptors,
+                self.ratio,
+                self._excluded(self._last, features, camera, T_map_camera),
+            )
             ids[now] = self._ids[before]
         new = np.flatnonzero(ids < 0)
         ids[new] = self._next_id + np.arange(len(new))
@@ -107,7 +116,26 @@ class FeatureTracks:
         self._T_camera_map[self._frame] = poses.invert(T_map_camera)
         self._cameras[self._frame] = camera
         self._last, self._ids = features, ids
+        self._seen_by = camera, T_map_camera
         self._frame += 1
+
+    def _excluded(
+        self,
+        last: ImageFeatures,
+        features: ImageFeatures,
+        camera: Camera,
+        T_map_camera: FloatArray,
+    ) -> NDArray[np.bool_] | None:
+        """Pairs (M, L) of features that the poses say are of two points; None: nothing is asked."""
+        if self.guided_px is None or self._seen_by is None:
+            return None
+        before, T_map_before = self._seen_by
+        T_now_before = poses.compose(poses.invert(T_map_camera), T_map_before)
+        rays = before.unproject(last.pixels)[0][:, :2], camera.unproject(features.pixels)[0][:, :2]
+        excluded: NDArray[np.bool_] = (
+            off_epipolar_lines(*rays, T_now_before) * camera.fx > self.guided_px
+        )
+        return excluded
 
     def take_ended(self, all_of_them: bool = False) -> Described | None:
         """Points of the tracks that ended, or of all, which are forgotten then; None: no point."""
@@ -177,6 +205,23 @@ class FeatureTracks:
         return FeaturePoints(points, in_bytes(sums[kept], seen.descriptors.dtype.str[1:])), counts[
             kept
         ]
+
+
+def off_epipolar_lines(
+    rays: FloatArray, others: FloatArray, T_other_camera: FloatArray
+) -> NDArray[np.float32]:
+    """(M, L) distance at z = 1 of another camera's rays (L, 2) from the lines of rays (M, 2).
+
+    The line is where the other camera sees a ray of this one. Without a baseline, or for a ray
+    along it, there is none, and the distance is 0.
+    """
+    ones = np.ones((max(len(rays), len(others)), 1))
+    turned = np.hstack([rays, ones[: len(rays)]]) @ T_other_camera[:3, :3].T
+    lines = np.cross(T_other_camera[:3, 3], turned)
+    length = np.linalg.norm(lines[:, :2], axis=1, keepdims=True)
+    lines = np.where(length > 1e-9, lines / np.maximum(length, 1e-9), 0.0).astype(np.float32)
+    seen = np.hstack([others, ones[: len(others)]]).astype(np.float32)
+    return np.abs(lines @ seen.T)
 
 
 def _rays(seen: _Observations, cameras: list[Camera], first: int) -> tuple[FloatArray, FloatArray]:

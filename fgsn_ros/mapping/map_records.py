@@ -84,6 +84,12 @@ class MapPoints:
     def __getitem__(self, chosen: NDArray[np.integer] | NDArray[np.bool_] | slice) -> "MapPoints":
         return MapPoints(*(getattr(self, field.name)[chosen] for field in fields(self)))
 
+    @staticmethod
+    def joined(parts: "Sequence[MapPoints]") -> "MapPoints":
+        """Those of all parts, of which there is one at least."""
+        columns = zip(*([getattr(p, f.name) for f in fields(p)] for p in parts), strict=True)
+        return MapPoints(*(np.concatenate(column) for column in columns))
+
 
 @dataclass(frozen=True, eq=False)
 class TiledRecords:

@@ -68,3 +68,31 @@ def test_a_smaller_ratio_leaves_fewer_matches(corridor):
 def test_settings_are_checked(values):
     with pytest.raises(SettingsError):
         MatchSettings(**values)
+
+
+def test_where_the_place_is_known_features_far_off_neither_match_nor_rival_others(corridor):
+    recording, _, local = corridor
+    mount = recording.cameras["camera"]
+    T_map_base = recording.ground_truth.poses[6]
+    T_map_camera = T_map_base @ mount.T_base_camera
+    seen = seen_from(corridor, T_map_base)
+    place = T_map_camera @ poses.from_xyz_rpy([0.1, 0.0, -0.2], [0.0, 0.01, 0.0])
+    right = []
+    for off_deg in (None, 2.0):
+        settings = MatchSettings(ratio=0.8, away_m=0.3, off_deg=off_deg)
+        sightings = Matcher(local, settings).matches(seen, place, mount.camera).sightings
+        errors, _ = sightings.residuals(T_map_camera)
+        right.append(int((np.linalg.norm(errors, axis=1) < 2.0).sum()))
+    assert right[1] > right[0]
+    sight = (sightings.points - place[:3, 3]) @ place[:3, :3]
+    ranges = np.linalg.norm(sight, axis=1)
+    rays = np.c_[sightings.rays, np.ones(len(sightings))]
+    along = np.einsum("ij,ij->i", sight, rays) / ranges / np.linalg.norm(rays, axis=1)
+    assert (np.arccos(along) <= np.arctan2(0.3, ranges) + np.radians(2.0) + 1e-9).all()
+    turned = place @ poses.from_xyz_rpy([0.0, 0.0, 0.0], [0.0, 0.3, 0.0])
+    assert len(Matcher(local, settings).matches(seen, turned, mount.camera)) < 0.3 * right[1]
+
+
+def test_the_angle_that_features_may_be_off_is_above_0():
+    with pytest.raises(SettingsError):
+        MatchSettings(off_deg=0.0)

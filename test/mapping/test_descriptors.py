@@ -60,6 +60,16 @@ def test_a_match_must_be_mutual_and_clearer_than_the_second():
     assert len(mutual_matches(axes[:1], ambiguous, 0.8)[0]) == 0
 
 
+def test_excluded_pairs_neither_match_nor_rival_others():
+    axes = np.eye(4)
+    ambiguous = np.array([[1.0, 0.05, 0.0, 0.0], [1.0, 0.0, 0.05, 0.0], [0.0, 0.0, 0.0, 1.0]])
+    excluded = np.zeros((4, 3), bool)
+    excluded[0, 1] = excluded[3, 2] = True
+    first, second = mutual_matches(axes, ambiguous, 0.8, excluded)
+    assert (0, 0) in zip(first.tolist(), second.tolist(), strict=True)
+    assert not excluded[first, second].any()
+
+
 @pytest.mark.parametrize("values", [{"features": 15}, {"contrast": -0.1}], ids=str)
 def test_settings_are_checked(values):
     with pytest.raises(SettingsError):

@@ -7,10 +7,11 @@ import pytest
 from corridor import Corridor, TintSegmenter, surface_distances
 
 from fgsn_ros.errors import MapError, SettingsError
+from fgsn_ros.geometry import poses
 from fgsn_ros.mapping.builder import MapSettings, write_map
 from fgsn_ros.mapping.descriptors import feature_extractor, mutual_matches
 from fgsn_ros.mapping.feature_builder import LocalFeatureSettings
-from fgsn_ros.mapping.feature_tracks import FeaturePoints
+from fgsn_ros.mapping.feature_tracks import FeaturePoints, off_epipolar_lines
 from fgsn_ros.mapping.local_features import FOLDER, FeatureWriter, load_local_features
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.mapping.map_records import MapPoints
@@ -195,3 +196,53 @@ def test_local_features_of_another_checkpoint_are_refused(copied):
 def test_settings_are_checked(values):
     with pytest.raises(SettingsError):
         LocalFeatureSettings(**values)
+
+
+def test_a_point_lies_on_the_line_where_another_camera_sees_its_ray():
+    rng = np.random.default_rng(3)
+    points = np.c_[rng.uniform(-4.0, 4.0, (40, 2)), rng.uniform(4.0, 40.0, 40)]
+    T_other_camera = poses.from_xyz_rpy([0.3, -0.2, -2.0], [0.02, -0.05, 0.1])
+    others = points @ T_other_camera[:3, :3].T + T_other_camera[:3, 3]
+    rays, seen = (each[:, :2] / each[:, 2:] for each in (points, others))
+    off = off_epipolar_lines(rays, seen, T_other_camera)
+    assert off.shape == (40, 40)
+    np.testing.assert_allclose(np.diag(off), 0.0, atol=1e-6)
+    # Moved across its line, by as much as it is moved.
+    T_aside = poses.from_xyz_rpy([1.0, 0.0, 0.0], [0.0, 0.0, 0.0])
+    aside = off_epipolar_lines(rays, rays + np.array([0.7, 0.25]), T_aside)
+    np.testing.assert_allclose(np.diag(aside), 0.25, atol=1e-6)
+    assert not off_epipolar_lines(rays, seen[:7], np.eye(4)).any()
+
+
+def test_matches_that_the_poses_guide_give_more_points_on_the_surfaces(tmp_path):
+    # Every third image, and a strict ratio: few matches are left where nothing guides them.
+    recording = Corridor(frames=6, step_m=1.8)
+    counts = []
+    for guided_px in (None, 1.5):
+        local_features = LocalFeatureSettings(per_m=1000.0, ratio=0.5, guided_px=guided_px)
+        folder = tmp_path / str(guided_px)
+        write_map(folder, recording, TintSegmenter(), MapSettings(local_features=local_features))
+        points = opened(folder).tiles.all_points()
+        counts.append(len(points))
+        distance = surface_distances(points.points.astype(np.float64)).min(axis=1)
+        assert np.mean(distance < 0.05 * points.min_range) > 0.9
+    assert counts[1] > 1.2 * counts[0]
+
+
+def test_points_of_features_stand_among_the_others_if_wanted(corridor, tmp_path):
+    local_features = LocalFeatureSettings(among_points=True)
+    folder = tmp_path / "map"
+    write_map(folder, Corridor(), TintSegmenter(), MapSettings(local_features=local_features))
+    alone, both = (load_map(path).all_points() for path in (corridor[1], folder))
+    described = opened(folder).tiles.all_points()
+    believed = described.confidence >= MapSettings().min_agreement
+    assert len(both) == len(alone) + int(believed.sum())
+    # Both are rounded, each in its own file.
+    off = np.linalg.norm(described.points[believed][:, None] - both.points, axis=2).min(axis=1)
+    assert off.max() < 0.01
+
+
+@pytest.mark.parametrize("guided_px", [0.0, -1.0])
+def test_the_distance_that_guides_is_above_0(guided_px):
+    with pytest.raises(SettingsError):
+        LocalFeatureSettings(guided_px=guided_px)
