@@ -167,8 +167,9 @@ class _Once:
         label_map: LabelMap,
         mount: CameraMount,
         T_map_base: NDArray[np.float64],
+        covariance: NDArray[np.float64],
     ) -> MeasuredPose | None:
-        return self._finder.near(features, label_map, mount, T_map_base)
+        return self._finder.near(features, label_map, mount, T_map_base, covariance)
 
     def anywhere(
         self, features: ImageFeatures, label_map: LabelMap, mount: CameraMount

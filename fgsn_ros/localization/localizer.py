@@ -385,7 +385,7 @@ class Localizer:
             )
         with self._times.timed("match"):
             seen = features, label_map, self._measurement.mounts[camera]
-            measured = self.features.near(*seen, prediction[0])
+            measured = self.features.near(*seen, *prediction)
         with self._times.timed("weigh"):
             layers = 0
             if likelihood.power > 0.0 or measured is not None:

@@ -74,8 +74,9 @@ class PoseFinder(Protocol):
         label_map: LabelMap,
         mount: CameraMount,
         T_map_base: Array,
+        covariance: Array,
     ) -> MeasuredPose | None:
-        """Where an image was taken, near a predicted pose (4, 4); None where it is not clear."""
+        """Where an image was taken, near a prediction (4, 4), (6, 6); None: it is not clear."""
 
     def anywhere(
         self, features: ImageFeatures, label_map: LabelMap, mount: CameraMount
@@ -101,11 +102,12 @@ class FeatureEvidence:
         label_map: LabelMap,
         mount: CameraMount,
         T_map_base: Array,
+        covariance: Array,
     ) -> MeasuredPose | None:
-        """Where an image was taken, near a predicted pose (4, 4), if its features tell."""
+        """Where an image was taken, near a prediction (4, 4), (6, 6), if its features tell."""
         if self._finder is None or features is None:
             return None
-        return self._finder.near(features, label_map, mount, T_map_base)
+        return self._finder.near(features, label_map, mount, T_map_base, covariance)
 
     def anywhere(
         self, features: ImageFeatures | None, label_map: LabelMap, mount: CameraMount

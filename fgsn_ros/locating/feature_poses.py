@@ -16,13 +16,15 @@ from fgsn_ros.locating.camera_pose import (
     camera_pose,
 )
 from fgsn_ros.locating.locator import Locator, LocatorSettings
-from fgsn_ros.locating.matching import Matcher, MatchSettings, Seen
+from fgsn_ros.locating.matching import Doubt, Matcher, MatchSettings, Seen
 from fgsn_ros.mapping.descriptors import FeatureSettings, ImageFeatures, Kind
 from fgsn_ros.mapping.local_features import LocalFeatures
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap
 
 FloatArray = NDArray[np.float64]
+_SIGMAS = 3.0
+"""The prediction is off by no more of its standard deviations."""
 _WARMING = 30
 """Matches enough for any `min_inliers` that one would ask."""
 
@@ -89,12 +91,14 @@ class FeaturePoses:
         label_map: LabelMap,
         mount: CameraMount,
         T_map_base: FloatArray,
+        covariance: FloatArray,
     ) -> MeasuredPose | None:
-        """Where an image was taken, near a predicted pose (4, 4); None with too few inliers."""
+        """Where an image was taken, near a prediction (4, 4), (6, 6); None: too few inliers."""
         s = self._settings
         seen = Seen.of(features, mount.camera, label_map)
         predicted = poses.compose(T_map_base, mount.T_base_camera)
-        sightings = self._matcher.matches(seen, predicted, mount.camera).sightings
+        doubt = Doubt(*(_SIGMAS * np.sqrt([covariance[:2, :2].trace(), covariance[5, 5]])))
+        sightings = self._matcher.matches(seen, predicted, mount.camera, doubt).sightings
         # The samples must be the same for the same image: they are drawn anew each time.
         rng = np.random.default_rng(0)
         found = camera_pose(sightings, np.ones(len(sightings)), s.pose, rng)

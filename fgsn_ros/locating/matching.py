@@ -44,8 +44,8 @@ class MatchSettings:
     the place's optical axis to the image's half width and as much again [deg], (0, 180]."""
     off_deg: float | None = None
     """A point is matched only with features this near where the place shows it, beside what being
-    `away_m` from it changes [deg], > 0: fewer rivals, and more matches, where the place is well
-    known. None: with all."""
+    `away_m` from it changes, or as far off as a prediction may be [deg], > 0: fewer rivals, and
+    more matches, where the place is well known. None: with all."""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -95,6 +95,15 @@ class Matches:
         return len(self.labels)
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """How far off a predicted pose may be."""
+
+    metres: float = 0.0
+    radians: float = 0.0
+    """of the heading"""
+
+
 class Matcher:
     """Matches images with the local features around places."""
 
@@ -102,10 +111,13 @@ class Matcher:
         self._local = local
         self._settings = settings
 
-    def matches(self, seen: Seen, T_map_camera: FloatArray, camera: Camera) -> Matches:
+    def matches(
+        self, seen: Seen, T_map_camera: FloatArray, camera: Camera, doubt: Doubt | None = None
+    ) -> Matches:
         """Of an image taken near a place (4, 4), no point and no pixel twice."""
         expected = self._expected(T_map_camera, camera)
-        features, rows = self._best(seen, expected, T_map_camera)
+        elsewhere = self._elsewhere(seen, expected, T_map_camera, doubt or Doubt())
+        features, rows = self._best(seen, expected, elsewhere)
         points = expected.points[rows]
         return Matches(
             Sightings.of(points.points.astype(np.float64), seen.rays[features], camera),
@@ -134,7 +146,7 @@ class Matcher:
         return features[np.flatnonzero(usable)]
 
     def _elsewhere(
-        self, seen: Seen, expected: FeaturePoints, T_map_camera: FloatArray
+        self, seen: Seen, expected: FeaturePoints, T_map_camera: FloatArray, doubt: Doubt
     ) -> NDArray[np.bool_] | None:
         """Features and points (M, N) too far apart in the image; None: nothing is asked."""
         limits = self._settings
@@ -144,19 +156,20 @@ class Matcher:
         units = sight / np.linalg.norm(sight, axis=1, keepdims=True) @ T_map_camera[:3, :3]
         rays = np.hstack([seen.rays, np.ones((len(seen), 1))])
         rays /= np.linalg.norm(rays, axis=1, keepdims=True)
-        moved = np.arctan2(limits.away_m, np.linalg.norm(sight, axis=1))
-        least = np.cos(np.minimum(moved + np.radians(limits.off_deg), np.pi))
+        away_m = max(limits.away_m, doubt.metres)
+        moved = np.arctan2(away_m, np.linalg.norm(sight, axis=1))
+        off = np.radians(limits.off_deg) + doubt.radians
+        least = np.cos(np.minimum(moved + off, np.pi))
         elsewhere: NDArray[np.bool_] = rays @ units.T < least
         return elsewhere
 
     def _best(
-        self, seen: Seen, expected: FeaturePoints, T_map_camera: FloatArray
+        self, seen: Seen, expected: FeaturePoints, elsewhere: NDArray[np.bool_] | None
     ) -> tuple[Indices, Indices]:
         """Features and the points that they match, by a ratio test between distinct points."""
         if min(len(seen), len(expected)) < _RIVALS:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
         cosines = seen.vectors @ unit(expected.descriptors).T
-        elsewhere = self._elsewhere(seen, expected, T_map_camera)
         if elsewhere is not None:
             cosines[elsewhere] = OPPOSITE
         few, values = highest(cosines, _RIVALS)

@@ -221,7 +221,7 @@ def off_epipolar_lines(
     length = np.linalg.norm(lines[:, :2], axis=1, keepdims=True)
     lines = np.where(length > 1e-9, lines / np.maximum(length, 1e-9), 0.0).astype(np.float32)
     seen = np.hstack([others, ones[: len(others)]]).astype(np.float32)
-    return np.abs(lines @ seen.T)
+    return np.asarray(np.abs(lines @ seen.T), np.float32)
 
 
 def _rays(seen: _Observations, cameras: list[Camera], first: int) -> tuple[FloatArray, FloatArray]:

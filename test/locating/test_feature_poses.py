@@ -14,6 +14,9 @@ from fgsn_ros.locating import feature_poses
 from fgsn_ros.locating.camera_pose import camera_pose
 from fgsn_ros.locating.feature_poses import FeaturePoses, FeaturePoseSettings
 
+KNOWN = np.diag(np.square([0.2, 0.2, 0.1, 0.01, 0.01, 0.02]))
+"""Covariance of a prediction."""
+
 
 def shown(corridor, log_ratio, image, **settings):
     """A finder, and what it is told of an image."""
@@ -25,7 +28,7 @@ def shown(corridor, log_ratio, image, **settings):
 
 def near(corridor, log_ratio, image, T_map_base, **settings):
     finder, seen = shown(corridor, log_ratio, image, **settings)
-    return finder.near(*seen, T_map_base)
+    return finder.near(*seen, T_map_base, KNOWN)
 
 
 def test_an_image_is_placed_near_a_rough_prediction(corridor, log_ratio):

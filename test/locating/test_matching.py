@@ -4,7 +4,7 @@ from corridor import TintSegmenter
 
 from fgsn_ros.errors import SettingsError
 from fgsn_ros.geometry import poses
-from fgsn_ros.locating.matching import Matcher, MatchSettings, Seen
+from fgsn_ros.locating.matching import Doubt, Matcher, MatchSettings, Seen
 from fgsn_ros.mapping.descriptors import feature_extractor
 
 
@@ -91,6 +91,19 @@ def test_where_the_place_is_known_features_far_off_neither_match_nor_rival_other
     assert (np.arccos(along) <= np.arctan2(0.3, ranges) + np.radians(2.0) + 1e-9).all()
     turned = place @ poses.from_xyz_rpy([0.0, 0.0, 0.0], [0.0, 0.3, 0.0])
     assert len(Matcher(local, settings).matches(seen, turned, mount.camera)) < 0.3 * right[1]
+
+
+def test_features_are_looked_for_as_far_off_as_the_prediction_may_be(corridor):
+    recording, _, local = corridor
+    mount = recording.cameras["camera"]
+    T_map_base = recording.ground_truth.poses[6]
+    seen = seen_from(corridor, T_map_base)
+    wrong = T_map_base @ mount.T_base_camera @ poses.from_xyz_rpy([0.0] * 3, [0.0, 0.3, 0.0])
+    matcher = Matcher(local, MatchSettings(ratio=0.8, away_m=0.3, off_deg=2.0))
+    sure, unsure = (
+        len(matcher.matches(seen, wrong, mount.camera, doubt)) for doubt in (None, Doubt(0.5, 0.4))
+    )
+    assert sure < 0.3 * unsure
 
 
 def test_the_angle_that_features_may_be_off_is_above_0():

@@ -12,7 +12,7 @@ import hashlib
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,7 @@ from fgsn_ros.recordings.recording import Recording, require_odometry
 
 FloatArray = NDArray[np.float64]
 Indices = NDArray[np.int64]
+Kept = TypeVar("Kept")
 VERSION = 1
 """Of the files; others are made anew."""
 
@@ -146,7 +147,7 @@ def _views_from(path: Path, count: int) -> list[TwoViews | None]:
     return [next(found) if there else None for there in known]
 
 
-def _checked(path: Path, read: Callable[[], Any]) -> Any:
+def _checked(path: Path, read: Callable[[], Kept]) -> Kept:
     try:
         return read()
     except (OSError, ValueError, LookupError, EOFError, zipfile.BadZipFile) as error:

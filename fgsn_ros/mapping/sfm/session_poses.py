@@ -3,8 +3,9 @@
 import dataclasses
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,12 +192,20 @@ def matched_neighbours(
 
         for part, start in enumerate(range(0, len(pairs), _KEPT_AT_ONCE)):
             some = pairs[start : start + _KEPT_AT_ONCE]
-            match = lambda some=some: list(map_ahead(shared, some, _AHEAD, threads))  # noqa: E731
+            match = partial(_matched, shared, some, threads)
             if kept is None:
                 views += match()
             else:
                 views += kept.views(session, part, some, settings, match)
     return Neighbours(np.array(pairs, np.int64).reshape(-1, 2), tuple(views))
+
+
+def _matched(
+    shared: Callable[[tuple[int, int]], TwoViews | None],
+    pairs: Sequence[tuple[int, int]],
+    threads: int,
+) -> list[TwoViews | None]:
+    return list(map_ahead(shared, pairs, _AHEAD, threads))
 
 
 def feature_pairs(pairs: Indices, views: Sequence[TwoViews | None], table: FeatureTable) -> Indices:
