@@ -23,7 +23,6 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import torch
@@ -121,9 +120,8 @@ class NordlandDrive:
     """points further from all images are left out [m], > 0"""
     ratio: float = 0.9
     """of the ratio test between image and map, (0, 1]"""
-    off_deg: float = 4.0
-    """features match points this near where the prediction shows them [deg], > 0; odometry may turn
-    by two in the frames that pass without a match"""
+    off_deg: float = 1.5
+    """features match points this near where the prediction may show them [deg], > 0"""
     label_count: int = 100
     """labels of the trained networks, [8, 1000]"""
     iterations: int = 40
@@ -279,11 +277,7 @@ class NordlandDrive:
         folder = self.work / "maps" / f"{season}-{kind}-{digest}"
         if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
-            kept = self._extractor(kind)
-            with mock.patch(
-                "fgsn_ros.mapping.feature_builder.feature_extractor", return_value=kept
-            ):
-                write_map(folder, self._recordings[season], segmenter, settings)
+            write_map(folder, self._recordings[season], segmenter, settings)
         return folder
 
     def _map_settings(self, kind: Kind) -> MapSettings:
