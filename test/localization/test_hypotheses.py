@@ -70,7 +70,7 @@ class Recognizes:
     def extract(self, image):
         raise AssertionError("features come with the labels")
 
-    def near(self, features, label_map, mount, T_map_base):
+    def near(self, features, label_map, mount, T_map_base, covariance):
         return None
 
     def anywhere(self, features, label_map, mount):

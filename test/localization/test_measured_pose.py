@@ -74,7 +74,7 @@ class Finder:
     def extract(self, image):
         return NONE
 
-    def near(self, features, label_map, mount, T_map_base):
+    def near(self, features, label_map, mount, T_map_base, covariance):
         frame, T = next(self._poses)
         if frame not in self._frames:
             return None
