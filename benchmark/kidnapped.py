@@ -119,9 +119,10 @@ class Kidnapped:
         others = [other for other in drives if other.town != drive.town]
         if not others:
             raise SystemExit("error: a place that is not on the map needs two towns")
-        wrong = others[int(rng.integers(len(others)))].semantic_map
+        other = others[int(rng.integers(len(others)))]
+        wrong = replace(drive, semantic_map=other.semantic_map, finder=other.finder)
         start = float(rng.uniform(drive.stamps[0], drive.stamps[-1] - self.watched_s - 1.0))
-        return self._searched("not on the map", replace(drive, semantic_map=wrong), start, k)
+        return self._searched("not on the map", wrong, start, k)
 
     def _searched(self, kind: str, drive: LabelledDrive, start: float, k: int) -> Trial:
         run = Replayed(drive, Faults(), self._settings(k), start)
