@@ -87,8 +87,8 @@ METHODS = (
     Method("XFeat", False, "xfeat", False),
     Method("SIFT + PnP", False, "sift", False),
     Method("labels and XFeat, packaged network", True, "xfeat", False),
-    Method("labels and XFeat", True, "xfeat", True),
-    Method("labels", True, None, True),
+    Method("labels and XFeat, trained", True, "xfeat", True),
+    Method("labels, trained", True, None, True),
     Method("labels, packaged network", True, None, False),
 )
 
@@ -122,9 +122,9 @@ class NordlandDrive:
     """of the ratio test between image and map, (0, 1]"""
     off_deg: float = 1.5
     """features match points this near where the prediction may show them [deg], > 0"""
-    label_count: int = 100
+    label_count: int = 50
     """labels of the trained networks, [8, 1000]"""
-    iterations: int = 40
+    iterations: int = 12
     """steps of each training, > 0"""
     threads: int = 1
     """CPU threads of PyTorch, > 0"""
@@ -175,7 +175,7 @@ class NordlandDrive:
         name = DEAD if method is None else method.name
         settings = replace(self, output=Path(), work=Path(), data=Path(), seeds=1, trained=True)
         if half is None:  # of no training
-            settings = replace(settings, label_count=100, iterations=80)
+            settings = replace(settings, label_count=50, iterations=12)
         path = self.work / "runs" / f"{digest_of(repr(settings), season, name, half, seed)}.json"
         if not path.exists():
             trajectory = self._localized(season, method, network, seed)

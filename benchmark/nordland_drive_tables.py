@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scoring import markdown_table
 
+BEYOND_M = 2.0
 STRETCHES = {"1-30": (1, 30), "31-60": (31, 60), "all": (1, 60)}
 
 
@@ -54,7 +55,7 @@ def by_method(judged: Sequence[Judged], season: str) -> dict[str, list[Judged]]:
 
 
 def stretch_table(judged: Sequence[Judged], season: str) -> str:
-    """A row for each method: median (95 %) along the track and lateral, by stretch."""
+    """A row for each method: median (95 %) along the track and lateral, by stretch; the worst."""
     rows = []
     for method, runs in by_method(judged, season).items():
         row = {f"{season} localized by": method}
@@ -62,6 +63,9 @@ def stretch_table(judged: Sequence[Judged], season: str) -> str:
             for title, name in (("along", "along_m"), ("lateral", "lateral_m")):
                 row[f"{title}, {stretch} [m]"] = _cell(of_stretch(runs, name, *limits))
         row["heading, all [deg]"] = _cell(of_stretch(runs, "heading_deg"))
+        off = np.hypot(of_stretch(runs, "along_m"), of_stretch(runs, "lateral_m"))
+        row["position, most [m]"] = f"{off.max():.1f}"
+        row["frames beyond 2 m"] = f"{(off > BEYOND_M).sum()} of {len(off)}"
         rows.append(row | {"lost": f"{sum(run.lost for run in runs)} of {len(runs)}"})
     return markdown_table(rows)
 

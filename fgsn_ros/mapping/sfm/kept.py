@@ -11,6 +11,7 @@ of it. Files appear whole, so that jobs may share a folder.
 import hashlib
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -54,32 +55,13 @@ class KeptWork:
             return session
         return _checked(path, lambda: _session_from(path, recording, settings))
 
-    def views(
-        self,
-        session: Session,
-        part: int,
-        pairs: Sequence[tuple[int, int]],
-        settings: TwoViewSettings,
-        match: Callable[[], list[TwoViews | None]],
-    ) -> list[TwoViews | None]:
-        """What the pairs of one part of a session share, matched if it is not kept.
-
-        Raises:
-            RecordingError: a file that is kept is damaged.
-        """
-        digest = _digest(
-            settings,
-            session.kind,
-            _cameras(session.cameras),
-            np.array(pairs, np.int64),
-            *(frame.pixels for frame in session.frames),
-        )
-        path = self._folder / f"matches-{digest}-{part:04d}.npz"
-        if not path.exists():
-            found = match()
-            self._write_views(path, found)
-            return found
-        return _checked(path, lambda: _views_from(path, len(pairs)))
+    def matches(
+        self, session: Session, pairs: Sequence[tuple[int, int]], settings: TwoViewSettings
+    ) -> "KeptMatches":
+        """Those of a session's pairs."""
+        pixels = (frame.pixels for frame in session.frames)
+        made_from = settings, session.kind, _cameras(session.cameras), np.array(pairs, np.int64)
+        return KeptMatches(self._folder, _digest(*made_from, *pixels))
 
     def _write_session(self, path: Path, session: Session) -> None:
         frames = session.frames
@@ -99,7 +81,31 @@ class KeptWork:
                 frame_count=np.array(session.frame_count),
             )
 
-    def _write_views(self, path: Path, found: list[TwoViews | None]) -> None:
+
+@dataclass(frozen=True)
+class KeptMatches:
+    """What the pairs of a session share, in parts."""
+
+    folder: Path
+    digest: str
+    """Of what they were made from."""
+
+    def part(
+        self, number: int, count: int, match: Callable[[], list[TwoViews | None]]
+    ) -> list[TwoViews | None]:
+        """Those of the `count` pairs of one part, matched if they are not kept.
+
+        Raises:
+            RecordingError: the file that is kept is damaged.
+        """
+        path = self.folder / f"matches-{self.digest}-{number:04d}.npz"
+        if not path.exists():
+            found = match()
+            self._write(path, found)
+            return found
+        return _checked(path, lambda: _views_from(path, count))
+
+    def _write(self, path: Path, found: list[TwoViews | None]) -> None:
         known = [views for views in found if views is not None]
         none, nowhere = np.zeros(0, np.int64), np.zeros((0, 3))
         with whole_file(path) as temporary:

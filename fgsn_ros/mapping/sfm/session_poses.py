@@ -183,6 +183,7 @@ def matched_neighbours(
         ]
     frames, threads = session.frames, os.cpu_count() or 1
     views: list[TwoViews | None] = []
+    matches = None if kept is None else kept.matches(session, pairs, settings)
     with tqdm(None, f"{session.name}: matching", len(pairs), unit="pair") as bar:
 
         def shared(pair: tuple[int, int]) -> TwoViews | None:
@@ -193,10 +194,7 @@ def matched_neighbours(
         for part, start in enumerate(range(0, len(pairs), _KEPT_AT_ONCE)):
             some = pairs[start : start + _KEPT_AT_ONCE]
             match = partial(_matched, shared, some, threads)
-            if kept is None:
-                views += match()
-            else:
-                views += kept.views(session, part, some, settings, match)
+            views += match() if matches is None else matches.part(part, len(some), match)
     return Neighbours(np.array(pairs, np.int64).reshape(-1, 2), tuple(views))
 
 
