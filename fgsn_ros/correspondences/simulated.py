@@ -69,6 +69,8 @@ class CorrespondenceDriveSettings:
     """of drives and of sampled pixels"""
     threads: int = 0
     """threads for rendering, 0 for all cores"""
+    change: float = 0.0
+    """how far looks change from drive to drive, 0 to 1"""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -80,6 +82,7 @@ class CorrespondenceDriveSettings:
         require(self.offset_m >= 0.0, "offset_m must not be negative")
         require(self.points >= 1, "points must be at least 1")
         require(1 <= self.jpeg_quality <= 100, "jpeg_quality is 1 to 100")
+        require(0.0 <= self.change <= 1.0, "change must be within 0 and 1")
 
 
 @dataclass(frozen=True)
@@ -171,6 +174,7 @@ class _TownWriter:
             town_seed=town.seed, season=season, drive_seed=1000 * s.seed + run,
             duration_s=duration, start_m=start, min_speed=_SPEED, max_speed=_SPEED, stops=False,
             wander_m=s.wander_m, rate_hz=50.0, width=s.width, height=s.height, threads=s.threads,
+            change=s.change,
         )  # fmt: skip
         return SimulatedDrive(settings, town)
 

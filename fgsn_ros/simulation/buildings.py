@@ -17,7 +17,7 @@ _FOUNDATION = 2.5  # m of wall below the floor, for sloping ground
 _OVERHANG = 0.4  # m
 _UP = np.array([0.0, 0.0, 1.0])
 
-_WALLS = (
+WALL_COLOURS = (
     (BRICK, (150, 82, 62)),
     (BRICK, (172, 118, 84)),
     (BRICK, (118, 64, 56)),
@@ -90,7 +90,7 @@ def build_house(
 def _wall_surfaces(
     table: SurfaceTable, plot: Plot, rng: np.random.Generator, town_house: bool
 ) -> _Walls:
-    style, colour = _WALLS[rng.integers(len(_WALLS))]
+    style, colour = WALL_COLOURS[rng.integers(len(WALL_COLOURS))]
     storey = float(rng.uniform(2.7, 3.3))
     height = storey * plot.storeys + float(rng.uniform(0.2, 0.7))
     window = (float(rng.uniform(0.9, 1.5)), float(rng.uniform(1.2, 1.7)))

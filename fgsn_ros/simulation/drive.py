@@ -13,6 +13,8 @@ from fgsn_ros.geometry.cameras import T_BASE_OPTICAL, Camera, CameraMount
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.recordings.recording import RECORDED_ODOMETRY, Frame
 from fgsn_ros.simulation.cars import MovingCar, moving_cars, parked_cars
+from fgsn_ros.simulation.change import changed
+from fgsn_ros.simulation.changed_town import bins, grown, repaint
 from fgsn_ros.simulation.materials import SurfaceTable
 from fgsn_ros.simulation.meshes import Mesh
 from fgsn_ros.simulation.render import RenderedFrame, Renderer, Scene
@@ -56,6 +58,9 @@ class DriveSettings:
     """image height [px]"""
     threads: int = 0
     """threads for rendering, 0 for all cores"""
+    change: float = 0.0
+    """how far looks change from drive to drive, 0 to 1: fine texture, paint, leaves, snow on walls,
+    bins, motion blur, noise, drops; 0: surfaces keep their texture in every season"""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -68,6 +73,7 @@ class DriveSettings:
         require((RATE_HZ / self.rate_hz).is_integer(), "rate_hz must divide 50")
         require(min(self.width, self.height) >= 16, "width and height must be 16 or more")
         require(self.threads >= 0, "threads must not be negative")
+        require(0.0 <= self.change <= 1.0, "change must be within 0 and 1")
 
 
 def default_mount(width: int, height: int) -> CameraMount:
@@ -98,7 +104,8 @@ class SimulatedDrive:
             np.random.default_rng([settings.town_seed, settings.drive_seed, season, part])
             for part in range(5)
         ]
-        self.conditions: Conditions = conditions(settings.season, rngs[0])
+        drawn = conditions(settings.season, rngs[0])
+        self.conditions: Conditions = changed(drawn, settings.season, settings.change, rngs[0])
         speed = (settings.min_speed, settings.max_speed)
         self.route = Route.drawn(
             settings.duration_s, settings.start_m, speed, settings.wander_m, settings.stops, rngs[1]
@@ -106,7 +113,7 @@ class SimulatedDrive:
         self._truth = ground_truth(self.route, self.town.street, self.town.ground, rngs[1])
         self.wheel_errors = WheelErrors.drawn(rngs[2])
         self._odometry = wheel_odometry(self._truth, self.wheel_errors, rngs[2])
-        self._cars_rng_seed = [settings.town_seed, settings.drive_seed, season, 3]
+        self._scene_seed = [settings.town_seed, settings.drive_seed, season]
         self._mount = default_mount(settings.width, settings.height)
         self._scene: tuple[Renderer, list[MovingCar]] | None = None
 
@@ -159,7 +166,17 @@ class SimulatedDrive:
         T_map_camera = poses.compose(T_map_base, self._mount.T_base_camera)
         movers = [car.pose(self.town, stamp) for car in cars]
         noise = self.settings.drive_seed * 1_000_003 + index * 7919
-        return renderer.render(T_map_base, T_map_camera, movers, noise)
+        return renderer.render(T_map_base, T_map_camera, movers, noise, self._moved(stamp))
+
+    def _moved(self, stamp: float) -> Array | None:
+        """Camera (4, 4) at the end of the exposure about a stamp in that of its start."""
+        half = self.conditions.shutter_s / 2
+        if half == 0.0:
+            return None
+        first, last = self._truth.stamps[[0, -1]]
+        ends = [self._truth.at(float(np.clip(stamp + t, first, last))) for t in (-half, half)]
+        start, end = (poses.compose(T, self._mount.T_base_camera) for T in ends)
+        return poses.compose(poses.invert(start), end)
 
     def T_map_camera(self, index: int) -> NDArray[np.float64]:
         """Camera pose (4, 4) of a frame."""
@@ -169,17 +186,27 @@ class SimulatedDrive:
     def _renderer(self) -> tuple[Renderer, list[MovingCar]]:
         """The renderer, built when the first frame is asked for."""
         if self._scene is None:
-            rng = np.random.default_rng(self._cars_rng_seed)
+            rng = np.random.default_rng([*self._scene_seed, 3])
             table: SurfaceTable = self.town.surfaces.copy()
             parts: list[Mesh] = [self.town.solid]
             if self.settings.season not in _BARE:
                 parts.append(self.town.leaves)
+            if self.conditions.aged > 0.0:
+                parts = self._changed(parts, table)
             parts += parked_cars(self.town, table, rng)
             cars = moving_cars(self.town, table, self.settings.start_m, rng)
             scene = Scene(Mesh.joined(parts), [car.mesh for car in cars], table, self.town.lamps)
             renderer = Renderer(scene, self._mount.camera, self.conditions, self.settings.threads)
             self._scene = renderer, cars
         return self._scene
+
+    def _changed(self, parts: list[Mesh], table: SurfaceTable) -> list[Mesh]:
+        """The town as this drive finds it; its surfaces change in place."""
+        rng = np.random.default_rng([*self._scene_seed, 5])
+        change = self.conditions.aged
+        repaint(table, change, rng)
+        grew = [grown(part, table, change, rng) for part in parts]
+        return grew + bins(self.town, table, change, rng)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import Camera
+from fgsn_ros.simulation.lens import motion_blur, through_drops, veiled
 from fgsn_ros.simulation.materials import SurfaceTable, surface_rows
 from fgsn_ros.simulation.meshes import Mesh
 from fgsn_ros.simulation.noise import hash_integers, kernel
@@ -19,6 +20,7 @@ from fgsn_ros.simulation.seasons import Conditions
 from fgsn_ros.simulation.shading import Hits, Tables, primary_rays, second_rays, shade
 
 Array = NDArray[np.float64]
+Light = NDArray[np.float32]
 _LAMPS = 12  # street lamps that light a frame
 _SEEN_M = 150.0  # cars farther off are not drawn
 _TABLE_SIZE = 4096
@@ -89,6 +91,7 @@ class Renderer:
         T_map_camera: Array,
         movers: Sequence[Array | None],
         noise_seed: int,
+        T_start_end: Array | None = None,
     ) -> RenderedFrame:
         """Draw a frame.
 
@@ -96,7 +99,9 @@ class Renderer:
             T_map_base: Vehicle (4, 4), which carries the headlights.
             T_map_camera: Camera (4, 4).
             movers: T_map_car (4, 4) of each moving car, None where it is absent.
-            noise_seed: Seed of the sensor's noise.
+            noise_seed: Seed of the sensor's noise, and of drops on the lens.
+            T_start_end: Camera (4, 4) at the end of its exposure in that of the start; None: at
+                rest.
         """
         near = _nearest(self._lamps, T_map_camera)
         tables = Tables(
@@ -119,12 +124,26 @@ class Renderer:
 
         self._in_bands(band)
         shape = (self.camera.height, self.camera.width)
-        image = expose(linear.reshape(*shape, 3), self.conditions, noise_seed)
+        light = self._through_lens(linear.reshape(*shape, 3), hits, noise_seed, T_start_end)
+        image = expose(light, self.conditions, noise_seed)
         sky = ~np.isfinite(hits.depth)
         surfaces = np.where(sky, -1, self._surfaces[hits.triangle]).astype(np.int32)
         return RenderedFrame(
             image, classes.reshape(shape), hits.depth.reshape(shape), surfaces.reshape(shape)
         )
+
+    def _through_lens(
+        self, light: Light, hits: Hits, seed: int, T_start_end: Array | None
+    ) -> Light:
+        """Light (H, W, 3) as it comes through lens and shutter."""
+        c = self.conditions
+        if c.veil > 0.0:
+            light = veiled(light, hits.rays, c)
+        if T_start_end is not None:
+            light = motion_blur(light, self._rays, hits.depth, self.camera, T_start_end)
+        if c.drops > 0:
+            light = through_drops(light, c.drops, np.random.default_rng([c.seed, seed]))
+        return light
 
     def _cast(self, T_map_camera: Array, movers: Sequence[Array | None], tables: Tables) -> Hits:
         count = len(self._rays)

@@ -47,6 +47,11 @@ class Conditions(NamedTuple):
     lamps: float = 0.0  # light of a street lamp, 0 off
     headlights: float = 0.0  # light of the own headlights, 0 off
     lit_windows: float = 0.0  # share of lit windows
+    aged: float = 0.0  # 0 as built .. 1 fine texture is this drive's own, see change.py
+    drift: float = 0.0  # wind-blown snow and frost on walls, 0..1
+    shutter_s: float = 0.0  # exposure time, in which the image moves [s]
+    drops: int = 0  # drops on the lens
+    veil: float = 0.0  # light that the lens scatters about the sun and lamps, 0..1
 
 
 _LIGHT: dict[Season, tuple[Triple, Triple, Triple]] = {  # sun, sky, bounce

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fgsn_ros.simulation import materials as mat
 from fgsn_ros.simulation import textures as tex
+from fgsn_ros.simulation.change import aged_albedo, drifted
 from fgsn_ros.simulation.noise import Row, inlined, kernel, mix
 from fgsn_ros.simulation.seasons import (
     Conditions,
@@ -116,7 +117,7 @@ def texel(
     if material == mat.GRASS:
         return tex.grass(u, v, seed, row, fine, c.green)
     if material == mat.FACADE:
-        return tex.facade(u, v, seed, row, fine, c.lit_windows, c.seed)
+        return tex.facade(u, v, seed, row, fine, c.lit_windows, c.seed, c.aged)
     if material == mat.TILES:
         return tex.tiles(u, v, seed, row, fine)
     if material == mat.PANEL:
@@ -254,10 +255,17 @@ def _shade_hit(
     z = hits.origin[2] + d[2] * distance
     red, green, blue, kind, gloss, emission = texel(material, seed, u, v, row, along, across, c)
     fine = math.sqrt(along * across)
+    if c.aged > 0.0:
+        red, green, blue = aged_albedo(
+            material, kind, tables.keys[surface, 2], u, v, seed, row, fine, (red, green, blue), c
+        )  # fmt: skip
     if c.litter > 0.0 or c.snow > 0.0:
         red, green, blue = _covered_ground(
             material, int(row[mat.STYLE]), u, v, x, y, n[2], fine, red, green, blue, c
         )
+    if c.drift > 0.0:
+        share = drifted(material, u, v, n[2], seed, fine, c)
+        red, green, blue = mix(red, 0.8, share), mix(green, 0.8, share), mix(blue, 0.83, share)
     water = 0.0
     flat = material == mat.ASPHALT or material == mat.SLABS or material == mat.KERBSTONE
     if c.wetness > 0.0 and material != mat.GRASS and material < mat.TWIGS:

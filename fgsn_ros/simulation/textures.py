@@ -280,7 +280,8 @@ def facade(
     row: Row,
     fine: float,
     lit_share: float,
-    night_seed: int,
+    drive_seed: int,
+    aged: float,
 ) -> Texel:
     """A wall at u along it and v above the floor [m]; see materials.Surface for the layout."""
     style = int(row[mat.STYLE])
@@ -309,7 +310,7 @@ def facade(
     y = v - storey * storey_height
     wall = (red, green, blue, -1, 0.04, 0.0)
     if storey == 0 and row[mat.SHOP] > 0.5:
-        return _shop(x, y, u, bay, seed, row, fine, lit_share, night_seed, wall)
+        return _shop(x, y, u, bay, seed, row, fine, lit_share, drive_seed, aged, wall)
     if storey == 0 and bay == int(row[mat.DOOR_BAY]):
         return _door(x, v, seed, row, fine, wall)
     if (storey + 1) * storey_height > height + 0.3:
@@ -317,7 +318,7 @@ def facade(
     if uniform(bay, storey, seed + 61) < 0.10:  # a blind bay
         return wall
     return _window(x, y - 0.5 * (storey_height + 0.25), bay, storey, seed, row, fine, lit_share,
-                   night_seed, wall)  # fmt: skip
+                   drive_seed, aged, wall)  # fmt: skip
 
 
 @kernel
@@ -328,7 +329,7 @@ def _inside(x: float, y: float, half: float, tall: float, fine: float) -> float:
 @kernel
 def _window(
     x: float, y: float, bay: int, storey: int, seed: int, row: Row, fine: float,
-    lit_share: float, night_seed: int, wall: Texel,
+    lit_share: float, drive_seed: int, aged: float, wall: Texel,
 ) -> Texel:  # fmt: skip
     half, tall = 0.5 * row[mat.WINDOW_WIDTH], 0.5 * row[mat.WINDOW_HEIGHT]
     red, green, blue = wall[0], wall[1], wall[2]
@@ -360,7 +361,7 @@ def _window(
     glass = pane * (1.0 - bars)
     red, green, blue = mix(red, row[3], whole), mix(green, row[4], whole), mix(blue, row[5], whole)
     shadow = covered(y, tall - 0.2, tall, fine)
-    r, g, b, light = _room(x / half, y / tall, bay, storey, seed, fine, lit_share, night_seed)
+    r, g, b, light = _room(x / half, y / tall, bay, storey, seed, fine, lit_share, drive_seed, aged)
     r, g, b = r * (1 - 0.6 * shadow), g * (1 - 0.6 * shadow), b * (1 - 0.6 * shadow)
     red, green, blue = mix(red, r, glass), mix(green, g, glass), mix(blue, b, glass)
     kind = mat.WINDOW if whole > 0.5 else -1
@@ -368,11 +369,20 @@ def _window(
 
 
 @kernel
+def _tenant(bay: int, storey: int, seed: int, drive_seed: int, aged: float) -> int:
+    """Seed of what a window shows: the house's, in some of them this drive's."""
+    own = seed ^ drive_seed
+    return own if uniform(bay, storey, own + 17) < aged else seed
+
+
+@kernel
 def _room(
     x: float, y: float, bay: int, storey: int, seed: int, fine: float, lit_share: float,
-    night_seed: int,
+    drive_seed: int, aged: float,
 ) -> tuple[float, float, float, float]:  # fmt: skip
     """What is seen through a window: curtains or a dark room; and its light at night."""
+    lamp = uniform(bay, storey, seed ^ drive_seed)
+    seed = _tenant(bay, storey, seed, drive_seed, aged)
     drawn = 0.15 + 0.5 * uniform(bay, storey, seed + 71)
     tone = 0.025
     if uniform(bay, storey, seed + 72) < 0.65:
@@ -383,7 +393,7 @@ def _room(
     elif y < -0.45 and uniform(bay, storey, seed + 74) < 0.6:  # plants on the sill
         tone = 0.10 * (1.0 + fractal(x, y, seed + bay, 0.3, 3, fine))
     lit = 0.0
-    if uniform(bay, storey, seed ^ night_seed) < lit_share:
+    if lamp < lit_share:
         lit = 0.35 + 0.9 * uniform(bay, storey, seed + 75)
         lit *= (0.45 + tone * 1.2) * (1.0 + 0.35 * y)
     return tone, tone * 0.95, tone * 0.85, lit
@@ -430,7 +440,7 @@ def _door(x: float, v: float, seed: int, row: Row, fine: float, wall: Texel) -> 
 @kernel
 def _shop(
     x: float, y: float, u: float, bay: int, seed: int, row: Row, fine: float,
-    lit_share: float, night_seed: int, wall: Texel,
+    lit_share: float, drive_seed: int, aged: float, wall: Texel,
 ) -> Texel:  # fmt: skip
     """A ground floor of shop windows under a sign board with lettering."""
     red, green, blue = wall[0], wall[1], wall[2]
@@ -458,6 +468,8 @@ def _shop(
         return red, green, blue, -1, wall[4], 0.0
     glass = _inside(x, y - middle, half - 0.08, tall - 0.08, fine)
     red, green, blue = mix(red, r, whole), mix(green, g, whole), mix(blue, b, whole)
+    lamp = uniform(0, 1, seed ^ drive_seed)
+    seed = _tenant(bay, 0, seed, drive_seed, aged)
     goods = 0.04 + 0.22 * max(0.0, fractal(u, y, seed + 95, 0.5, 4, fine))
     goods *= 1.0 if y < middle else 0.5
     hue = uniform(math.floor(u / 0.4), math.floor(y / 0.35), seed + 96)
@@ -466,6 +478,6 @@ def _shop(
         mix(green, goods, glass),
         mix(blue, goods * (1.5 - hue), glass),
     )
-    lit = 0.9 * (0.5 + 2.0 * goods) if uniform(0, 1, seed ^ night_seed) < 1.8 * lit_share else 0.0
+    lit = 0.9 * (0.5 + 2.0 * goods) if lamp < 1.8 * lit_share else 0.0
     kind = mat.DOOR if is_door else mat.WINDOW
     return red, green, blue, kind if whole > 0.5 else -1, GLASS_MARK + glass, lit * glass
