@@ -26,7 +26,7 @@ import cv2
 import numpy as np
 import tyro
 from numpy.typing import NDArray
-from scoring import markdown_table, write_results
+from scoring import markdown_table, over_towns, write_results
 from tqdm import tqdm
 
 from fgsn_ros.config import require
@@ -51,7 +51,6 @@ _RATIO = 0.8
 _KEYPOINTS = 1024
 _SPEED = 8.0
 _FARTHEST_M = 80.0
-_DRAWS = 2000
 
 
 class Method(NamedTuple):
@@ -292,16 +291,11 @@ def table(rows: list[dict[str, Any]]) -> str:
 
 def recall(group: list[dict[str, Any]], metres: float, degrees: float) -> str:
     """Share of images within limits [%], and its 95 % interval over the towns by bootstrap."""
-    towns = list(dict.fromkeys(row["town"] for row in group))
-    shares = np.array(
-        [
-            np.mean([_within(row, metres, degrees) for row in group if row["town"] == town])
-            for town in towns
-        ]
+    towns = dict.fromkeys(row["town"] for row in group)
+    mean, low, high = over_towns(
+        [np.mean([_within(r, metres, degrees) for r in group if r["town"] == t]) for t in towns]
     )
-    drawn = np.random.default_rng(0).integers(len(towns), size=(_DRAWS, len(towns)))
-    low, high = np.quantile(shares[drawn].mean(axis=1), [0.025, 0.975])
-    return f"{100 * shares.mean():.0f} ({100 * low:.0f}-{100 * high:.0f})"
+    return f"{100 * mean:.0f} ({100 * low:.0f}-{100 * high:.0f})"
 
 
 def _within(row: dict[str, Any], metres: float, degrees: float) -> bool:
