@@ -13,6 +13,8 @@ Array = NDArray[np.float64]
 
 BRICK, PLASTER, STONE, TIMBER = range(4)
 GABLE_ALONG, GABLE_ACROSS, HIP, FLAT = range(4)
+SIDE_SEED = 7
+"""Seed of a house's sides, less that of its front."""
 _FOUNDATION = 2.5  # m of wall below the floor, for sloping ground
 _OVERHANG = 0.4  # m
 _UP = np.array([0.0, 0.0, 1.0])
@@ -112,7 +114,9 @@ def _wall_surfaces(
             )
         )  # fmt: skip
 
-    return _Walls(surface(plot.width, True, shop, 0), surface(plot.depth, False, 0, 7), height)
+    return _Walls(
+        surface(plot.width, True, shop, 0), surface(plot.depth, False, 0, SIDE_SEED), height
+    )
 
 
 def _wall(

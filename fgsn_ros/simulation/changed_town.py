@@ -1,12 +1,14 @@
 """What people and plants change in a town from drive to drive: paint, leaves, bins; not walls."""
 
 from dataclasses import replace
+from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fgsn_ros.simulation import materials as mat
-from fgsn_ros.simulation.buildings import WALL_COLOURS
+from fgsn_ros.simulation.buildings import SIDE_SEED, WALL_COLOURS
 from fgsn_ros.simulation.cars import on_street
 from fgsn_ros.simulation.materials import Surface, SurfaceTable, from_srgb
 from fgsn_ros.simulation.meshes import Mesh, MeshBuilder, box
@@ -29,29 +31,31 @@ def repaint(table: SurfaceTable, change: float, rng: np.random.Generator) -> Non
         change: 0 to 1.
         rng: Of the drive.
     """
-    colour: mat.Colour | None = None
-    new_seed = 0
-    for index, surface in enumerate(table.surfaces):
+    built = list(table.surfaces)
+    look: dict[str, Any] = {}
+    for index, (before, surface) in enumerate(pairwise([None, *built])):
+        assert surface is not None
         if surface.material == mat.FACADE and surface.width > 0.0:
-            if not _is_side(table, index):  # both kinds of walls of a house change alike
-                lot, new_seed = float(rng.random()), int(rng.integers(1 << 30))
-                style, painted = WALL_COLOURS[int(rng.integers(len(WALL_COLOURS)))]
-                repainted = lot < change * (_REPAINTED + _REBUILT)
-                rebuilt = lot < change * _REBUILT
-                colour = from_srgb(*painted) if repainted else None
-                new_style, new_seed = (style, new_seed) if rebuilt else (-1, 0)
-            if colour is not None:
-                style = new_style if new_style >= 0 else surface.style
-                seed = surface.seed ^ new_seed
-                table.surfaces[index] = replace(surface, colour=colour, style=style, seed=seed)
+            if before is None or not _one_house(before, surface):
+                look = _new_look(change, rng)
+            seed = surface.seed ^ look.get("seed", 0)
+            table.surfaces[index] = replace(surface, **{**look, "seed": seed})
         elif surface.material == mat.PANEL and rng.random() < change * _REPLACED_SIGN:
             table.surfaces[index] = replace(surface, seed=int(rng.integers(1 << 30)))
 
 
-def _is_side(table: SurfaceTable, index: int) -> bool:
-    """Whether a facade belongs to the house of the surface before it."""
-    before, own = table.surfaces[index - 1], table.surfaces[index]
-    return index > 0 and before.material == mat.FACADE and before.seed + 7 == own.seed
+def _one_house(front: Surface, side: Surface) -> bool:
+    """Whether two surfaces in a row are the two kinds of walls of a house, see build_house."""
+    return front.material == mat.FACADE and front.seed + SIDE_SEED == side.seed
+
+
+def _new_look(change: float, rng: np.random.Generator) -> dict[str, Any]:
+    """What is new of a house's fronts: nothing, their colour, or all but their windows' places."""
+    lot, new_seed = float(rng.random()), int(rng.integers(1 << 30))
+    style, colour = WALL_COLOURS[int(rng.integers(len(WALL_COLOURS)))]
+    if lot < change * _REBUILT:
+        return {"colour": from_srgb(*colour), "style": style, "seed": new_seed}
+    return {"colour": from_srgb(*colour)} if lot < change * (_REPAINTED + _REBUILT) else {}
 
 
 def grown(mesh: Mesh, table: SurfaceTable, change: float, rng: np.random.Generator) -> Mesh:
