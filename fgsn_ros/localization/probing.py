@@ -4,6 +4,10 @@ A particle filter judges a pose only beside those that its particles hold. Here 
 are weighed at poses all along the key frames, some metres apart, by the same label statistics: at
 a right pose the others fit clearly worse; at a wrong one another fits better, and is found. Without
 a pose, all the map's roads are searched so: each place is a hypothesis, and driving decides.
+
+Roads look alike: with the street below and houses beside it, labels fit the best of the wrong poses
+to a good share of what they promise of a right one, and to the higher a sum, the more a place has
+to show. So poses are compared by what they have beyond that share of their own promise.
 """
 
 from dataclasses import dataclass, replace
@@ -46,6 +50,8 @@ _APART_M, _APART_RAD = 5.0, 0.35
 """Poses further apart are two answers to the question where the robot is."""
 _METRES_PER_DIRECTION = 5.0
 """A place that heads another way is as far as one that lies so far off, per unit of direction."""
+_RIVALS = 9
+"""So many of the best poses that are apart tell what share of its promise a wrong one reaches."""
 _BEST = 10, 6
 """So many of the best poses are looked at more closely, and of those again."""
 
@@ -107,12 +113,21 @@ class View:
 
 
 @dataclass(frozen=True, eq=False)
+class _Evidence:
+    """What the labels of one image say of map labels, beyond chance."""
+
+    values: npt.NDArray[np.float32]
+    """(K + 1, K) [observed, map], nothing where unlabelled [nat]."""
+    promise: npt.NDArray[np.float32]
+    """(K + 1, K) their mean at a right pose, whatever is observed [nat]."""
+
+
+@dataclass(frozen=True, eq=False)
 class _Used:
     """A view that poses of now are compared by."""
 
     view: View
-    evidence: npt.NDArray[np.float32]
-    """(K + 1, K) see `_beyond_chance`."""
+    evidence: _Evidence
     T_now_then: Array
     """(4, 4) base_link at the view's time in that of now."""
 
@@ -182,7 +197,7 @@ class Probe:
         self._places = _Places(semantic_map, selection)
         self._table = table
         self._views: list[View] = []
-        self._evidence: list[npt.NDArray[np.float32]] = []
+        self._evidence: list[_Evidence] = []
 
     def forget(self) -> None:
         """Drop the views, as when the motion between them and now is not known."""
@@ -250,18 +265,30 @@ class Probe:
         if not complete:
             return Comparison(0.0, 0.0, around, 0.0, len(used), complete=False)
         others, scores = self._closely(near, used)
-        own, elsewhere = -np.inf, np.ones(len(others), bool)
+        if T_map_base is not None:
+            elsewhere = _apart(others, T_map_base, apart_m)
+            others, scores = others[elsewhere], scores[elsewhere]
+        rivals = _best_apart(others, scores, _RIVALS)
+        if not len(rivals):
+            return None
+        return self._beside(T_map_base, others[rivals], scores[rivals], used)
+
+    def _beside(
+        self, T_map_base: Array | None, rivals: Array, scores: Array, used: list[_Used]
+    ) -> Comparison:
+        """A pose (4, 4), if there is one, beside others (N, 4, 4) that are apart."""
+        promises = self._scores(rivals, used, promised=True)
+        share = float(np.median(scores / np.maximum(promises, 1.0)))
+        beyond = scores - share * promises
+        first, *rest = np.argsort(-beyond, kind="stable").tolist()
+        third = float(beyond[rest[0]]) if rest else -np.inf
+        own = -np.inf
         if T_map_base is not None:
             # As closely as the best of the others, or it would be at a disadvantage.
-            own = float(self._closely(T_map_base[None], used)[1].max())
-            elsewhere = _apart(others, T_map_base, apart_m)
-        if not elsewhere.any():
-            return None
-        first = int(np.argmax(np.where(elsewhere, scores, -np.inf)))
-        rest = elsewhere & _apart(others, others[first], _APART_M)
-        third = float(scores[rest].max()) if rest.any() else -np.inf
-        other = float(scores[first])
-        return Comparison(own, other, others[first], third, len(used), T_map_base)
+            around, of_own = self._closely(T_map_base[None], used)
+            best = around[of_own.argmax()][None]
+            own = float(of_own.max() - share * self._scores(best, used, promised=True)[0])
+        return Comparison(own, float(beyond[first]), rivals[first], third, len(used), T_map_base)
 
     def _closely(self, T: Array, used: list[_Used]) -> tuple[Array, Array]:
         """Poses (N, 4, 4) and others around the best of them, with their log-likelihoods."""
@@ -273,8 +300,8 @@ class Probe:
             scores = np.append(scores, self._scores(around, used))
         return T, scores
 
-    def _scores(self, T_map_base: Array, used: list[_Used]) -> Array:
-        """Log-likelihoods (N,) of poses (N, 4, 4) by views."""
+    def _scores(self, T_map_base: Array, used: list[_Used], promised: bool = False) -> Array:
+        """Log-likelihoods (N,) of poses (N, 4, 4) by views, or what right poses have of them."""
         total = np.zeros(len(T_map_base))
         for each in used:
             view = each.view
@@ -290,11 +317,22 @@ class Probe:
                 seen.points,
                 seen.labels,
                 seen.weights,
-                each.evidence,
+                each.evidence.promise if promised else each.evidence.values,
                 view.grid,
             )
             total += view.independent_points / _COVERED * sums
         return total
+
+
+def _best_apart(T: Array, scores: Array, count: int) -> IndexArray:
+    """Indices of so many of the best of poses (N, 4, 4), each apart from those before."""
+    chosen: list[int] = []
+    left = scores.copy()
+    while len(chosen) < count and np.isfinite(left).any():
+        best = int(left.argmax())
+        chosen.append(best)
+        left[~_apart(T, T[best], _APART_M)] = -np.inf
+    return np.array(chosen, np.int64)
 
 
 def _apart(T: Array, T_from: Array, metres: float) -> npt.NDArray[np.bool_]:
@@ -305,13 +343,15 @@ def _apart(T: Array, T_from: Array, metres: float) -> npt.NDArray[np.bool_]:
     return apart
 
 
-def _beyond_chance(table: EvidenceTable, grid: Grid) -> npt.NDArray[np.float32]:
-    """(K + 1, K) [observed, map] what labels say beyond what those of this image say by chance."""
+def _beyond_chance(table: EvidenceTable, grid: Grid) -> _Evidence:
+    """What labels (H, W) say beyond what those of this image say by chance."""
     occurs = np.bincount(grid.ravel(), minlength=table.label_count + 1)[:-1]
-    chance = occurs @ table.values[:-1] / max(int(occurs.sum()), 1)
-    beyond = table.values - chance
-    beyond[-1] = 0.0
-    return np.ascontiguousarray(beyond, np.float32)
+    values, promise = np.zeros((2, *table.values.shape), np.float32)
+    if occurs.any():
+        chance, right = table.range_of(occurs)
+        values[:-1] = table.values[:-1] - chance
+        promise[:-1] = right - chance
+    return _Evidence(values, promise)
 
 
 class _Seen:
