@@ -47,6 +47,8 @@ class Demo:
     """seed of the town, >= 0"""
     duration_s: float = 22.0
     """length of both drives [s], in [2, 600]"""
+    change: float = 1.0
+    """how far looks change from drive to drive, 0 to 1, see `fgsn simulate drive`"""
     seed: int = 0
     """seed of the drives and of the start's offset, >= 0"""
     view: View | None = None
@@ -60,6 +62,7 @@ class Demo:
         """Check the ranges."""
         require(2 <= self.duration_s <= 600, "duration_s must be in [2, 600]")
         require(min(self.seed, self.town_seed) >= 0, "seeds must be >= 0")
+        require(0 <= self.change <= 1, "change must be in [0, 1]")
 
     def run(self) -> None:
         """Drive, map, localize; print the table and write the output folder."""
@@ -95,7 +98,10 @@ class Demo:
     def _drives(self) -> tuple[SimulatedDrive, SimulatedDrive]:
         """The drive that is mapped and the one that is localized, in one town."""
         first = DriveSettings(
-            town_seed=self.town_seed, drive_seed=2 * self.seed, duration_s=self.duration_s
+            town_seed=self.town_seed,
+            drive_seed=2 * self.seed,
+            duration_s=self.duration_s,
+            change=self.change,
         )
         second = replace(first, season=self.season, drive_seed=2 * self.seed + 1)
         mapped = SimulatedDrive(first)
