@@ -10,7 +10,7 @@ Recall within 0.25 m 2 deg / 0.5 m 5 deg / 5 m 10 deg with 95 % intervals over t
 beside what is published for real seasons (visuallocalization.net; Sattler et al., CVPR 2018).
 
 What was done stays in --work, and a run goes on where another stopped. Remove the folder after a
-change of the simulation. `--pictures` draws each season at the same place.
+change of the simulation. `--picture` draws each season at the same place.
 """
 
 import hashlib
@@ -89,7 +89,7 @@ class Looks:
     nearest: int = 3
     """mapped images that one is matched to"""
     pose: PoseSettings = field(default_factory=PoseSettings)
-    pictures: bool = False
+    picture: bool = False
     """also draw every season at the same place, by change"""
     threads: int = 1
     """CPU threads"""
@@ -116,19 +116,23 @@ class Looks:
         text = f"{table(rows)}\n\n{published_table()}"
         print(text)
         write_results(self.output, "looks", text, rows)
-        if self.pictures:
-            for change in self.changes:
-                self._draw(change)
+        if self.picture:
+            self._draw()
 
-    def _draw(self, change: float) -> None:
-        images = [
-            next(_Place(self, self.towns[0], change).views(season, 2, self.length_m))[1].frame.image
-            for season in Season
-        ]
-        path = self.output / f"looks_{change:g}.png"
-        with whole_file(path) as temporary:
-            encoded = cv2.imencode(".png", np.concatenate(images, axis=1)[..., ::-1])[1]
-            temporary.write_bytes(encoded.tobytes())
+    def _draw(self) -> None:
+        """A row of the seasons, of half size, for each change."""
+        rows = []
+        for change in self.changes:
+            place = _Place(self, self.towns[0], change)
+            images = [
+                next(place.views(season, 2, self.length_m))[1].frame.image for season in Season
+            ]
+            rows.append(np.concatenate(images, axis=1))
+        picture = cv2.resize(
+            np.concatenate(rows), None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA
+        )
+        with whole_file(self.output / "looks.jpg") as temporary:
+            temporary.write_bytes(cv2.imencode(".jpg", picture[..., ::-1])[1].tobytes())
 
 
 class _Mapped(NamedTuple):

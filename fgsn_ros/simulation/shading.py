@@ -173,6 +173,27 @@ def _covered_ground(
 
 
 @inlined
+def _weathered(
+    material: int, kind: int, own_kind: int, u: float, v: float, x: float, y: float, up: float,
+    seed: int, row: Row, fine: float, albedo: Triple, c: Conditions,
+) -> Triple:  # fmt: skip
+    """Albedo of a surface under what time and the season have put on it."""
+    red, green, blue = albedo
+    if c.aged > 0.0:
+        red, green, blue = aged_albedo(
+            material, kind, own_kind, u, v, seed, row, fine, (red, green, blue), c
+        )
+    if c.litter > 0.0 or c.snow > 0.0:
+        red, green, blue = _covered_ground(
+            material, int(row[mat.STYLE]), u, v, x, y, up, fine, red, green, blue, c
+        )
+    if c.drift > 0.0:
+        share = drifted(material, u, v, up, seed, fine, c)
+        red, green, blue = mix(red, 0.8, share), mix(green, 0.8, share), mix(blue, 0.83, share)
+    return red, green, blue
+
+
+@inlined
 def _light(
     x: float, y: float, z: float, n: Triple, blocked: int, material: int, tables: Tables,
     c: Conditions,
@@ -255,17 +276,10 @@ def _shade_hit(
     z = hits.origin[2] + d[2] * distance
     red, green, blue, kind, gloss, emission = texel(material, seed, u, v, row, along, across, c)
     fine = math.sqrt(along * across)
-    if c.aged > 0.0:
-        red, green, blue = aged_albedo(
-            material, kind, tables.keys[surface, 2], u, v, seed, row, fine, (red, green, blue), c
-        )  # fmt: skip
-    if c.litter > 0.0 or c.snow > 0.0:
-        red, green, blue = _covered_ground(
-            material, int(row[mat.STYLE]), u, v, x, y, n[2], fine, red, green, blue, c
-        )
-    if c.drift > 0.0:
-        share = drifted(material, u, v, n[2], seed, fine, c)
-        red, green, blue = mix(red, 0.8, share), mix(green, 0.8, share), mix(blue, 0.83, share)
+    red, green, blue = _weathered(
+        material, kind, tables.keys[surface, 2], u, v, x, y, n[2], seed, row, fine,
+        (red, green, blue), c
+    )  # fmt: skip
     water = 0.0
     flat = material == mat.ASPHALT or material == mat.SLABS or material == mat.KERBSTONE
     if c.wetness > 0.0 and material != mat.GRASS and material < mat.TWIGS:
