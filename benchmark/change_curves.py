@@ -135,7 +135,7 @@ class _Place:
         s = self._settings
         drive = dataclasses.replace(self._drive, season=season)
         made_with = drive, self._segmenter.checkpoint.fingerprint, s.localizer, s.start, s.skip_s
-        path = self._kept(f"run-{season.value}", *made_with, method, seed).with_suffix(".json")
+        path = self._kept(f"run-{season.value}", *made_with, method, seed, suffix=".json")
         if not path.exists():
             recording = self._recording(drive)
             truth = require_ground_truth(recording)
@@ -161,14 +161,15 @@ class _Place:
             settings = dataclasses.replace(settings, measurement=alone)
         kind = _KINDS.get(name)
         folder = self._map(kind or "sift")
-        labels = self._kept("labels", drive, self._segmenter.checkpoint.fingerprint)
+        fingerprint = self._segmenter.checkpoint.fingerprint
+        labels = self._kept("labels", drive, fingerprint, suffix=".npz")
         return localize(
             recording,
             load_map(folder),
             self._segmenter.checkpoint,
             start,
             settings,
-            segmented_once(recording, self._segmenter, labels.with_suffix(".npz")),
+            segmented_once(recording, self._segmenter, labels),
             None if kind is None else self._finder(folder),
             progress=False,
         ).trajectory
@@ -194,12 +195,12 @@ class _Place:
             write_drive(SimulatedDrive(drive), path)
         return open_recording(path)
 
-    def _kept(self, kind: str, *made_with: object) -> Path:
+    def _kept(self, kind: str, *made_with: object, suffix: str = "") -> Path:
         """Path in the work folder, named by everything that the file depends on."""
         digest = hashlib.sha256(repr(made_with).encode()).hexdigest()[:10]
         place = f"{self._drive.town_seed}-{self._drive.change:g}"
         self._settings.work.mkdir(parents=True, exist_ok=True)
-        return self._settings.work / f"{kind}-{place}-{digest}"
+        return self._settings.work / f"{kind}-{place}-{digest}{suffix}"
 
 
 def _figures(estimate: Trajectory, truth: Trajectory, skip_s: float) -> dict[str, Any]:
