@@ -385,19 +385,15 @@ class Localizer:
             )
         with self._times.timed("match"):
             seen = features, label_map, self._measurement.mounts[camera]
-            measured = self.features.near(*seen, *prediction)
+            likelihood.measured = measured = self.features.near(*seen, *prediction)
+            if stamp >= self._stamp and self.features.contradict(measured, poses_at(current)):
+                assert measured is not None
+                current = measured.divided(current, prediction, self._motion, self._draws)
+                likelihood.measured = None  # it is counted there
         with self._times.timed("weigh"):
-            layers = 0
-            if likelihood.power > 0.0 or measured is not None:
-
-                def weigh(particles: ParticleSet) -> Array:
-                    T = poses_at(particles)
-                    if measured is None:
-                        return likelihood(T)
-                    return likelihood(T) + likelihood.new * measured.log_likelihood(T)
-
-                filtering = self._settings.filter
-                current, layers = update(current, weigh, self._motion, filtering, self._draws)
+            layers, moving = 0, (self._motion, self._settings.filter, self._draws)
+            if likelihood.tells:
+                current, layers = update(current, lambda p: likelihood(poses_at(p)), *moving)
         with self._times.timed("estimate"):
             T_map_base, covariance = mean_and_covariance(
                 self._motion.poses(current.states), current.weights
@@ -407,7 +403,7 @@ class Localizer:
                 at_labels, _ = mean_and_covariance(poses_at(current), current.weights)
             match = likelihood.match(at_labels)
         if features is not None:
-            self.features.judge(measured, T_map_base, covariance, self.odometry.at(stamp))
+            self.features.judge(measured, at_labels, covariance, self.odometry.at(stamp))
         with self._times.timed("probe"):
             if stamp >= self._stamp:  # one that came late has nothing new to say
                 self._view(stamp, camera, likelihood.pinhole, likelihood.grid)
@@ -457,7 +453,7 @@ class Localizer:
         """Keep a label map to compare poses by."""
         view = View(
             stamp,
-            self.odometry.at(stamp),
+            self.features.way(self.odometry.at(stamp)),
             self._measurement.mounts[camera],
             pinhole,
             grid,
@@ -475,7 +471,8 @@ class Localizer:
         with self._times.timed("probe"):
             T_map_base, covariance = self.pose
             sigma = float(np.sqrt(np.trace(covariance[:2, :2])))
-            known = T_map_base, self.odometry.at(self._stamp), max(APART_M, APART_SIGMAS * sigma)
+            way = self.features.way(self.odometry.at(self._stamp))
+            known = T_map_base, way, max(APART_M, APART_SIGMAS * sigma)
             reach = np.inf if everywhere else self._settings.reach_m
             return self._probe.compare(*known, reach, since)
 
@@ -486,7 +483,8 @@ class Localizer:
     def search(self, stamp: float) -> Comparison | None:
         """Poses on all the map's roads beside each other, at a stamp within `odometry`."""
         with self._times.timed("probe"):
-            return self._probe.compare(None, self.odometry.at(stamp), 0.0, np.inf)
+            way = self.features.way(self.odometry.at(stamp))
+            return self._probe.compare(None, way, 0.0, np.inf)
 
     def _placed(self) -> tuple[Array, Array]:
         """As `particles`, where they are kept."""

@@ -14,6 +14,7 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.arrays import Array, doubles, host, on_gpu
 from fgsn_ros.geometry.cameras import Camera, CameraMount
 from fgsn_ros.localization import kernel
+from fgsn_ros.localization.measured_pose import MeasuredPose
 from fgsn_ros.localization.selection import PointSelector, SelectedPoints, SelectionSettings
 from fgsn_ros.mapping.semantic_map import SemanticMap
 from fgsn_ros.segmentation.labels import LabelMap
@@ -222,6 +223,8 @@ class FrameLikelihood:
         self.power = power
         self.new = new
         """Share of the frame's evidence that earlier frames did not give."""
+        self.measured: MeasuredPose | None = None
+        """What local features of the same image say, if anything."""
         self.selected = selected
         self.pinhole = pinhole
         self._base_to_grid = pinhole.camera.matrix @ poses.invert(T_base_camera)[:3]
@@ -240,7 +243,15 @@ class FrameLikelihood:
             scores = self.sent_to(T_map_base.device).scores(T_map_base)
         else:
             scores = self._evidence.scores(self._projections(host(T_map_base)))
-        return self.power * doubles(scores, T_map_base)
+        logs: Array = self.power * doubles(scores, T_map_base)
+        if self.measured is not None:
+            logs = logs + self.new * self.measured.log_likelihood(T_map_base)
+        return logs
+
+    @property
+    def tells(self) -> bool:
+        """Whether there is anything that it depends on the pose by."""
+        return self.power > 0.0 or self.measured is not None
 
     @cached_property
     def _evidence(self) -> kernel.Evidence:

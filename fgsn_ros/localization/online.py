@@ -378,6 +378,7 @@ class OnlineLocalizer:
         if estimate.labels_stamp < estimate.stamp:
             self.counts["late labels"] += 1
         self.tracking.add(estimate)
+        self.tracking.slipping = self._localizer.features.slipping
         self._anchor(estimate.stamp, estimate.T_map_base)
         if self._judge(estimate, labels):
             return []

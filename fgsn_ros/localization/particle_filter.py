@@ -88,6 +88,14 @@ class ParticleSet:
         kept = systematic_resample(self.weights, count or len(self.states), rng)
         return ParticleSet.uniform(self.states[kept], self.ancestors[kept])
 
+    def shared_with(self, states: Array, rng: Random) -> "ParticleSet":
+        """As many particles of equal weight: some (M, ...) in other states, the rest drawn."""
+        drawn = self.resampled(rng)
+        # Systematic resampling leaves the descendants of one particle side by side.
+        count = len(states)
+        drawn.states[numbered(states) * len(drawn.states) // max(count, 1)] = states
+        return drawn
+
 
 LogLikelihood = Callable[[ParticleSet], Array]
 """Particles to log-likelihoods (N,)."""

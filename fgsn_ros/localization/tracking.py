@@ -31,7 +31,8 @@ class TrackingStatus(str, Enum):
     SEARCHING = "searching"
     """There is no pose: the robot is looked for on the whole map."""
     CONVERGING = "converging"
-    """There is a pose that labels have not confirmed yet, or must confirm again."""
+    """There is a pose that labels have not confirmed yet, or must confirm again, or that local
+    features contradict odometry about."""
     TRACKING = "tracking"
     """Labels confirm the pose; its error is as its covariance says."""
     NO_LABELS = "no labels"
@@ -95,6 +96,8 @@ class Tracking:
         """How well the labels fit the pose, in [0, 1]; None before the first estimate."""
         self.lost = False
         """Whether no estimate was good, or others fitted better, for `lost_after_s`."""
+        self.slipping = False
+        """Whether odometry leads away from where local features say that the robot is."""
         self.comparison: Comparison | None = None
         """The newest since the pose was last in doubt."""
         self._usual = 0.0
@@ -155,8 +158,12 @@ class Tracking:
         """In [0, 1], below `lost_quality` until it is confirmed; None before the first estimate."""
         if self.match_quality is None:
             return None
-        most = 1.0 if self.confirmed else self.settings.lost_quality
+        most = 1.0 if self._is_sure else self.settings.lost_quality
         return most * self.match_quality * (1.0 - self._elsewhere)
+
+    @property
+    def _is_sure(self) -> bool:
+        return self.confirmed and not self.slipping
 
     @property
     def astray_since(self) -> float | None:
@@ -248,7 +255,7 @@ class Tracking:
             return TrackingStatus.NO_LABELS
         if self.lost:
             return TrackingStatus.LOST
-        return TrackingStatus.TRACKING if self.confirmed else TrackingStatus.CONVERGING
+        return TrackingStatus.TRACKING if self._is_sure else TrackingStatus.CONVERGING
 
 
 def _since(stamp: float, before: float | None, holds: bool) -> float | None:

@@ -1,12 +1,22 @@
+import dataclasses
+import itertools
+
 import numpy as np
 import pytest
+from scipy.stats import multivariate_t
 
 from fgsn_ros.geometry import poses
+from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.localization.localizer import Localizer, LocalizerSettings
-from fgsn_ros.localization.measured_pose import LABELS_ALONE_M, MeasuredPose
+from fgsn_ros.localization.measured_pose import LABELS_ALONE_M, FeatureEvidence, MeasuredPose
 from fgsn_ros.localization.measurement import MeasurementSettings
+from fgsn_ros.localization.motion import MotionSettings, PlanarMotion
+from fgsn_ros.localization.online import OnlineLocalizer
+from fgsn_ros.localization.particle_filter import ParticleSet
+from fgsn_ros.localization.tracking import TrackingStatus
 from fgsn_ros.mapping.descriptors import ImageFeatures
+from fgsn_ros.mapping.ground import Ground
 
 SETTINGS = LocalizerSettings(
     min_particles=500, max_particles=2000, measurement=MeasurementSettings(points=1000)
@@ -62,6 +72,51 @@ def test_it_agrees_with_an_estimate_within_four_standard_deviations_of_both(metr
     pose = measured(x=0.0, y=0.0, yaw=0.0, sigma=np.full(6, 0.3))
     covariance = np.diag(np.full(6, 0.4**2))  # with 0.3 m: 0.5 m
     assert pose.agrees(poses.from_planar(metres, 0.0, 0.0), covariance) == agrees
+
+
+@pytest.mark.parametrize(("sigmas", "near"), [(3.9, True), (4.1, False)])
+def test_it_is_near_particles_of_which_one_is_within_four_standard_deviations(sigmas, near):
+    x = 3.0 + np.array([9.0, sigmas, -7.0]) * SIGMA[0]
+    assert measured().is_near(poses.from_planar(x, -2.0, 3.1)) == near
+
+
+def test_it_and_a_prediction_that_exclude_each_other_are_weighed_as_students_t():
+    off, spread = np.array([1.2, -0.3, 0.1]), np.diag(np.square([0.08, 0.05, 0, 0, 0, 0.01]))
+    pose = measured(x=0.0, y=0.0, yaw=0.0, sigma=0.1 * SIGMA)
+    predicted = poses.from_planar(*off)
+    planar = np.ix_([0, 1, 5], [0, 1, 5])
+    wrong = multivariate_t.pdf(off, np.zeros(3), pose.covariance[planar], df=1)
+    right = multivariate_t.pdf(off, np.zeros(3), (pose.covariance + spread)[planar], df=1)
+    expected = right / (right + wrong)
+    assert 0.1 < expected < 0.9
+    assert pose.probability(predicted, spread) == pytest.approx(expected, abs=1e-9)
+
+
+def test_particles_are_divided_by_that_probability():
+    ground = Ground(poses.from_planar(np.arange(3.0), 0.0, 0.0))
+    motion, rng = PlanarMotion(MotionSettings(), ground), np.random.default_rng(0)
+    spread = np.diag(np.square([0.08, 0.05, 0.1, 0.1, 0.1, 0.01]))
+    pose, predicted = measured(1.2, 0.0, 0.0, 0.1 * SIGMA), poses.from_planar(0.0, 0.0, 0.0)
+    particles = ParticleSet.uniform(motion.sample(predicted, spread, 1000, rng))
+    divided = pose.divided(particles, (predicted, spread), motion, rng)
+    there = divided.states[:, 0] > 0.6
+    assert there.sum() == round(1000 * pose.probability(predicted, spread))
+    np.testing.assert_allclose(divided.states[there, :2].mean(axis=0), [1.2, 0.0], atol=0.02)
+    kept = divided.states[~there]
+    np.testing.assert_array_equal(kept, particles.states[divided.ancestors[~there]])
+
+
+def test_the_way_is_what_features_saw_from_image_to_image_and_else_odometrys():
+    evidence, sure = FeatureEvidence(None), np.diag(np.full(6, 0.01**2))
+    stamps = np.arange(8)
+    T_map, T_odom = poses.from_planar(stamps, 0.0, 0.0), poses.from_planar(1.5 * stamps, 0.0, 0.3)
+    ways = []
+    for k in stamps:
+        agrees = MeasuredPose(T_map[k], sure) if k not in (3, 4) else None
+        evidence.judge(agrees, T_map[k], sure, T_odom[k])
+        ways.append(evidence.way(T_odom[k]))
+    moved = [np.linalg.norm((b - a)[:3, 3]) for a, b in itertools.pairwise(ways)]
+    np.testing.assert_allclose(moved, [1.0, 1.0, 1.5, 1.5, 1.5, 1.0, 1.0], atol=1e-12)
 
 
 class Finder:
@@ -174,3 +229,80 @@ def test_features_that_cease_to_agree_are_noticed_and_then_not_missed(drive):
     expected = (np.arange(len(ceased)) >= 22) & (metres < 2.0 * LABELS_ALONE_M)
     assert 10 < expected.sum() < 35
     assert np.abs(np.flatnonzero(ceased)[[0, -1]] - np.flatnonzero(expected)[[0, -1]]).max() <= 1
+
+
+def slipping(drive, factor, sideways, turning):
+    """Odometry of whose steps, from 2 s on and for 2 s, so much is wrong; by the way driven."""
+    odometry = drive.odometry
+    steps = poses.compose(poses.invert(odometry.poses[:-1]), odometry.poses[1:])
+    slips = (odometry.stamps[1:] > 2.0) & (odometry.stamps[1:] <= 4.0)
+    metres = np.linalg.norm(steps[slips, :3, 3], axis=1)
+    steps[slips, :3, 3] *= factor
+    off = poses.from_planar(np.zeros(len(metres)), sideways * metres, turning * metres)
+    steps[slips] = poses.compose(steps[slips], off)
+    T = [odometry.poses[0]]
+    for step in steps:
+        T.append(poses.compose(T[-1], step))
+    return dataclasses.replace(drive, odometry=Trajectory(odometry.stamps, np.stack(T)))
+
+
+SLIPS = {
+    "spinning": (1.6, 0.0, 0.0),
+    "far too fast": (2.5, 0.0, 0.0),
+    "locked": (0.3, 0.0, 0.0),
+    "sideways": (1.0, 0.4, 0.0),
+    "turning": (1.0, 0.0, 0.06),
+}
+
+
+@pytest.mark.parametrize("slip", SLIPS.values(), ids=SLIPS)
+def test_wheels_that_slip_are_not_believed_against_measured_poses(drive, slip):
+    """Its second frame after they begin is right: 0.1 s of 8 m/s slip by half a metre and more."""
+    worse = slipping(drive, *slip)
+    errors = position_errors(drive, run(worse, Finder(drive), 60))
+    begins, ends = np.searchsorted(drive.stamps, [2.0, 4.0])
+    assert errors[begins + 2 : ends].max() < 0.15
+    assert errors[ends + 2 :].max() < 0.15
+    assert position_errors(drive, run(worse, None, 60))[ends - 1] > errors[begins:].max()
+
+
+def online_run(drive, finder):
+    """Statuses after each label map, and the localizer."""
+    online = OnlineLocalizer(
+        drive.semantic_map, drive.log_ratio, drive.mounts, SETTINGS, finder=finder
+    )
+    online.initialize(InitialPose.around(drive.truth.at(drive.stamps[0]), 0.3, 0.02, 0.005))
+    statuses, fed = [], 0
+    for stamp, labels in zip(drive.stamps, drive.label_maps, strict=True):
+        while fed < len(drive.odometry) and (fed == 0 or drive.odometry.stamps[fed - 1] < stamp):
+            online.add_odometry(drive.odometry.stamps[fed], drive.odometry.poses[fed])
+            fed += 1
+        online.add_labels(stamp, "camera", labels, NONE)
+        statuses.append(online.status_at(stamp))
+    return statuses, online
+
+
+def test_the_status_falls_while_wheels_slip_and_the_pose_is_not_taken_for_another(drive):
+    statuses, online = online_run(slipping(drive, *SLIPS["spinning"]), Finder(drive))
+    begins, ends = np.searchsorted(drive.stamps, [2.0, 4.0])
+    tracked = np.array([status == TrackingStatus.TRACKING for status in statuses])
+    assert tracked[begins - 5 : begins].all()
+    assert not tracked[begins + 2 : ends].any()
+    assert tracked[ends + 2 :].all()
+    assert not online.counts
+
+
+def test_one_wrong_measured_pose_in_good_driving_ends_no_tracking(drive):
+    right, wrong = Finder(drive), Finder(drive, offset=(1.0, 0.5, 0.02))
+    near, other = right.near, wrong.near
+    frames = iter(range(1000))
+
+    def mixed(*seen):
+        each, off = near(*seen), other(*seen)
+        return off if next(frames) % 10 == 9 else each
+
+    right.near = mixed
+    statuses, online = online_run(drive, right)
+    assert all(status == TrackingStatus.TRACKING for status in statuses[15:])
+    off = online.pose[0][:2, 3] - drive.truth.at(online.stamp)[:2, 3]
+    assert np.linalg.norm(off) < 0.3

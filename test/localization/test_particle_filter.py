@@ -37,6 +37,21 @@ def test_systematic_resampling_draws_each_index_floor_or_ceil_of_its_share(value
     assert not counts[weights == 0.0].any()
 
 
+@pytest.mark.parametrize("count", [0, 1, 400, 1000])
+def test_some_particles_are_put_elsewhere_and_the_rest_drawn_by_weight(count):
+    weights = np.array([0.2, 0.0, 0.5, 0.3])
+    states = np.repeat(np.arange(4.0), 250)[:, None]
+    particles = ParticleSet.uniform(states).weighed(np.log(np.repeat(weights, 250) + 1e-300))
+    shared = particles.shared_with(np.full((count, 1), 9.0), np.random.default_rng(0))
+    values = shared.states[:, 0]
+    assert (values == 9.0).sum() == count
+    drawn = np.array([(values == k).sum() for k in range(4)])
+    np.testing.assert_allclose(drawn, weights * (1000 - count), atol=2.0)
+    np.testing.assert_allclose(shared.weights, 1e-3)
+    kept = values != 9.0
+    np.testing.assert_array_equal(particles.states[shared.ancestors[kept], 0], values[kept])
+
+
 def test_effective_sample_size_counts_equal_weights_and_ignores_scale():
     log_weights = np.log(np.array([0.25, 0.25, 0.25, 0.25, 1e-300]))
     assert effective_sample_size(log_weights) == pytest.approx(4.0)

@@ -6,7 +6,12 @@ import pytest
 from fgsn_ros.errors import SettingsError
 from fgsn_ros.geometry import poses
 from fgsn_ros.localization.probing import Comparison, ProbeSettings
-from fgsn_ros.localization.tracking import NEARBY_M, Tracking, TrackingSettings
+from fgsn_ros.localization.tracking import (
+    NEARBY_M,
+    Tracking,
+    TrackingSettings,
+    TrackingStatus,
+)
 
 TRACKING = TrackingSettings(quality_time_s=1.0, lost_quality=0.5, lost_std_m=3.0, lost_after_s=2.0)
 
@@ -38,6 +43,17 @@ def test_the_quality_is_that_of_a_wrong_pose_until_the_pose_is_confirmed():
     assert confirmed.quality == pytest.approx(confirmed.match_quality)
     confirmed.doubt()
     assert confirmed.quality < TRACKING.lost_quality
+
+
+def test_while_local_features_contradict_odometry_a_confirmed_pose_is_not_tracked():
+    tracking = confirmed_tracking()
+    stamp, quality = tracking._stamp, tracking.quality
+    assert tracking.status_at(stamp) == TrackingStatus.TRACKING
+    tracking.slipping = True
+    assert tracking.status_at(stamp) == TrackingStatus.CONVERGING
+    assert tracking.quality == pytest.approx(TRACKING.lost_quality * quality)
+    tracking.slipping = False
+    assert tracking.status_at(stamp) == TrackingStatus.TRACKING
 
 
 def test_a_pose_is_lost_after_a_while_without_agreement_and_found_again():
