@@ -24,9 +24,9 @@ from typing import Any
 import numpy as np
 import tyro
 from evidence import NO_LABELS
+from kept_features import KeptExtractor, KeptPoses
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from nordland_features import KeptExtractor, KeptPoses
 from scoring import markdown_table, over_towns, segmented_once, write_results
 
 from fgsn_ros.commands.demo import PACKAGED_CHECKPOINT

@@ -171,7 +171,7 @@ class Networks:
             towns=(self.town,),
             seasons=(Season.WINTER, Season.NIGHT),
             duration_s=self.duration_s,
-            sift=False,
+            features=False,
             segmenter=segmenter,
         )
         score = figures([run.results[LABELS] for run in runs_in_town(seasons, self.town)])

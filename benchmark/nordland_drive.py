@@ -29,8 +29,8 @@ import torch
 import tyro
 from experiment_data import digest_of
 from experiment_runs import trained_once
+from kept_features import KeptExtractor, KeptPoses
 from nordland_drive_tables import Judged, stretch_table
-from nordland_features import KeptExtractor, KeptPoses
 from nordland_pictures import draw_errors, draw_paths, draw_points
 from nordland_recordings import NordlandRecordings
 from nordland_training import HALVES, Half, write_half

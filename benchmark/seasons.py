@@ -3,46 +3,54 @@
     python benchmark/seasons.py --work /tmp/seasons
 
 For each town, none of which the network was trained in, a map is made of a drive in summer. A
-drive in autumn, winter, night and rain is localized on it from a start 2 m and 5 deg off, by labels
-and by wheel odometry that drifts by 2 % or more. Beside it stand SIFT matches with PnP in the same
-filter (see sift_localization.py) and dead reckoning from the same start. Prints a table by season,
-pooled over the towns, and one by run; writes both to seasons.md and seasons.json.
+drive in autumn, winter, night and rain is localized on it from a start 2 m and 5 deg off, with
+wheel odometry that drifts by 2 % or more: by labels, by the map's local features and by both, in
+the same filter from the same start, beside dead reckoning. Local features alone leave the labels
+out of the weights, and out of nothing else. Prints a table by season, pooled over the towns with 95
+% bootstrap intervals over them, and one by run; writes both to seasons.md and seasons.json.
 
-Rendered drives (bags), label maps, maps and SIFT's trajectories are kept in --work under names that
-hold what they were made with, and used again. Remove the folder after a change of the code.
+Rendered drives (bags), label maps, the images' local features and maps are kept in --work under
+names that hold what they were made with, and used again. Remove the folder after a change of the
+code.
 """
 
-import dataclasses
 import hashlib
-import json
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import tyro
+from kept_features import KeptExtractor, KeptPoses
 from scoring import judged, segmented_once, write_results
-from season_tables import DEAD_RECKONING, LABELS, SIFT, Run, run_table, season_table
-from sift_localization import SiftSettings, localize_by_sift
+from season_tables import (
+    BOTH,
+    DEAD_RECKONING,
+    LABELS,
+    LOCAL_FEATURES,
+    Run,
+    run_table,
+    season_table,
+)
 
 from fgsn_ros.commands.demo import PACKAGED_CHECKPOINT
 from fgsn_ros.commands.start import Start
 from fgsn_ros.config import require
 from fgsn_ros.evaluation.trajectory_errors import dead_reckoning
-from fgsn_ros.geometry.trajectory import Trajectory, read_tum, write_tum
+from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.localization.initial_pose import InitialPose
 from fgsn_ros.localization.localizer import LocalizerSettings
+from fgsn_ros.localization.measured_pose import PoseFinder
 from fgsn_ros.localization.online import OnlineLocalizer
-from fgsn_ros.localization.pipeline import localize
+from fgsn_ros.localization.pipeline import localize, require_log_ratio
+from fgsn_ros.locating.feature_poses import FeaturePoses, FeaturePoseSettings
 from fgsn_ros.mapping.builder import MapSettings, write_map
-from fgsn_ros.mapping.ground import Ground
 from fgsn_ros.mapping.local_features import load_local_features
 from fgsn_ros.mapping.map_files import load_map
 from fgsn_ros.mapping.semantic_map import SemanticMap
-from fgsn_ros.outputs import Layout, whole_folder
 from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.recordings.recording import Recording, require_ground_truth, require_odometry
 from fgsn_ros.segmentation.checkpoint import load_checkpoint
@@ -51,7 +59,8 @@ from fgsn_ros.simulation.bags import write_drive
 from fgsn_ros.simulation.drive import DriveSettings, SimulatedDrive
 from fgsn_ros.simulation.seasons import Season
 
-_LAYOUT = Layout("share.json", "", ("trajectory.tum",))
+NO_LABELS = 1e-9
+"""Independent points of a frame whose labels weigh nothing."""
 MAP_LONGER = 1.5
 """The map's drive is longer by this factor and does not stop: the other may be faster."""
 
@@ -76,8 +85,8 @@ class Seasons:
     """seconds at the start that are not judged, >= 0"""
     seed: int = 0
     """seed of the starts' directions and of the particles, >= 0"""
-    sift: bool = True
-    """localize by SIFT too"""
+    features: bool = True
+    """localize by local features too, alone and beside the labels"""
     jobs: int = 1
     """towns worked on at once, >= 1"""
     start: Start = field(default_factory=lambda: Start(offset_m=2.0, offset_deg=5.0))
@@ -115,9 +124,10 @@ class Seasons:
             f"{len(self.towns)} towns, {self.duration_s:g} s a drive; start "
             f"{self.start.offset_m:g} m and {self.start.offset_deg:g} deg off; the first "
             f"{self.skip_s:g} s left out; frames pooled. Position, lateral and longitudinal are "
-            "medians [m], heading the median [deg]. "
-            "Recall within 0.25 m 2 deg / 0.5 m 5 deg / 5 m 10 deg [%]. Frames/s: the median "
-            "frame's, without segmentation. Drift of the odometry at the end, in % of the distance."
+            "medians [m], heading the median [deg]; in brackets 95 % bootstrap intervals over the "
+            "towns. Recall within 0.25 m 2 deg / 0.5 m 5 deg / 5 m 10 deg [%]. Frames/s: the "
+            "median frame's, without labelling and describing it. Drift of the odometry at the "
+            "end, in % of the distance."
         )
 
 
@@ -150,25 +160,29 @@ class _Town:
         truth = require_ground_truth(recording)
         direction = np.random.default_rng([s.seed, self._town, list(Season).index(season)])
         initial = s.start.initial(recording, truth, direction)
-        labelled, frames_per_s = self._by_labels(recording, drive, initial)
+        results, speeds = {}, {}
+        for name, localizer, finder in self._methods(drive):
+            found, speeds[name] = self._localized(recording, drive, initial, localizer, finder)
+            results[name] = judged(found, truth, s.skip_s)
         reckoned = dead_reckoning(
-            require_odometry(recording), initial.T_map_base, labelled.stamps, initial.stamp
+            require_odometry(recording), initial.T_map_base, found.stamps, initial.stamp
         )
-        results = {LABELS: judged(labelled, truth, s.skip_s)}
-        sift_share = 0.0
-        if s.sift:
-            trajectory, sift_share = self._by_sift(recording, drive, initial)
-            results[SIFT] = judged(trajectory, truth, s.skip_s)
         results[DEAD_RECKONING] = judged(reckoned, truth, s.skip_s)
-        return Run(
-            self._town,
-            season,
-            results,
-            frames_per_s,
-            _drift_percent(recording),
-            len(self._map),
-            sift_share,
-        )
+        drift = _drift_percent(recording)
+        return Run(self._town, season, results, speeds, drift, len(self._map))
+
+    def _methods(
+        self, drive: DriveSettings
+    ) -> Iterator[tuple[str, LocalizerSettings, PoseFinder | None]]:
+        """How a drive is localized: by what, with which settings and finder."""
+        seeded = replace(self._settings.localizer, random_seed=self._settings.seed)
+        yield LABELS, seeded, None
+        if not self._settings.features:
+            return
+        finder = self._finder(drive)
+        measurement = replace(seeded.measurement, independent_points=NO_LABELS)
+        yield LOCAL_FEATURES, replace(seeded, measurement=measurement), finder
+        yield BOTH, seeded, finder
 
     def _path(self, kind: str, drive: DriveSettings, *made_with: object) -> Path:
         return kept_path(self._settings.work, kind, drive, *made_with)
@@ -190,10 +204,15 @@ class _Town:
     def _map_path(self) -> Path:
         return self._path("map", self._summer, self._labelling, self._settings.map)
 
-    def _by_labels(
-        self, recording: Recording, drive: DriveSettings, initial: InitialPose
+    def _localized(
+        self,
+        recording: Recording,
+        drive: DriveSettings,
+        initial: InitialPose,
+        localizer: LocalizerSettings,
+        finder: PoseFinder | None,
     ) -> tuple[Trajectory, float]:
-        """T_map_base, and the median frame's rate [frames/s] without segmentation."""
+        """T_map_base, and the median frame's rate [frames/s] without labelling and describing."""
         cache = self._path("labels", drive, self._labelling).with_suffix(".npz")
         spent = [0.0]
         run = localize(
@@ -201,37 +220,20 @@ class _Town:
             self._map,
             self._segmenter.checkpoint,
             initial,
-            self._localizer,
+            localizer,
             labels=segmented_once(recording, self._segmenter, cache),
+            finder=finder,
             on_estimate=[lambda _, online: spent.append(_filter_s(online))],
         )
         return run.trajectory, 1.0 / float(np.median(np.diff(spent)))
 
-    @property
-    def _localizer(self) -> LocalizerSettings:
-        return dataclasses.replace(self._settings.localizer, random_seed=self._settings.seed)
-
-    def _by_sift(
-        self, recording: Recording, drive: DriveSettings, initial: InitialPose
-    ) -> tuple[Trajectory, float]:
-        """T_map_base, and the share of the frames with a measurement."""
-        s = self._settings
-        made_with = self._summer, SiftSettings(), s.map, self._localizer, s.start, s.seed
-        path = self._path("sift", drive, *made_with)
-        if not path.exists():
-            local, ground = (
-                load_local_features(self._map_path, self._map),
-                Ground(self._map.keyframe_poses),
-            )
-            run = localize_by_sift(
-                recording, local, ground, initial, SiftSettings(), self._localizer
-            )
-            share = run.measured / len(run.trajectory)
-            with whole_folder(path, _LAYOUT) as folder:
-                write_tum(folder / "trajectory.tum", run.trajectory)
-                (folder / "share.json").write_text(json.dumps(share))
-        share = float(json.loads((path / "share.json").read_text()))
-        return read_tum(path / "trajectory.tum"), share
+    def _finder(self, drive: DriveSettings) -> PoseFinder:
+        """Of the map's local features, with those of a drive's images found once."""
+        local = load_local_features(self._map_path, self._map)
+        log_ratio = require_log_ratio(self._segmenter.checkpoint)
+        finder = FeaturePoses(self._map, local, log_ratio)
+        kept = self._path("features", drive, local.kind, FeaturePoseSettings().features)
+        return KeptPoses(finder, KeptExtractor(finder.extract, kept))
 
 
 def kept_path(work: Path, kind: str, drive: DriveSettings, *made_with: object) -> Path:
@@ -241,8 +243,10 @@ def kept_path(work: Path, kind: str, drive: DriveSettings, *made_with: object) -
 
 
 def _filter_s(online: OnlineLocalizer) -> float:
-    """Time that the filter has taken, without reading and segmenting [s]."""
-    return sum(online.seconds[step] for step in ("propagate", "select", "weigh", "estimate"))
+    """Time that the filter has taken, without reading, segmenting and describing [s]."""
+    return sum(
+        online.seconds[step] for step in ("propagate", "select", "match", "weigh", "estimate")
+    )
 
 
 def _drift_percent(recording: Recording) -> float:
