@@ -70,7 +70,7 @@ class MeasuredPose:
         motion: MotionModel,
         rng: Random,
     ) -> ParticleSet:
-        """Particles that were not near, as many of them put here as it is probable.
+        """Particles of which none is near, and as many of them put here as it is probable.
 
         The labels tell who is right, or the next images. (A mixture proposal: Thrun et al., "Robust
         Monte Carlo localization for mobile robots", Artificial Intelligence 2001.)
@@ -159,11 +159,11 @@ class FeatureEvidence:
         return self._finder.anywhere(features, label_map, mount)
 
     def contradict(self, measured: MeasuredPose | None, T_map_base: Array) -> bool:
-        """Whether a measured pose is near none of the particles (N, 4, 4); how often is kept."""
+        """Whether a measured pose is near none of the particles (N, 4, 4), as the one before."""
         if measured is None:
             return False
         self._contradicted = 0 if measured.is_near(T_map_base) else self._contradicted + 1
-        return self._contradicted > 0
+        return self._contradicted >= _CONTRADICTED
 
     @property
     def slipping(self) -> bool:
@@ -181,16 +181,16 @@ class FeatureEvidence:
         if measured is None or not measured.agrees(T_map_base, covariance):
             self._unmatched += 1
             return
-        if self._agreed_at is not None and self._unmatched == 0:
+        if self._agreed_at is not None:
             moved = poses.compose(poses.invert(self._agreed_pose), T_map_base)
             way = poses.compose(self.way(self._agreed_at), moved)
             self._T_way_odom = poses.compose(way, poses.invert(T_odom_base))
         self._agreed_at, self._agreed_pose, self._unmatched = T_odom_base, T_map_base, 0
 
     def way(self, T_odom_base: Array) -> Array:
-        """Odometry's pose (4, 4) with motions as features saw them, from image to image.
+        """Odometry's pose (4, 4) with motions as features saw them, from agreement to agreement.
 
-        Where they did not, motions are odometry's. By it, views of a place lie to each other.
+        Since the last they are odometry's. By it, views of a place lie to each other.
         """
         return poses.compose(self._T_way_odom, T_odom_base)
 

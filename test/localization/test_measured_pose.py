@@ -106,17 +106,18 @@ def test_particles_are_divided_by_that_probability():
     np.testing.assert_array_equal(kept, particles.states[divided.ancestors[~there]])
 
 
-def test_the_way_is_what_features_saw_from_image_to_image_and_else_odometrys():
+def test_the_way_is_what_features_saw_from_agreement_to_agreement_and_since_then_odometrys():
     evidence, sure = FeatureEvidence(None), np.diag(np.full(6, 0.01**2))
     stamps = np.arange(8)
-    T_map, T_odom = poses.from_planar(stamps, 0.0, 0.0), poses.from_planar(1.5 * stamps, 0.0, 0.3)
+    T_map, T_wheels = (poses.from_planar(k * stamps, 0.0, 0.0) for k in (1.0, 1.5))
+    T_odom = poses.compose(poses.from_planar(5.0, 2.0, 0.3), T_wheels)
     ways = []
     for k in stamps:
         agrees = MeasuredPose(T_map[k], sure) if k not in (3, 4) else None
         evidence.judge(agrees, T_map[k], sure, T_odom[k])
         ways.append(evidence.way(T_odom[k]))
     moved = [np.linalg.norm((b - a)[:3, 3]) for a, b in itertools.pairwise(ways)]
-    np.testing.assert_allclose(moved, [1.0, 1.0, 1.5, 1.5, 1.5, 1.0, 1.0], atol=1e-12)
+    np.testing.assert_allclose(moved, [1.0, 1.0, 1.5, 1.5, 0.0, 1.0, 1.0], atol=1e-12)
 
 
 class Finder:
@@ -257,12 +258,12 @@ SLIPS = {
 
 @pytest.mark.parametrize("slip", SLIPS.values(), ids=SLIPS)
 def test_wheels_that_slip_are_not_believed_against_measured_poses(drive, slip):
-    """Its second frame after they begin is right: 0.1 s of 8 m/s slip by half a metre and more."""
+    """Two measured poses that odometry leads away from are enough."""
     worse = slipping(drive, *slip)
     errors = position_errors(drive, run(worse, Finder(drive), 60))
     begins, ends = np.searchsorted(drive.stamps, [2.0, 4.0])
-    assert errors[begins + 2 : ends].max() < 0.15
-    assert errors[ends + 2 :].max() < 0.15
+    assert errors[begins + 3 : ends].max() < 0.2
+    assert errors[ends + 3 :].max() < 0.2
     assert position_errors(drive, run(worse, None, 60))[ends - 1] > errors[begins:].max()
 
 
@@ -287,8 +288,8 @@ def test_the_status_falls_while_wheels_slip_and_the_pose_is_not_taken_for_anothe
     begins, ends = np.searchsorted(drive.stamps, [2.0, 4.0])
     tracked = np.array([status == TrackingStatus.TRACKING for status in statuses])
     assert tracked[begins - 5 : begins].all()
-    assert not tracked[begins + 2 : ends].any()
-    assert tracked[ends + 2 :].all()
+    assert not tracked[begins + 3 : ends].any()
+    assert tracked[ends + 3 :].all()
     assert not online.counts
 
 
