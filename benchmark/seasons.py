@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import tyro
+from evidence import NO_LABELS
 from kept_features import KeptExtractor, KeptPoses
 from scoring import judged, segmented_once, write_results
 from season_tables import (
@@ -59,8 +60,6 @@ from fgsn_ros.simulation.bags import write_drive
 from fgsn_ros.simulation.drive import DriveSettings, SimulatedDrive
 from fgsn_ros.simulation.seasons import Season
 
-NO_LABELS = 1e-9
-"""Independent points of a frame whose labels weigh nothing."""
 MAP_LONGER = 1.5
 """The map's drive is longer by this factor and does not stop: the other may be faster."""
 
