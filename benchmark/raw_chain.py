@@ -11,12 +11,18 @@ localized on it. Made poses have a frame and, by the odometry, a scale of their 
 drive is judged by its true poses after the similarity that takes the first's true ones to the
 made ones. What is in the folder is not made again. Prints a row a chain and writes them to
 raw_chain.md and .json.
+
+    python benchmark/raw_chain.py summer winter --work /tmp/chain --taught few.yaml
+
+The rounds of `fgsn teach` with these settings of `fgsn train`, of drives that local features join
+and of the same as if they did not: what the command says of each round without ground truth, and
+what ground truth says. To taught.md and .json.
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import tyro
@@ -32,6 +38,8 @@ from fgsn_ros.recordings.open import open_recording
 from fgsn_ros.recordings.recording import require_ground_truth
 
 START_FROM = PACKAGED_CHECKPOINT.with_name("town.safetensors")
+NETWORK = "checkpoint.safetensors"
+NOT_JOINED = "--poses.joining.min-points", "10000"
 PACKAGED, TRAINED = "packaged", "trained"
 
 
@@ -47,8 +55,10 @@ class RawChain:
     """training steps on the correspondences; 0: the packaged network alone, without training"""
     seeds: int = 3
     """runs of the filter, each from another start, >= 1"""
+    taught: Path | None = None
+    """in place of the chains: settings of `fgsn train` (YAML) for the rounds of `fgsn teach`"""
     output: Path = Path("benchmark/results")
-    """folder of raw_chain.md and raw_chain.json"""
+    """folder of the tables"""
 
     def __post_init__(self) -> None:
         """Check the ranges."""
@@ -58,6 +68,9 @@ class RawChain:
         """Make what is missing, and print and write the table."""
         self.work.mkdir(parents=True, exist_ok=True)
         truths = tuple(require_ground_truth(open_recording(path)) for path in self.recordings)
+        if self.taught is not None:
+            self._run_taught(self.taught, truths)
+            return
         rows = []
         for chain in (self._made(truths), self._true(truths)):
             for network in (PACKAGED, TRAINED) if self.iterations else (PACKAGED,):
@@ -65,6 +78,50 @@ class RawChain:
         table = markdown_table(rows)
         print(table)
         write_results(self.output, "raw_chain", table, {"rows": rows})
+
+    def _run_taught(self, settings: Path, truths: tuple[Trajectory, ...]) -> None:
+        rows = []
+        for joined, flags in {"features": (), "labels": NOT_JOINED}.items():
+            folder = self.work / f"taught_{joined}"
+            given = [*map(str, self.recordings), "--train", str(settings), "--init"]
+            _once(folder, "teach", *given, str(START_FROM), *flags)
+            report = json.loads((folder / "report.json").read_text())
+            for facts in report["rounds"]:
+                kept = "yes" if facts["round"] == report["kept"] else "no"
+                rows.append({**self._row_taught(folder, facts, truths), "kept": kept})
+        table = markdown_table(rows)
+        print(table)
+        write_results(self.output, "taught", table, {"rows": rows})
+
+    def _row_taught(
+        self, folder: Path, facts: dict[str, Any], truths: tuple[Trajectory, ...]
+    ) -> dict[str, str]:
+        """Figures of a round, those without ground truth first."""
+        number = facts["round"]
+        poses = folder / f"{number - 1}" / "localized" if number else folder / "structure"
+        if not number and (folder / "joined").exists():
+            poses = folder / "joined" / "localized"
+        names = [open_recording(path).name for path in self.recordings]
+        made = [read_tum(poses / f"{name}.tum") for name in names]
+        truth = _moved(truths, made[0])
+        stamps = made[1].stamps[truth.covered(made[1].stamps)]
+        error = np.linalg.norm((made[1].at(stamps) - truth.at(stamps))[:, :3, 3], axis=1)
+        files = tuple(poses / f"{name}.tum" for name in names)
+        chain = _Chain(facts["poses"], folder / f"judged_{number}", self.recordings, files, truth)
+        chain.folder.mkdir(exist_ok=True)
+        this = folder / str(number)
+        found = chain.localized(this / "map", this / "network" / NETWORK, TRAINED, self.seeds)
+        return {
+            "round": str(number),
+            "poses": facts["poses"],
+            "pairs": str(facts["pairs"]),
+            "held out": str(facts["held_out"]),
+            "points that meet": f"{facts['meeting']:.1%}",
+            "information [nat]": f"{facts['information']:.3f}",
+            "poses: median [m]": f"{np.median(error):.3f}",
+            "poses: 95 % [m]": f"{np.percentile(error, 95):.3f}",
+            **{name: f"{value:.3f}" for name, value in found.items()},
+        }
 
     def _made(self, truths: tuple[Trajectory, ...]) -> "_Chain":
         folder = self.work / "made"
@@ -99,8 +156,7 @@ class _Chain:
         made = self.folder / f"map_{network}"
         map_of = [str(self.recordings[0]), "--recording.poses", str(self.poses[0])]
         _once(made, "map", *map_of, "--checkpoint", str(checkpoint), *NO_FEATURES)
-        scores = [self._localized(made, checkpoint, network, seed) for seed in range(seeds)]
-        errors = {name: np.mean([score[name] for score in scores]) for name in scores[0]}
+        errors = self.localized(made, checkpoint, network, seeds)
         points = json.loads((made / "meta.json").read_text())["point_count"]
         return {
             "poses": self.name,
@@ -124,14 +180,26 @@ class _Chain:
         given = ["--data", str(pairs), "--init", str(START_FROM), *steps]
         _once(network, "train", "--config", "config/train.yaml", *given)
         count = len(CorrespondenceFolder(pairs).train_files())
-        return network / "checkpoint.safetensors", str(count)
+        return network / NETWORK, str(count)
+
+    def localized(self, made: Path, checkpoint: Path, network: str, seeds: int) -> dict[str, float]:
+        """Errors on a map, means of the runs."""
+        scores = [self._localized(made, checkpoint, network, seed) for seed in range(seeds)]
+        return {name: float(np.mean([score[name] for score in scores])) for name in scores[0]}
 
     def _localized(self, made: Path, checkpoint: Path, network: str, seed: int) -> dict[str, float]:
         reference = self.folder / "reference.tum"
         write_tum(reference, self.truth)
         result = self.folder / f"result_{network}_{seed}"
         given = ["--map", str(made), "--checkpoint", str(checkpoint), "--no-bag"]
-        given += ["--reference", str(reference), "--localizer.random-seed", str(seed), *START]
+        given += [
+            "--no-features",
+            "--reference",
+            str(reference),
+            "--localizer.random-seed",
+            str(seed),
+            *START,
+        ]
         _once(result, "localize", str(self.recordings[1]), *given)
         found = json.loads((result / "metrics.json").read_text())["localized"]
         errors = {name: found[key]["median"] for name, key in ERRORS.items()}

@@ -69,6 +69,13 @@ COMMANDS = {
         "train a network, to a checkpoint",
         "data output objective init architecture label_count iterations batch_size device resume",
     ),
+    "teach": Command(
+        "teach",
+        "Teach",
+        "raw recordings of several seasons, to a network and a map",
+        "init train output rounds resume start.pose recording.image_topics "
+        "recording.odometry_topic segmenter.device",
+    ),
     "poses": Command(
         "poses",
         "Poses",

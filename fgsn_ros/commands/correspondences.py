@@ -66,12 +66,16 @@ class Correspondences:
             )
             say(f"{self.output}: {count} pairs of images")
             return
-        counts = write_cross_correspondences(
+        written = write_cross_correspondences(
             recordings, self.output, self.pairs, self.across, self.overwrite
         )
-        first = recordings[0].name
-        for recording, count in zip(recordings, counts, strict=True):
-            say(f"{self.output}: {count} pairs of images of {first} and {recording.name}")
+        first, *others = written
+        say(f"{self.output}: {first.pairs} pairs of images of {first.name} and {first.name}")
+        for other in others:
+            say(
+                f"{self.output}: {other.pairs} pairs of images of {first.name} and {other.name}; "
+                f"{other.meeting:.0%} of the points of {other.name} lie where {first.name} has one"
+            )
 
     def _recordings(self) -> list[Recording]:
         """The recordings, each with poses."""
@@ -86,7 +90,7 @@ class Correspondences:
             f"--poses is given {len(self.poses)} times for {len(paths)} recordings; give it once "
             "for each, in their order ('own' for one that holds its poses)",
         )
-        settings = _settings_of_each(paths, self.recording)
+        settings = settings_of_each(paths, self.recording)
         if self.poses:
             settings = [
                 replace(of_one, poses=None if file == OWN_POSES else file)
@@ -98,7 +102,7 @@ class Correspondences:
         return recordings
 
 
-def _settings_of_each(
+def settings_of_each(
     paths: tuple[Path, ...], settings: RecordingSettings
 ) -> list[RecordingSettings]:
     """Settings of each recording: of several, a bag's name the topics that it has.

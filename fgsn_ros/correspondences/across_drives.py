@@ -13,6 +13,7 @@ from fgsn_ros.config import require
 from fgsn_ros.correspondences.files import (
     Correspondence,
     CorrespondenceFolder,
+    RecordingPairs,
     new_correspondence_folder,
 )
 from fgsn_ros.correspondences.same_points import (
@@ -82,6 +83,11 @@ class CrossSettings:
         require(self.reach > 0.0, "reach must be above 0")
         require(self.alignment_m >= 0.0, "alignment_m must be at least 0")
 
+    @property
+    def alignment_limits_m(self) -> tuple[float, float]:
+        """Of `aligning_offset`."""
+        return self.alignment_m, min(self.alignment_m, _ALIGNED_DISTANCES * self.match_distance_m)
+
 
 def write_cross_correspondences(
     recordings: Sequence[Recording],
@@ -89,7 +95,7 @@ def write_cross_correspondences(
     settings: SelfCorrespondenceSettings,
     across: CrossSettings,
     overwrite: bool = False,
-) -> tuple[int, ...]:
+) -> tuple[RecordingPairs, ...]:
     """Write a CorrespondenceFolder of pairs between the first recording and each of the others.
 
     The first is the reference: image i of a pair is its own, image j another recording's (see
@@ -99,7 +105,8 @@ def write_cross_correspondences(
     `SeenPoints.distance` between recordings and 0 within the first.
 
     Returns:
-        Number of pairs within the first recording, then with each of the others.
+        Of the pairs within the first recording, then of those with each of the others; the folder
+        tells it, too.
 
     Raises:
         RecordingError: a recording has no ground truth, or too few points or frames for pairs.
@@ -111,8 +118,18 @@ def write_cross_correspondences(
         pairs = writer.within() if across.within else []
         for run, recording in enumerate(recordings[1:], start=1):
             pairs += writer.across(recording, run)
-        listed = _write_lists(folder, pairs, writer.held_out)
-    return tuple(sum(pair.run == run for pair in listed) for run in range(len(recordings)))
+        train, validation = _write_lists(folder, pairs, writer.held_out)
+        written = tuple(
+            RecordingPairs(
+                recording.name,
+                sum(pair.run == run for pair in train + validation),
+                sum(pair.run == run for pair in validation),
+                writer.meeting[run],
+            )
+            for run, recording in enumerate(recordings)
+        )
+        folder.tell(written)
+    return written
 
 
 class _PairWriter:
@@ -134,6 +151,8 @@ class _PairWriter:
         self._reference = self._tracked(reference, _REFERENCE)
         self.held_out = _held_out(self._reference.structure, settings.validation_share)
         """(F,) which frames of the reference begin pairs for validation."""
+        self.meeting = {_REFERENCE: 1.0}
+        """See `RecordingPairs`, by run."""
 
     def within(self) -> list[WrittenPair]:
         """Pairs of the reference's own frames; none is for validation."""
@@ -159,7 +178,12 @@ class _PairWriter:
             )
         shown = tqdm(pairs, desc=f"correspondences {recording.name}", unit="pair")
         least = self._settings.min_points
-        written = write_matches(self._folder, self._matches(target, shown, run), least, run)
+        angle = float(np.radians(self._settings.view_angle_deg))
+        matcher = CrossMatcher(
+            self._reference, target, self._across, self._settings.range_factor, angle
+        )
+        written = write_matches(self._folder, self._matches(matcher, shown, run), least, run)
+        self.meeting[run] = float(np.mean(matcher.meeting))
         if not written:
             raise RecordingError(
                 f"none of {len(pairs)} pairs of {self._name} and {recording.name} has "
@@ -174,11 +198,7 @@ class _PairWriter:
         )
         return TrackedPoints(structure, recording.cameras)
 
-    def _matches(self, target: TrackedPoints, pairs: "tqdm[Frames]", run: int) -> Iterator[Match]:
-        angle = float(np.radians(self._settings.view_angle_deg))
-        matcher = CrossMatcher(
-            self._reference, target, self._across, self._settings.range_factor, angle
-        )
+    def _matches(self, matcher: "CrossMatcher", pairs: "tqdm[Frames]", run: int) -> Iterator[Match]:
         for reference_frame, target_frame in pairs:
             seen = matcher.match(reference_frame, target_frame)
             order = self._rng.permutation(len(seen.distance))
@@ -229,7 +249,7 @@ def _held_out(structure: Structure, share: float) -> NDArray[np.bool_]:
 
 def _write_lists(
     folder: CorrespondenceFolder, pairs: list[WrittenPair], held_out: NDArray[np.bool_]
-) -> list[WrittenPair]:
+) -> tuple[list[WrittenPair], list[WrittenPair]]:
     """List pairs for validation, and for training those that share no image with them.
 
     Args:
@@ -238,7 +258,7 @@ def _write_lists(
         held_out: (F,) frames of the reference whose pairs are for validation.
 
     Returns:
-        The listed pairs; the files of the others are removed.
+        The pairs for training, and those for validation; the files of the others are removed.
     """
     validation = [pair for pair in pairs if pair.run != _REFERENCE and held_out[pair.frames[0]]]
     seen: frozenset[str] = frozenset().union(*(pair.images for pair in validation))
@@ -249,10 +269,9 @@ def _write_lists(
             "validation; drive further, or lower min_points"
         )
     folder.write_lists([pair.path.name for pair in train], [pair.path.name for pair in validation])
-    listed = train + validation
-    for pair in set(pairs).difference(listed):
+    for pair in set(pairs).difference(train, validation):
         pair.path.unlink()
-    return listed
+    return train, validation
 
 
 @dataclass(frozen=True)
@@ -302,6 +321,8 @@ class CrossMatcher:
         self._settings = settings
         self._range_factor = range_factor
         self._angle = angle
+        self.meeting: list[float] = []
+        """Of each target's frame: see `RecordingPairs`."""
         # Pairs come ordered by target.
         self._target_frame = lru_cache(maxsize=1)(self._prepared)
 
@@ -327,10 +348,14 @@ class CrossMatcher:
     def _prepared(self, frame: int) -> _TargetFrame:
         points, pixels = self._target.tracked(frame)
         depths = self._target.in_camera(frame, self._target.structure.points[points])[:, 2]
-        distance_m, alignment_m = self._settings.match_distance_m, self._settings.alignment_m
+        distance_m = self._settings.match_distance_m
         offset = np.zeros(3)
-        if alignment_m > 0.0:
-            limits_m = alignment_m, min(alignment_m, _ALIGNED_DISTANCES * distance_m)
+        posed = matched_points(
+            self._reference, self._target, points, offset, distance_m, self._angle
+        )
+        self.meeting.append(len(posed.target) / max(len(points), 1))
+        if self._settings.alignment_m > 0.0:
+            limits_m = self._settings.alignment_limits_m
             offset = aligning_offset(self._reference, self._target, points, limits_m, self._angle)
         matches = matched_points(
             self._reference, self._target, points, offset, distance_m, self._angle

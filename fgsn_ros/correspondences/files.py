@@ -8,7 +8,7 @@ float64 pixels (u, v); `dist_from_center` (1, N) float64. Image i is the referen
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fgsn_ros.correspondences.hdf5_arrays import array_shape, read_array
+from fgsn_ros.documents import parse_json
 from fgsn_ros.errors import FgsnError, RecordingError
 from fgsn_ros.outputs import Layout, whole_file, whole_folder
 from fgsn_ros.text_files import read_text
@@ -85,6 +86,32 @@ class CorrespondenceHeader:
 
 
 @dataclass(frozen=True)
+class RecordingPairs:
+    """Pairs of a first recording with one of several, or with itself, that are listed."""
+
+    name: str
+    """of the recording"""
+    pairs: int
+    """their number"""
+    held_out: int
+    """of them, those for validation"""
+    meeting: float
+    """Mean share of the points that a frame of the recording tracks, which lie, by the poses as
+    they are, where the first has a point: it falls as the poses of the two come apart. 1 of the
+    first itself."""
+
+    def __post_init__(self) -> None:
+        """Check what was read.
+
+        Raises:
+            ValueError: a number is none, or out of its range.
+        """
+        counts = type(self.pairs) is int and type(self.held_out) is int
+        if not (counts and 0 <= self.held_out <= self.pairs and 0.0 <= self.meeting <= 1.0):
+            raise ValueError(f"what is told of {self.name} cannot be")
+
+
+@dataclass(frozen=True)
 class CorrespondenceFolder:
     """Layout of a folder of images and their correspondences."""
 
@@ -104,6 +131,31 @@ class CorrespondenceFolder:
     def classes(self) -> Path:
         """Folder of semantic class images (uint8 png, 255 = none); need not exist."""
         return self.root / "classes"
+
+    def told(self) -> tuple["RecordingPairs", ...]:
+        """What `tell` has kept: of each recording, in their order.
+
+        Raises:
+            RecordingError: the file is damaged, or tells of none.
+        """
+        path = self.root / CORRESPONDENCE_FOLDER.file
+        try:
+            told = tuple(RecordingPairs(**one) for one in parse_json(read_text(path))["recordings"])
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise RecordingError(
+                f"{path} tells nothing of its recordings: {_line(error)}; make the pairs again"
+            ) from error
+        return told
+
+    def tell(self, recordings: Sequence["RecordingPairs"] = ()) -> None:
+        """Mark the folder as one of this package, and keep what there is to tell of recordings.
+
+        Raises:
+            OutputError: the file cannot be written.
+        """
+        facts = {"format": "fgsn_ros correspondences", "recordings": list(map(asdict, recordings))}
+        with whole_file(self.root / CORRESPONDENCE_FOLDER.file) as temporary:
+            temporary.write_text(json.dumps(facts) + "\n")
 
     def class_path(self, image: str) -> Path:
         """The class image of `image`, a path relative to `images`."""
@@ -155,9 +207,7 @@ def new_correspondence_folder(
     """
     with whole_folder(root, CORRESPONDENCE_FOLDER, overwrite) as temporary:
         folder = CorrespondenceFolder(temporary)
-        (temporary / CORRESPONDENCE_FOLDER.file).write_text(
-            json.dumps({"format": "fgsn_ros correspondences"}) + "\n"
-        )
+        folder.tell()
         for part in (folder.images, folder.files, *([folder.classes] if classes else [])):
             part.mkdir()
         yield folder

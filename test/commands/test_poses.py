@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from blind_drive import fixes_of
 from corridor import Corridor
-from raw_drive import RawDrive
+from raw_drive import RawDrive, write_raw
 from sensor_messages import fix, imu
 
 from fgsn_ros.cli import main
@@ -17,15 +17,6 @@ from fgsn_ros.messages.types import BAG_TYPES
 from fgsn_ros.recordings.rosbag_writer import RecordingWriter
 
 FEW = ("--poses.keyframes.spacing-m", "0.5", "--poses.keyframes.features.features", "500")
-
-
-def write_raw(path, drive):
-    with RecordingWriter(path) as writer:
-        writer.add_camera("camera", drive.cameras["camera"])
-        for stamp, T in zip(drive.odometry.stamps, drive.odometry.poses, strict=True):
-            writer.write_odometry(float(stamp), T)
-        for frame in drive.frames():
-            writer.write_image(frame)
 
 
 @pytest.fixture(scope="module")

@@ -199,7 +199,7 @@ def test_walls_that_look_otherwise_are_matched_where_they_are(corridors, written
 
 
 def test_pairs_are_near_and_named_by_the_number_of_the_recording(corridors, written):
-    root, counts = written
+    root, told = written
     folder = CorrespondenceFolder(root)
     runs = []
     for (i, j), match in pairs_in(root):
@@ -214,9 +214,38 @@ def test_pairs_are_near_and_named_by_the_number_of_the_recording(corridors, writ
             assert np.linalg.norm(x) < 3.1
             assert match.distance.min() < 0.2
             assert 0.0 <= match.distance.min() < match.distance.max() <= 1.0
-    assert counts == (runs.count(0), runs.count(1))
-    assert min(counts) > 3
+    assert [one.pairs for one in told] == [runs.count(0), runs.count(1)]
+    assert min(one.pairs for one in told) > 3
     assert len(list(folder.files.iterdir())) == len(runs)
+    assert folder.told() == told
+    assert [one.held_out for one in told] == [0, len(folder.validation_files())]
+
+
+def test_points_of_two_drives_meet_less_where_their_poses_come_apart(corridors, written, tmp_path):
+    first, second = corridors
+    T = second.ground_truth.poses.copy()
+    T[:, 1:3, 3] += 1.5, 0.6
+    moved = copy(second)
+    moved.ground_truth = Trajectory(second.ground_truth.stamps, T)
+    _, apart = write_cross_correspondences((first, moved), tmp_path / "apart", SETTINGS, ACROSS)
+    own, near = written[1]
+    assert own.meeting == 1.0
+    assert apart.meeting < 0.8 * near.meeting
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        '{"format": "fgsn_ros correspondences"}',
+        '{"recordings": [3]}',
+        '{"recordings": [{"name": "a", "pairs": 1, "held_out": 2, "meeting": 0.5}]}',
+    ],
+)
+def test_a_folder_that_tells_nothing_of_its_recordings_is_refused(text, tmp_path):
+    (tmp_path / "correspondences.json").write_text(text)
+    with pytest.raises(RecordingError, match="tells nothing of its recordings"):
+        CorrespondenceFolder(tmp_path).told()
 
 
 def test_no_image_is_in_both_lists(written):

@@ -7,6 +7,7 @@ from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.trajectory import Trajectory
 from fgsn_ros.recordings.odometry import OdometryNoise, derive_odometry
 from fgsn_ros.recordings.recording import Frame
+from fgsn_ros.recordings.rosbag_writer import RecordingWriter
 
 NOISE = OdometryNoise(scale_error=0.0, yaw_drift_per_m=0.01)
 
@@ -41,3 +42,13 @@ class RawDrive(Corridor):
             image = self.render(T)[0]
             dark = self._blank or self._dark_from <= i
             yield Frame(float(stamp), "camera", np.zeros_like(image) if dark else image)
+
+
+def write_raw(path, drive):
+    """The drive as a bag of images, calibration, mounting and odometry."""
+    with RecordingWriter(path) as writer:
+        writer.add_camera("camera", drive.cameras["camera"])
+        for stamp, T in zip(drive.odometry.stamps, drive.odometry.poses, strict=True):
+            writer.write_odometry(float(stamp), T)
+        for frame in drive.frames():
+            writer.write_image(frame)

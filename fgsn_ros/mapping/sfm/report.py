@@ -1,6 +1,7 @@
 """What became of raw recordings' poses: numbers, a text and a picture."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from fgsn_ros.mapping.sfm.colmap_model import (
     write_model,
 )
 from fgsn_ros.mapping.sfm.feature_graph import FEW_POINTS, going_on
+from fgsn_ros.mapping.sfm.keyframes import Session
 from fgsn_ros.mapping.sfm.priors_report import (
     antennas,
     fixes_between,
@@ -30,6 +32,7 @@ from fgsn_ros.mapping.sfm.seen_motion import mounting_errors_deg
 from fgsn_ros.mapping.sfm.session_poses import Solution
 from fgsn_ros.outputs import Layout
 from fgsn_ros.recordings.camera_files import write_camera
+from fgsn_ros.recordings.recording import Recording
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,7 +68,7 @@ def write_poses(folder: Path, posed: PosedRecordings, picture: bool) -> Facts:
     Raises:
         OSError: a file cannot be written.
     """
-    names = file_names(posed)
+    names = file_names(posed.sessions)
     for name, trajectory in zip(names, posed.trajectories, strict=True):
         write_tum(folder / f"{name}.tum", trajectory)
     for number, (images, solution) in enumerate(posed.solutions):
@@ -83,7 +86,7 @@ def write_poses(folder: Path, posed: PosedRecordings, picture: bool) -> Facts:
 def _write_cameras(folder: Path, posed: PosedRecordings, facts: Facts) -> None:
     """The refined calibration of each recording's cameras; of a single one, camera.yaml."""
     single = sum(len(session.cameras) for session in posed.sessions) == 1
-    names = file_names(posed)
+    names = file_names(posed.sessions)
     for name, session, one in zip(names, posed.sessions, facts["sessions"], strict=True):
         for camera, found in one["calibration"].items():
             mount = session.cameras[camera]
@@ -94,11 +97,11 @@ def _write_cameras(folder: Path, posed: PosedRecordings, facts: Facts) -> None:
             write_camera(folder / f"{title}.yaml", refined, mount.T_base_camera)
 
 
-def file_names(posed: PosedRecordings) -> list[str]:
+def file_names(recordings: Sequence[Session] | Sequence[Recording]) -> list[str]:
     """Name of each recording's file: its own, numbered where several have one name."""
     names: list[str] = []
-    for session in posed.sessions:
-        plain = session.name.replace("/", "_")
+    for recording in recordings:
+        plain = recording.name.replace("/", "_")
         name, number = plain, 1
         while name in names:
             number += 1
