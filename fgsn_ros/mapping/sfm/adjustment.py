@@ -4,8 +4,7 @@ Triggs et al., "Bundle adjustment - a modern synthesis" (2000), sections 5 and 6
 change by T exp(delta), 1812.01537; points by addition.
 """
 
-import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +13,13 @@ from scipy.sparse import bsr_matrix
 from fgsn_ros.config import require
 from fgsn_ros.geometry import poses
 from fgsn_ros.mapping.sfm.banded import solved
+from fgsn_ros.mapping.sfm.block_sums import Blocks, bsr, group_sums
 
 FloatArray = NDArray[np.float64]
 Indices = NDArray[np.int64]
 _NEAREST_M = 0.1
+_SEEN_AT_ONCE = 20_000
+"""Observations that are linearised together: some 4 kB each, 80 MB, however long the drive is."""
 _DAMPING = 1e-4
 _STRONGEST_DAMPING = 1e6
 _CONVERGED = 1e-4
@@ -43,7 +45,7 @@ class Observations:
     def __len__(self) -> int:
         return len(self.pose)
 
-    def __getitem__(self, chosen: NDArray[np.bool_] | Indices) -> "Observations":
+    def __getitem__(self, chosen: NDArray[np.bool_] | Indices | slice) -> "Observations":
         return Observations(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
 
@@ -274,27 +276,35 @@ class _Problem:
 
     def linearised(self, T: FloatArray, X: FloatArray, c: FloatArray) -> "_System":
         """Gauss-Newton's normal equations; calibrations are blocks after those of the poses."""
-        blocks = _Blocks(len(T) + len(c))
+        blocks = Blocks(len(T) + len(c))
         self._add_relations(T, blocks)
         self._add_level(T, blocks)
         self._add_positions(T, blocks)
         self._add_calibration(len(T), c, blocks)
-        A, C, B, r = self._jacobians(T, X, c)
-        pose, point, camera = self.seen.pose, self.seen.point, self.seen.camera + len(T)
-        for rows, J in ((pose, A), (camera, C)):
-            blocks.descend(rows, _product(J, r[:, :, None])[:, :, 0])
-            for columns, K in ((pose, A), (camera, C)):
-                blocks.add(rows, columns, _product(J, K))
-        across = _Blocks(len(T) + len(c), len(X))
-        across.add(pose, point, _product(A, B))
-        across.add(camera, point, _product(C, B))
-        V = _summed(_product(B, B), point, len(X))
-        gradient = _summed(_product(B, r[:, :, None])[:, :, 0], point, len(X))
+        across = Blocks(len(T) + len(c), len(X))
+        V, gradient = np.zeros((len(X), 3, 3)), np.zeros((len(X), 3))
+        for first in range(0, len(self.seen), _SEEN_AT_ONCE):
+            some = replace(self, seen=self.seen[first : first + _SEEN_AT_ONCE])
+            J = some._jacobians(T, X, c)
+            some._add_seen(J, len(T), blocks, across)
+            _, _, B, r = J
+            points = slice(some.seen.point[0], some.seen.point[-1] + 1)
+            own, count = some.seen.point - points.start, points.stop - points.start
+            V[points] += group_sums(_product(B, B), own, count)
+            gradient[points] += group_sums(_product(B, r[:, :, None])[:, :, 0], own, count)
         return _System(blocks, across, len(c), V, gradient)
 
-    def _jacobians(
-        self, T: FloatArray, X: FloatArray, c: FloatArray
-    ) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    def _add_seen(self, J: "_Jacobians", first_camera: int, blocks: Blocks, across: Blocks) -> None:
+        """What the observations say of poses and calibrations, and of these with points."""
+        A, C, B, r = J
+        pose, point, camera = self.seen.pose, self.seen.point, self.seen.camera + first_camera
+        for rows, K in ((pose, A), (camera, C)):
+            blocks.descend(rows, _product(K, r[:, :, None])[:, :, 0])
+            across.add(rows, point, _product(K, B))
+            for columns, L in ((pose, A), (camera, C)):
+                blocks.add(rows, columns, _product(K, L))
+
+    def _jacobians(self, T: FloatArray, X: FloatArray, c: FloatArray) -> "_Jacobians":
         """Weighted derivatives by pose and calibration (M, 2, 6), point (M, 2, 3); residuals."""
         seen = self.seen
         in_base, in_camera = self._sight(T, X)
@@ -321,7 +331,7 @@ class _Problem:
         C[:, :, 1] = grown * square[:, None]
         return A, C, B, r * weight[:, None]
 
-    def _add_calibration(self, first: int, c: FloatArray, blocks: "_Blocks") -> None:
+    def _add_calibration(self, first: int, c: FloatArray, blocks: Blocks) -> None:
         """What is known of the calibrations; a block's other four numbers stand for nothing."""
         information = np.append(1.0 / self._calibration_sigma**2, np.ones(4))
         every = np.arange(first, first + len(c))
@@ -330,7 +340,7 @@ class _Problem:
         gradient[:, :2] = c * information[:2]
         blocks.descend(every, gradient)
 
-    def _add_relations(self, T: FloatArray, blocks: "_Blocks") -> None:
+    def _add_relations(self, T: FloatArray, blocks: Blocks) -> None:
         known = self.relations
         if len(known) == 0:
             return
@@ -348,7 +358,7 @@ class _Problem:
             for b, J_b in ((i, J_first), (j, J_second)):
                 blocks.add(a, b, np.einsum("mki,mkj->mij", J_a, J_b))
 
-    def _add_level(self, T: FloatArray, blocks: "_Blocks") -> None:
+    def _add_level(self, T: FloatArray, blocks: Blocks) -> None:
         """Tilts of all poses, and the place of the first."""
         J = np.zeros((len(T), 2, 6))
         # The third row of R exp(phi) is that of R plus phi x it: d row = -row skew... by columns.
@@ -367,7 +377,7 @@ class _Problem:
         blocks.add(first, first, np.einsum("mki,mkj->mij", G, G))
         blocks.descend(first, np.einsum("mki,k->mi", G, self._gauge(T)))
 
-    def _add_positions(self, T: FloatArray, blocks: "_Blocks") -> None:
+    def _add_positions(self, T: FloatArray, blocks: Blocks) -> None:
         known = self.known.positions
         if known is None:
             return
@@ -384,36 +394,13 @@ class _Problem:
 _GAUGE_SIGMA = 1e-3  # m and rad
 
 
-class _Blocks:
-    """A sparse matrix, gathered block by block, and the gradient of its rows."""
-
-    def __init__(self, rows: int, columns: int | None = None) -> None:
-        self.shape = rows, rows if columns is None else columns
-        self.gradient = np.zeros((rows, 6))
-        self._rows: list[Indices] = []
-        self._columns: list[Indices] = []
-        self._blocks: list[FloatArray] = []
-
-    def add(self, rows: Indices, columns: Indices, blocks: FloatArray) -> None:
-        self._rows.append(rows)
-        self._columns.append(columns)
-        self._blocks.append(blocks)
-
-    def descend(self, rows: Indices, gradient: FloatArray) -> None:
-        np.add.at(self.gradient, rows, gradient)
-
-    def summed(self) -> tuple[Indices, Indices, FloatArray]:
-        """Distinct rows and columns of blocks, by row, and their sums (B, ...)."""
-        rows, columns = np.concatenate(self._rows), np.concatenate(self._columns)
-        keys, number = np.unique(rows * self.shape[1] + columns, return_inverse=True)
-        summed = _summed(np.concatenate(self._blocks), number, len(keys))
-        return keys // self.shape[1], keys % self.shape[1], summed
+_Jacobians = tuple[FloatArray, FloatArray, FloatArray, FloatArray]
 
 
 @dataclass(frozen=True, eq=False)
 class _System:
-    blocks: _Blocks
-    across: _Blocks
+    blocks: Blocks
+    across: Blocks
     calibrations: int
     V: FloatArray
     g_points: FloatArray
@@ -424,15 +411,15 @@ class _System:
         damped = blocks.copy()
         diagonal = rows == columns
         damped[diagonal] += _of_diagonal(blocks[diagonal], damping)
-        H = _bsr(rows, columns, damped, self.blocks.shape)
+        H = bsr(rows, columns, damped, self.blocks.shape)
         gradient = self.blocks.gradient
         if len(self.V) == 0:
             return self._blocks_solved(H, -gradient), np.zeros((0, 3))
         V_inverse = np.linalg.inv(self.V + _of_diagonal(self.V, damping) + 1e-9 * np.eye(3))
         pose, point, W = self.across.summed()
         Y = W @ V_inverse[point]
-        across = _bsr(pose, point, Y, self.across.shape)
-        down = _bsr(point, pose, W.swapaxes(1, 2), self.across.shape[::-1])
+        across = bsr(pose, point, Y, self.across.shape)
+        down = bsr(point, pose, W.swapaxes(1, 2), self.across.shape[::-1])
         reduced = across @ self.g_points.ravel()
         step = self._blocks_solved(H - across @ down, reduced.reshape(-1, 6) - gradient)
         right = -self.g_points - (down @ step.ravel()).reshape(-1, 3)
@@ -446,22 +433,6 @@ class _System:
 def _of_diagonal(blocks: FloatArray, damping: float) -> FloatArray:
     diagonal = np.einsum("...ii->...i", blocks) * damping
     return np.asarray(diagonal[..., None] * np.eye(blocks.shape[-1]))
-
-
-def _bsr(rows: Indices, columns: Indices, blocks: FloatArray, shape: tuple[int, int]) -> bsr_matrix:
-    order = np.lexsort((columns, rows))
-    starts = np.searchsorted(rows[order], np.arange(shape[0] + 1))
-    height, width = blocks.shape[1:]
-    size = shape[0] * height, shape[1] * width
-    return bsr_matrix((blocks[order], columns[order], starts), shape=size)
-
-
-def _summed(values: FloatArray, group: Indices, count: int) -> FloatArray:
-    """Sums of values (M, ...) by group (M,) -> (count, ...)."""
-    flat = values.reshape(len(values), math.prod(values.shape[1:]))
-    sums = [np.bincount(group, column, minlength=count) for column in flat.T]
-    stacked: FloatArray = np.stack(sums, axis=-1).astype(np.float64)
-    return stacked.reshape(count, *values.shape[1:])
 
 
 def _product(J: FloatArray, K: FloatArray) -> FloatArray:

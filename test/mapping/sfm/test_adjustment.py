@@ -3,6 +3,7 @@ import pytest
 
 from fgsn_ros.geometry import poses
 from fgsn_ros.geometry.cameras import T_BASE_OPTICAL
+from fgsn_ros.mapping.sfm import adjustment
 from fgsn_ros.mapping.sfm.adjustment import (
     CalibrationTrust,
     Knowledge,
@@ -85,6 +86,19 @@ def test_exact_sightings_and_motion_give_back_poses_and_points():
     assert poses.compose(turn, done.T_map_base) == pytest.approx(T, abs=1e-4)
     assert poses.transform(turn, done.points) == pytest.approx(points, abs=1e-2)
     assert done.error_px.max() < 1e-2
+
+
+def test_sightings_taken_in_parts_give_what_all_at_once_give(monkeypatch):
+    rng, T = np.random.default_rng(4), drive()
+    points, seen = scene(rng, T)
+    start = disturbed(rng, T), points + rng.normal(0.0, 0.2, points.shape), seen
+    given = steps(T), np.zeros((1, 2)), KNOWN, 1.0, 5
+    whole = adjust(*start, *given)
+    monkeypatch.setattr(adjustment, "_SEEN_AT_ONCE", 7)  # a point's sightings fall apart
+    parts = adjust(*start, *given)
+    assert parts.T_map_base == pytest.approx(whole.T_map_base, abs=1e-9)
+    assert parts.points == pytest.approx(whole.points, abs=1e-8)
+    assert parts.calibration == pytest.approx(whole.calibration, abs=1e-9)
 
 
 def test_a_wrong_calibration_is_found_from_the_sightings():
