@@ -18,6 +18,7 @@ from fgsn_ros.commands.teaching import (
     Teaching,
     TeachSettings,
     helps,
+    off_m,
     told,
 )
 from fgsn_ros.config import leaves, require, require_extra
@@ -40,8 +41,8 @@ class Teach(TeachSettings):
 
     Poses of all, pairs across the seasons, a network trained on them, a map of the first; then the
     network localizes the others on that map, which gives other poses and pairs, and a network of
-    these, which is kept if held-out pairs say that it is better. Poses in the recordings are not
-    used.
+    these, which is kept if it localizes nearer to where the points of both meet. Poses in the
+    recordings are not used.
     """
 
     recording_paths: Annotated[
@@ -171,7 +172,6 @@ def _row(facts: Facts) -> Sequence[str]:
     localized = facts["localized"]
     tracked = sum(one["tracked"] for one in localized)
     frames = sum(one["frames"] for one in localized)
-    off = max((one["residual_m"] for one in localized), default=None)
     return (
         str(facts["round"]),
         facts["poses"],
@@ -181,5 +181,5 @@ def _row(facts: Facts) -> Sequence[str]:
         f"{facts['consistency']:.1%}",
         f"{facts['information']:.3f}",
         f"{tracked} of {frames}" if localized else "-",
-        "-" if off is None else f"{off:.2f}",
+        f"{off_m(facts):.2f}" if localized else "-",
     )
